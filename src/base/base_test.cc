@@ -1,0 +1,127 @@
+#include <gtest/gtest.h>
+
+#include "base/clock.h"
+#include "base/flags.h"
+#include "base/json.h"
+#include "base/scope.h"
+#include "base/strings.h"
+#include "base/yaml.h"
+
+namespace caravel {
+namespace {
+
+TEST(Json, round_trips_and_keeps_order_and_number_kinds) {
+  auto v = json::parse(R"({"b":1,"a":[true,null,1.5,"x\u00e9\n"],"big":9007199254740993})");
+  ASSERT_TRUE(v.ok()) << v.error().message;
+  EXPECT_EQ(json::dump(*v), "{\"b\":1,\"a\":[true,null,1.5,\"xé\\n\"],\"big\":9007199254740993}");
+  EXPECT_EQ((*v)["big"].as_int(), 9007199254740993);
+}
+
+TEST(Json, errors_read_like_gos) {
+  EXPECT_EQ(json::parse("{a}").error().message, "invalid character 'a' looking for beginning of object key string");
+  EXPECT_EQ(json::parse("[1,").error().message, "unexpected end of JSON input");
+  EXPECT_EQ(json::parse("1 2").error().message, "invalid character '2' after top-level value");
+  EXPECT_FALSE(json::parse(std::string(100000, '[')).ok());
+}
+
+TEST(Json, reports_duplicate_keys_with_their_path) {
+  std::vector<std::string> dup;
+  auto v = json::parse(R"({"spec":{"a":1,"a":2}})", {.duplicates = &dup});
+  ASSERT_TRUE(v.ok());
+  EXPECT_EQ(dup, std::vector<std::string>{"spec.a"});
+  EXPECT_EQ((*v)["spec"]["a"].as_int(), 2);
+}
+
+TEST(Yaml, reads_what_people_write) {
+  auto v = yaml::parse("a: 1\nb: 'yes'\nc: yes\nd: [x, 2.5]\ne: |\n  line\nf: 010\ng: 1Gi\n");
+  ASSERT_TRUE(v.ok()) << v.error().message;
+  EXPECT_EQ(json::dump(*v), R"({"a":1,"b":"yes","c":true,"d":["x",2.5],"e":"line\n","f":8,"g":"1Gi"})");
+}
+
+TEST(Yaml, refuses_a_bomb_and_a_duplicate_key) {
+  std::string bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n";
+  for (int i = 1; i < 9; ++i) {
+    bomb += format("a%d: &a%d [", i, i);
+    for (int j = 0; j < 10; ++j) bomb += format("%s*a%d", j ? "," : "", i - 1);
+    bomb += "]\n";
+  }
+  EXPECT_FALSE(yaml::parse(bomb).ok());
+  EXPECT_EQ(yaml::parse("a: 1\na: 2\n").error().message, "line 2: key \"a\" already set in map");
+}
+
+TEST(Yaml, dump_reads_back_the_same) {
+  auto v = json::parse(R"({"a":{"b":["x",{"c":"1","d":"multi\nline\n"}],"e":[]},"t":"true","n":null,"s":"a: b"})");
+  auto back = yaml::parse(yaml::dump(*v));
+  ASSERT_TRUE(back.ok()) << back.error().message << "\n" << yaml::dump(*v);
+  EXPECT_TRUE(*back == *v) << yaml::dump(*v);
+}
+
+TEST(Clock, formats_and_parses) {
+  auto t = parse_rfc3339("2026-02-28T23:59:59.25+01:00");
+  ASSERT_TRUE(t.ok());
+  EXPECT_EQ(format_rfc3339(*t), "2026-02-28T22:59:59Z");
+  EXPECT_EQ(format_rfc3339_micro(*t), "2026-02-28T22:59:59.250000Z");
+  EXPECT_EQ(format_duration(std::chrono::minutes(90)), "1h30m0s");
+  EXPECT_EQ(*parse_duration("1h30m"), Duration(std::chrono::minutes(90)));
+  EXPECT_EQ(human_duration(std::chrono::seconds(190)), "3m10s");
+}
+
+Task<int> add_later(Executor& ex, int a, int b) {
+  co_await sleep(ex, 5s);
+  co_return a + b;
+}
+
+Task<int> count_sync(int n) {
+  struct Step {
+    static Task<int> one() { co_return 1; }
+  };
+  int sum = 0;
+  for (int i = 0; i < n; ++i) sum += co_await Step::one();
+  co_return sum;
+}
+
+TEST(Task, awaits_in_virtual_time_and_uses_bounded_stack) {
+  VirtualExecutor ex(1);
+  Time start = ex.now();
+  EXPECT_EQ(run_task(ex, add_later(ex, 2, 3)), 5);
+  EXPECT_EQ(ex.now() - start, Duration(5s));
+  EXPECT_EQ(run_task(ex, count_sync(1'000'000)), 1'000'000);
+}
+
+Task<void> waiter(Event& e, int& hits) {
+  bool in_time = co_await e.wait(1s);
+  hits += in_time ? 1 : 100;
+}
+
+TEST(Scope, events_time_out_and_cancelled_tasks_stop) {
+  VirtualExecutor ex(1);
+  Event e(ex);
+  int hits = 0;
+  {
+    TaskScope scope;
+    scope.spawn(waiter(e, hits));
+    ex.run_for(500ms);
+    e.pulse();
+    ex.run_ready();
+    EXPECT_EQ(hits, 1);
+    scope.spawn(waiter(e, hits));
+    ex.run_for(2s);
+    EXPECT_EQ(hits, 101);
+    scope.spawn(waiter(e, hits));
+    EXPECT_EQ(scope.running(), 1u);
+  }
+  ex.run_for(5s);
+  EXPECT_EQ(hits, 101);
+}
+
+TEST(Flags, names_the_nearest_flag) {
+  std::vector<Flag> table{{"data-dir", "DIR", "where"}, {"hollow", "", "simulated nodes"}};
+  EXPECT_EQ(Flags::parse(table, {"--data-dri", "x"}).error().message, "unknown flag --data-dri; did you mean --data-dir?");
+  auto f = Flags::parse(table, {"--data-dir=x", "--hollow", "rest"});
+  ASSERT_TRUE(f.ok());
+  EXPECT_EQ(f->get("data-dir"), "x");
+  EXPECT_TRUE(f->on("hollow"));
+}
+
+}  // namespace
+}  // namespace caravel

@@ -1,0 +1,195 @@
+#include "base/clock.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace caravel {
+namespace {
+
+// Days from civil date (proleptic Gregorian), Howard Hinnant's well-known formula.
+int64_t days_from_civil(int64_t y, unsigned m, unsigned d) {
+  y -= m <= 2;
+  const int64_t era = (y >= 0 ? y : y - 399) / 400;
+  const unsigned yoe = static_cast<unsigned>(y - era * 400);
+  const unsigned doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+  const unsigned doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+  return era * 146097 + static_cast<int64_t>(doe) - 719468;
+}
+
+void civil_from_days(int64_t z, int64_t& y, unsigned& m, unsigned& d) {
+  z += 719468;
+  const int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+  const unsigned doe = static_cast<unsigned>(z - era * 146097);
+  const unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+  y = static_cast<int64_t>(yoe) + era * 400;
+  const unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+  const unsigned mp = (5 * doy + 2) / 153;
+  d = doy - (153 * mp + 2) / 5 + 1;
+  m = mp + (mp < 10 ? 3 : -9);
+  y += m <= 2;
+}
+
+std::string format_with_fraction(Time t, int digits) {
+  int64_t secs = t.ns / 1'000'000'000;
+  int64_t nanos = t.ns % 1'000'000'000;
+  if (nanos < 0) {
+    nanos += 1'000'000'000;
+    --secs;
+  }
+  int64_t days = secs / 86400, rem = secs % 86400;
+  if (rem < 0) {
+    rem += 86400;
+    --days;
+  }
+  int64_t y;
+  unsigned m, d;
+  civil_from_days(days, y, m, d);
+  char buf[64];
+  int n = std::snprintf(buf, sizeof buf, "%04lld-%02u-%02uT%02lld:%02lld:%02lld", static_cast<long long>(y), m, d,
+                        static_cast<long long>(rem / 3600), static_cast<long long>(rem / 60 % 60),
+                        static_cast<long long>(rem % 60));
+  std::string out(buf, static_cast<size_t>(n));
+  if (digits > 0) {
+    std::snprintf(buf, sizeof buf, "%09lld", static_cast<long long>(nanos));
+    out += '.';
+    out.append(buf, static_cast<size_t>(digits));
+  }
+  return out + 'Z';
+}
+
+bool digits_at(std::string_view s, size_t at, size_t n, int64_t& out) {
+  if (at + n > s.size()) return false;
+  out = 0;
+  for (size_t i = at; i < at + n; ++i) {
+    if (s[i] < '0' || s[i] > '9') return false;
+    out = out * 10 + (s[i] - '0');
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string format_rfc3339(Time t) { return format_with_fraction(t, 0); }
+std::string format_rfc3339_micro(Time t) { return format_with_fraction(t, 6); }
+std::string format_rfc3339_milli(Time t) { return format_with_fraction(t, 3); }
+
+Result<Time> parse_rfc3339(std::string_view s) {
+  auto bad = [&] { return invalid("\"" + std::string(s) + "\" is not an RFC 3339 time such as 2026-01-02T15:04:05Z"); };
+  int64_t y, mo, d, h, mi, sec;
+  if (!digits_at(s, 0, 4, y) || s.size() < 20 || s[4] != '-' || !digits_at(s, 5, 2, mo) || s[7] != '-' ||
+      !digits_at(s, 8, 2, d) || (s[10] != 'T' && s[10] != 't') || !digits_at(s, 11, 2, h) || s[13] != ':' ||
+      !digits_at(s, 14, 2, mi) || s[16] != ':' || !digits_at(s, 17, 2, sec))
+    return bad();
+  if (mo < 1 || mo > 12 || d < 1 || d > 31 || h > 23 || mi > 59 || sec > 60) return bad();
+  size_t i = 19;
+  int64_t nanos = 0;
+  if (i < s.size() && s[i] == '.') {
+    int64_t scale = 100'000'000;
+    size_t start = ++i;
+    for (; i < s.size() && s[i] >= '0' && s[i] <= '9'; ++i, scale /= 10) nanos += (s[i] - '0') * scale;
+    if (i == start) return bad();
+  }
+  int64_t offset = 0;
+  if (i < s.size() && (s[i] == 'Z' || s[i] == 'z')) {
+    ++i;
+  } else if (i < s.size() && (s[i] == '+' || s[i] == '-')) {
+    int64_t oh, om;
+    if (!digits_at(s, i + 1, 2, oh) || i + 3 >= s.size() || s[i + 3] != ':' || !digits_at(s, i + 4, 2, om)) return bad();
+    offset = (oh * 3600 + om * 60) * (s[i] == '-' ? -1 : 1);
+    i += 6;
+  } else {
+    return bad();
+  }
+  if (i != s.size()) return bad();
+  int64_t secs = days_from_civil(y, static_cast<unsigned>(mo), static_cast<unsigned>(d)) * 86400 + h * 3600 + mi * 60 + sec - offset;
+  return Time{secs * 1'000'000'000 + nanos};
+}
+
+std::string format_duration(Duration dur) {
+  int64_t n = dur.count();
+  if (n == 0) return "0s";
+  std::string sign = n < 0 ? "-" : "";
+  uint64_t u = n < 0 ? 0 - static_cast<uint64_t>(n) : static_cast<uint64_t>(n);
+  auto with_fraction = [](uint64_t whole, uint64_t frac, int width, const char* unit) {
+    std::string s = std::to_string(whole);
+    if (frac) {
+      std::string f = std::to_string(frac);
+      f.insert(0, static_cast<size_t>(width) - f.size(), '0');
+      while (f.back() == '0') f.pop_back();
+      s += "." + f;
+    }
+    return s + unit;
+  };
+  if (u < 1000) return sign + std::to_string(u) + "ns";
+  if (u < 1'000'000) return sign + with_fraction(u / 1000, u % 1000, 3, "µs");
+  if (u < 1'000'000'000) return sign + with_fraction(u / 1'000'000, u % 1'000'000, 6, "ms");
+  uint64_t secs = u / 1'000'000'000;
+  std::string out = sign;
+  uint64_t h = secs / 3600, m = secs / 60 % 60;
+  if (h) out += std::to_string(h) + "h";
+  if (h || m) out += std::to_string(m) + "m";
+  return out + with_fraction(secs % 60, u % 1'000'000'000, 9, "s");
+}
+
+Result<Duration> parse_duration(std::string_view text) {
+  auto bad = [&] { return invalid("\"" + std::string(text) + "\" is not a duration such as 1h30m or 250ms"); };
+  std::string_view s = text;
+  bool neg = false;
+  if (!s.empty() && (s[0] == '-' || s[0] == '+')) {
+    neg = s[0] == '-';
+    s.remove_prefix(1);
+  }
+  if (s == "0") return Duration(0);
+  if (s.empty()) return bad();
+  double total = 0;
+  while (!s.empty()) {
+    double v = 0, scale = 1;
+    bool any = false;
+    while (!s.empty() && s[0] >= '0' && s[0] <= '9') v = v * 10 + (s[0] - '0'), s.remove_prefix(1), any = true;
+    if (!s.empty() && s[0] == '.') {
+      s.remove_prefix(1);
+      while (!s.empty() && s[0] >= '0' && s[0] <= '9') scale /= 10, v += (s[0] - '0') * scale, s.remove_prefix(1), any = true;
+    }
+    if (!any) return bad();
+    auto unit = [&](std::string_view u) {
+      if (!s.starts_with(u)) return false;
+      s.remove_prefix(u.size());
+      return true;
+    };
+    if (unit("ns")) total += v;
+    else if (unit("us") || unit("µs") || unit("μs")) total += v * 1e3;
+    else if (unit("ms")) total += v * 1e6;
+    else if (unit("s")) total += v * 1e9;
+    else if (unit("m")) total += v * 60e9;
+    else if (unit("h")) total += v * 3600e9;
+    else return bad();
+  }
+  if (total > 9.2e18) return bad();
+  return Duration(static_cast<int64_t>(std::llround(neg ? -total : total)));
+}
+
+std::string human_duration(Duration dur) {
+  int64_t s = std::chrono::duration_cast<std::chrono::seconds>(dur).count();
+  if (s < -1) return "<invalid>";
+  if (s < 0) return "0s";
+  auto two = [](int64_t a, const char* ua, int64_t b, const char* ub) {
+    std::string out = std::to_string(a) + ua;
+    if (b) out += std::to_string(b) + ub;
+    return out;
+  };
+  if (s < 120) return std::to_string(s) + "s";
+  int64_t m = s / 60;
+  if (m < 10) return two(m, "m", s % 60, "s");
+  if (m < 180) return std::to_string(m) + "m";
+  int64_t h = m / 60;
+  if (h < 8) return two(h, "h", m % 60, "m");
+  if (h < 48) return std::to_string(h) + "h";
+  int64_t d = h / 24;
+  if (d < 8) return two(d, "d", h % 24, "h");
+  if (d < 365 * 2) return std::to_string(d) + "d";
+  int64_t y = d / 365;
+  if (y < 8) return two(y, "y", d % 365, "d");
+  return std::to_string(y) + "y";
+}
+
+}  // namespace caravel

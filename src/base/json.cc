@@ -1,0 +1,595 @@
+#include "base/json.h"
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <unordered_set>
+
+#include "base/strings.h"
+
+namespace caravel::json {
+
+namespace {
+const Value kNullValue;
+const std::string kEmptyString;
+const Array kEmptyArray;
+const Object kEmptyObject;
+}  // namespace
+
+Object::Object(std::initializer_list<Member> members) {
+  for (const Member& m : members) (*this)[m.key] = m.value;
+}
+
+const Value* Object::find(std::string_view key) const {
+  for (const Member& m : members_)
+    if (m.key == key) return &m.value;
+  return nullptr;
+}
+Value* Object::find(std::string_view key) { return const_cast<Value*>(std::as_const(*this).find(key)); }
+Value& Object::operator[](std::string_view key) {
+  if (Value* v = find(key)) return *v;
+  return append(std::string(key), Value());
+}
+Value& Object::append(std::string key, Value value) {
+  members_.push_back(Member{std::move(key), std::move(value)});
+  return members_.back().value;
+}
+bool Object::erase(std::string_view key) {
+  for (auto it = members_.begin(); it != members_.end(); ++it)
+    if (it->key == key) {
+      members_.erase(it);
+      return true;
+    }
+  return false;
+}
+void Object::sort() {
+  std::sort(members_.begin(), members_.end(), [](const Member& a, const Member& b) { return a.key < b.key; });
+}
+bool operator==(const Object& a, const Object& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.members_.size(); ++i) {
+    const Member& m = a.members_[i];
+    const Value* v = b.members_[i].key == m.key ? &b.members_[i].value : b.find(m.key);
+    if (!v || !(*v == m.value)) return false;
+  }
+  return true;
+}
+
+bool Value::as_bool(bool fallback) const {
+  auto* b = std::get_if<bool>(&v_);
+  return b ? *b : fallback;
+}
+int64_t Value::as_int(int64_t fallback) const {
+  if (auto* i = std::get_if<int64_t>(&v_)) return *i;
+  if (auto* d = std::get_if<double>(&v_))
+    if (std::abs(*d) < 9.2e18 && *d == std::floor(*d)) return static_cast<int64_t>(*d);
+  return fallback;
+}
+double Value::as_double(double fallback) const {
+  if (auto* i = std::get_if<int64_t>(&v_)) return static_cast<double>(*i);
+  if (auto* d = std::get_if<double>(&v_)) return *d;
+  return fallback;
+}
+const std::string& Value::as_string() const {
+  auto* s = std::get_if<std::string>(&v_);
+  return s ? *s : kEmptyString;
+}
+const Array& Value::as_array() const {
+  auto* a = std::get_if<Array>(&v_);
+  return a ? *a : kEmptyArray;
+}
+const Object& Value::as_object() const {
+  auto* o = std::get_if<Object>(&v_);
+  return o ? *o : kEmptyObject;
+}
+std::string& Value::str() {
+  if (is_null()) v_.emplace<std::string>();
+  assert(is_string());
+  return *std::get_if<std::string>(&v_);
+}
+Array& Value::arr() {
+  if (is_null()) v_.emplace<Array>();
+  assert(is_array());
+  return *std::get_if<Array>(&v_);
+}
+Object& Value::obj() {
+  if (is_null()) v_.emplace<Object>();
+  assert(is_object());
+  return *std::get_if<Object>(&v_);
+}
+const Value* Value::find(std::string_view key) const {
+  auto* o = std::get_if<Object>(&v_);
+  return o ? o->find(key) : nullptr;
+}
+Value* Value::find(std::string_view key) { return const_cast<Value*>(std::as_const(*this).find(key)); }
+const Value& Value::operator[](std::string_view key) const {
+  const Value* v = find(key);
+  return v ? *v : kNullValue;
+}
+const Value& Value::at(size_t index) const {
+  auto* a = std::get_if<Array>(&v_);
+  return a && index < a->size() ? (*a)[index] : kNullValue;
+}
+const Value& Value::path(std::initializer_list<std::string_view> steps) const {
+  const Value* v = this;
+  for (auto s : steps) {
+    v = v->find(s);
+    if (!v) return kNullValue;
+  }
+  return *v;
+}
+size_t Value::size() const {
+  if (is_array()) return as_array().size();
+  if (is_object()) return as_object().size();
+  return 0;
+}
+bool operator==(const Value& a, const Value& b) {
+  if (a.type() == b.type()) {
+    switch (a.type()) {
+      case Type::kNull: return true;
+      case Type::kBool: return a.as_bool() == b.as_bool();
+      case Type::kInt: return a.as_int() == b.as_int();
+      case Type::kDouble: return a.as_double() == b.as_double();
+      case Type::kString: return a.as_string() == b.as_string();
+      case Type::kArray: return a.as_array() == b.as_array();
+      case Type::kObject: return a.as_object() == b.as_object();
+    }
+  }
+  return a.is_number() && b.is_number() && a.as_double() == b.as_double();
+}
+
+namespace {
+
+std::string show_char(unsigned char c) {
+  if (c == '\'') return "'\\''";
+  if (c == '"') return "'\"'";
+  if (c == '\n') return "'\\n'";
+  if (c == '\t') return "'\\t'";
+  if (c == '\r') return "'\\r'";
+  if (c < 0x20 || c >= 0x7f) {
+    char buf[16];
+    std::snprintf(buf, sizeof buf, "'\\x%02x'", c);
+    return buf;
+  }
+  return std::string("'") + static_cast<char>(c) + "'";
+}
+
+void append_utf8(uint32_t cp, std::string& out) {
+  if (cp < 0x80) {
+    out += static_cast<char>(cp);
+  } else if (cp < 0x800) {
+    out += static_cast<char>(0xc0 | cp >> 6);
+    out += static_cast<char>(0x80 | (cp & 0x3f));
+  } else if (cp < 0x10000) {
+    out += static_cast<char>(0xe0 | cp >> 12);
+    out += static_cast<char>(0x80 | (cp >> 6 & 0x3f));
+    out += static_cast<char>(0x80 | (cp & 0x3f));
+  } else {
+    out += static_cast<char>(0xf0 | cp >> 18);
+    out += static_cast<char>(0x80 | (cp >> 12 & 0x3f));
+    out += static_cast<char>(0x80 | (cp >> 6 & 0x3f));
+    out += static_cast<char>(0x80 | (cp & 0x3f));
+  }
+}
+
+class Parser {
+ public:
+  Parser(std::string_view text, const ParseOptions& o) : p_(text.data()), end_(text.data() + text.size()), opt_(o) {}
+
+  Result<Value> document() {
+    Value v;
+    if (!value(v, 0)) return invalid(std::move(error_));
+    skip();
+    if (p_ != end_) {
+      fail("after top-level value");
+      return invalid(std::move(error_));
+    }
+    return v;
+  }
+
+ private:
+  void skip() {
+    while (p_ != end_ && (*p_ == ' ' || *p_ == '\n' || *p_ == '\t' || *p_ == '\r')) ++p_;
+  }
+  bool fail(const char* context) {
+    if (p_ == end_) error_ = "unexpected end of JSON input";
+    else error_ = "invalid character " + show_char(static_cast<unsigned char>(*p_)) + " " + context;
+    return false;
+  }
+  bool word(const char* w, const char* context) {
+    const char* start = w;
+    for (; *w; ++w, ++p_)
+      if (p_ == end_ || *p_ != *w) {
+        std::string c = std::string("in literal ") + context + " (expecting '" + *w + "')";
+        (void)start;
+        return fail(c.c_str());
+      }
+    return true;
+  }
+
+  bool value(Value& out, int depth) {
+    skip();
+    if (p_ == end_) return fail("");
+    if (depth > opt_.max_depth) {
+      error_ = "exceeded max depth";
+      return false;
+    }
+    switch (*p_) {
+      case '{': return object(out, depth);
+      case '[': return array(out, depth);
+      case '"': {
+        std::string s;
+        if (!string(s)) return false;
+        out = Value(std::move(s));
+        return true;
+      }
+      case 't':
+        out = Value(true);
+        return word("true", "true");
+      case 'f':
+        out = Value(false);
+        return word("false", "false");
+      case 'n':
+        out = Value();
+        return word("null", "null");
+      default:
+        if (*p_ == '-' || (*p_ >= '0' && *p_ <= '9')) return number(out);
+        return fail("looking for beginning of value");
+    }
+  }
+
+  bool object(Value& out, int depth) {
+    ++p_;
+    Object obj;
+    std::unordered_set<std::string> seen;  // used only for large objects
+    skip();
+    if (p_ != end_ && *p_ == '}') {
+      ++p_;
+      out = Value(std::move(obj));
+      return true;
+    }
+    while (true) {
+      skip();
+      if (p_ == end_ || *p_ != '"') return fail("looking for beginning of object key string");
+      std::string key;
+      if (!string(key)) return false;
+      skip();
+      if (p_ == end_ || *p_ != ':') return fail("after object key");
+      ++p_;
+      size_t path_size = path_.size();
+      if (opt_.duplicates) {
+        if (!path_.empty()) path_ += '.';
+        path_ += key;
+      }
+      Value* slot = nullptr;
+      if (obj.size() < 16) {
+        slot = obj.find(key);
+      } else {
+        if (seen.empty())
+          for (auto& m : obj) seen.insert(m.key);
+        if (!seen.insert(key).second) slot = obj.find(key);
+      }
+      if (slot && opt_.duplicates && opt_.duplicates->size() < 100) opt_.duplicates->push_back(path_);
+      Value v;
+      if (!value(v, depth + 1)) return false;
+      if (slot) *slot = std::move(v);
+      else obj.append(std::move(key), std::move(v));
+      path_.resize(path_size);
+      skip();
+      if (p_ != end_ && *p_ == ',') {
+        ++p_;
+        continue;
+      }
+      if (p_ != end_ && *p_ == '}') {
+        ++p_;
+        out = Value(std::move(obj));
+        return true;
+      }
+      return fail("after object key:value pair");
+    }
+  }
+
+  bool array(Value& out, int depth) {
+    ++p_;
+    Array arr;
+    skip();
+    if (p_ != end_ && *p_ == ']') {
+      ++p_;
+      out = Value(std::move(arr));
+      return true;
+    }
+    while (true) {
+      size_t path_size = path_.size();
+      if (opt_.duplicates) path_ += "[" + std::to_string(arr.size()) + "]";
+      Value v;
+      if (!value(v, depth + 1)) return false;
+      arr.push_back(std::move(v));
+      path_.resize(path_size);
+      skip();
+      if (p_ != end_ && *p_ == ',') {
+        ++p_;
+        continue;
+      }
+      if (p_ != end_ && *p_ == ']') {
+        ++p_;
+        out = Value(std::move(arr));
+        return true;
+      }
+      return fail("after array element");
+    }
+  }
+
+  bool number(Value& out) {
+    const char* start = p_;
+    bool integer = true;
+    if (*p_ == '-') ++p_;
+    if (p_ == end_) return fail("");
+    if (*p_ == '0') ++p_;
+    else if (*p_ >= '1' && *p_ <= '9') {
+      while (p_ != end_ && *p_ >= '0' && *p_ <= '9') ++p_;
+    } else {
+      return fail("in numeric literal");
+    }
+    if (p_ != end_ && *p_ == '.') {
+      integer = false;
+      ++p_;
+      if (p_ == end_ || *p_ < '0' || *p_ > '9') return fail("after decimal point in numeric literal");
+      while (p_ != end_ && *p_ >= '0' && *p_ <= '9') ++p_;
+    }
+    if (p_ != end_ && (*p_ == 'e' || *p_ == 'E')) {
+      integer = false;
+      ++p_;
+      if (p_ != end_ && (*p_ == '+' || *p_ == '-')) ++p_;
+      if (p_ == end_ || *p_ < '0' || *p_ > '9') return fail("in exponent of numeric literal");
+      while (p_ != end_ && *p_ >= '0' && *p_ <= '9') ++p_;
+    }
+    if (integer) {
+      int64_t i = 0;
+      auto r = std::from_chars(start, p_, i);
+      if (r.ec == std::errc()) {
+        out = Value(i);
+        return true;
+      }
+    }
+    double d = 0;
+    auto r = std::from_chars(start, p_, d);
+    if (r.ec != std::errc()) {
+      error_ = "number " + std::string(start, p_) + " is out of range";
+      return false;
+    }
+    out = Value(d);
+    return true;
+  }
+
+  int hex4() {
+    if (end_ - p_ < 4) return -1;
+    int v = 0;
+    for (int i = 0; i < 4; ++i) {
+      char c = p_[i];
+      int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      if (d < 0) return -1;
+      v = v * 16 + d;
+    }
+    p_ += 4;
+    return v;
+  }
+
+  bool string(std::string& out) {
+    ++p_;
+    while (true) {
+      const char* run = p_;
+      bool ascii = true;
+      while (p_ != end_ && *p_ != '"' && *p_ != '\\' && static_cast<unsigned char>(*p_) >= 0x20) {
+        ascii &= static_cast<unsigned char>(*p_) < 0x80;
+        ++p_;
+      }
+      if (ascii) out.append(run, p_);
+      else out += to_valid_utf8(std::string_view(run, static_cast<size_t>(p_ - run)));
+      if (p_ == end_) {
+        error_ = "unexpected end of JSON input";
+        return false;
+      }
+      if (*p_ == '"') {
+        ++p_;
+        return true;
+      }
+      if (*p_ != '\\') return fail("in string literal");
+      ++p_;
+      if (p_ == end_) return fail("");
+      switch (*p_++) {
+        case '"': out += '"'; break;
+        case '\\': out += '\\'; break;
+        case '/': out += '/'; break;
+        case 'b': out += '\b'; break;
+        case 'f': out += '\f'; break;
+        case 'n': out += '\n'; break;
+        case 'r': out += '\r'; break;
+        case 't': out += '\t'; break;
+        case 'u': {
+          int u = hex4();
+          if (u < 0) return fail("in \\u hexadecimal character escape");
+          uint32_t cp = static_cast<uint32_t>(u);
+          if (cp >= 0xd800 && cp < 0xdc00 && end_ - p_ >= 6 && p_[0] == '\\' && p_[1] == 'u') {
+            const char* save = p_;
+            p_ += 2;
+            int lo = hex4();
+            if (lo >= 0xdc00 && lo < 0xe000) cp = 0x10000 + ((cp - 0xd800) << 10) + (static_cast<uint32_t>(lo) - 0xdc00);
+            else p_ = save;
+          }
+          if (cp >= 0xd800 && cp < 0xe000) cp = 0xfffd;
+          append_utf8(cp, out);
+          break;
+        }
+        default:
+          --p_;
+          return fail("in string escape code");
+      }
+    }
+  }
+
+  const char* p_;
+  const char* end_;
+  const ParseOptions& opt_;
+  std::string error_;
+  std::string path_;
+};
+
+void number_to(double d, std::string& out) {
+  if (!std::isfinite(d)) {
+    out += "null";
+    return;
+  }
+  char buf[64];
+  double a = std::abs(d);
+  // As encoding/json: exponent form only outside [1e-6, 1e21).
+  bool exponent = a != 0 && (a < 1e-6 || a >= 1e21);
+  auto r = std::to_chars(buf, buf + sizeof buf, d, exponent ? std::chars_format::scientific : std::chars_format::fixed);
+  if (exponent) {
+    // Go writes e-09 as e-9.
+    std::string_view s(buf, static_cast<size_t>(r.ptr - buf));
+    size_t e = s.find('e');
+    if (e != s.npos && e + 2 < s.size() && s[e + 2] == '0') {
+      out.append(s.substr(0, e + 2));
+      out.append(s.substr(e + 3));
+      return;
+    }
+  }
+  out.append(buf, r.ptr);
+}
+
+void write(const Value& v, std::string& out, bool sorted, int indent, int depth) {
+  auto newline = [&](int d) {
+    if (indent) {
+      out += '\n';
+      out.append(static_cast<size_t>(indent * d), ' ');
+    }
+  };
+  switch (v.type()) {
+    case Type::kNull: out += "null"; break;
+    case Type::kBool: out += v.as_bool() ? "true" : "false"; break;
+    case Type::kInt: {
+      char buf[24];
+      auto r = std::to_chars(buf, buf + sizeof buf, v.as_int());
+      out.append(buf, r.ptr);
+      break;
+    }
+    case Type::kDouble: number_to(v.as_double(), out); break;
+    case Type::kString: quote_to(v.as_string(), out); break;
+    case Type::kArray: {
+      out += '[';
+      bool first = true;
+      for (const Value& item : v.as_array()) {
+        if (!first) out += ',';
+        first = false;
+        newline(depth + 1);
+        write(item, out, sorted, indent, depth + 1);
+      }
+      if (!first) newline(depth);
+      out += ']';
+      break;
+    }
+    case Type::kObject: {
+      out += '{';
+      bool first = true;
+      auto member = [&](const Member& m) {
+        if (!first) out += ',';
+        first = false;
+        newline(depth + 1);
+        quote_to(m.key, out);
+        out += indent ? ": " : ":";
+        write(m.value, out, sorted, indent, depth + 1);
+      };
+      if (sorted) {
+        std::vector<const Member*> order;
+        for (const Member& m : v.as_object()) order.push_back(&m);
+        std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->key < b->key; });
+        for (auto* m : order) member(*m);
+      } else {
+        for (const Member& m : v.as_object()) member(m);
+      }
+      if (!first) newline(depth);
+      out += '}';
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+Result<Value> parse(std::string_view text, const ParseOptions& options) { return Parser(text, options).document(); }
+
+void dump_to(const Value& v, std::string& out) { write(v, out, false, 0, 0); }
+std::string dump(const Value& v) {
+  std::string out;
+  dump_to(v, out);
+  return out;
+}
+std::string dump_sorted(const Value& v) {
+  std::string out;
+  write(v, out, true, 0, 0);
+  return out;
+}
+std::string dump_pretty(const Value& v, int indent) {
+  std::string out;
+  write(v, out, false, indent, 0);
+  return out;
+}
+
+void quote_to(std::string_view s, std::string& out) {
+  out += '"';
+  size_t run = 0;
+  for (size_t i = 0; i < s.size(); ++i) {
+    unsigned char c = static_cast<unsigned char>(s[i]);
+    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    out.append(s.substr(run, i - run));
+    run = i + 1;
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default: {
+        char buf[8];
+        std::snprintf(buf, sizeof buf, "\\u%04x", c);
+        out += buf;
+      }
+    }
+  }
+  out.append(s.substr(run));
+  out += '"';
+}
+std::string quote(std::string_view s) {
+  std::string out;
+  quote_to(s, out);
+  return out;
+}
+
+const Value* pointer(const Value& root, std::string_view path) {
+  const Value* v = &root;
+  while (!path.empty()) {
+    if (path[0] != '/') return nullptr;
+    path.remove_prefix(1);
+    size_t n = path.find('/');
+    std::string step(path.substr(0, n));
+    path = n == path.npos ? std::string_view() : path.substr(n);
+    for (size_t i = 0; (i = step.find('~', i)) != step.npos; ++i) {
+      if (i + 1 < step.size() && step[i + 1] == '1') step.replace(i, 2, "/");
+      else if (i + 1 < step.size() && step[i + 1] == '0') step.replace(i, 2, "~");
+    }
+    if (v->is_array()) {
+      size_t index = 0;
+      auto r = std::from_chars(step.data(), step.data() + step.size(), index);
+      if (r.ec != std::errc() || r.ptr != step.data() + step.size() || index >= v->size()) return nullptr;
+      v = &v->at(index);
+    } else {
+      v = v->find(step);
+      if (!v) return nullptr;
+    }
+  }
+  return v;
+}
+
+}  // namespace caravel::json
