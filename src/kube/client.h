@@ -1,0 +1,174 @@
+// The Kubernetes client. A Transport carries requests (in process, over HTTPS, or through a fault
+// injector); Client puts verbs and types on top.
+//
+// Every typed call needs a generated kind T (e.g. core::Pod) with `static const Resource& resource()`
+// and `static const TypeInfo& type()`. The dynamic calls work on json::Value for any resource.
+// Errors carry the code of the answer and, in `details`, the Status object's JSON.
+// Threading: one executor. The transport must outlive its clients and watches.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "kube/codec.h"
+#include "kube/resource.h"
+
+namespace caravel::kube {
+
+enum class PatchType { kJson, kMerge, kStrategic, kApply };
+std::string_view content_type(PatchType type);  // "application/strategic-merge-patch+json", ...
+
+// One API request, independent of how it travels. Transports build the URL
+// /api/v1/namespaces/{ns}/pods/{name}/{subresource}?{query} (or /apis/{group}/{version}/...).
+struct ApiRequest {
+  std::string verb;  // get list watch create update patch delete deletecollection
+  Resource resource;
+  std::string ns, name, subresource;
+  std::vector<std::pair<std::string, std::string>> query;
+  std::string content_type;  // of the body: "application/json" or a patch type
+  std::string body;
+  // Non-resource requests: verb get/post and this path instead of the above ("/version").
+  std::string path;
+};
+struct ApiResponse {
+  int status = 200;
+  json::Value object;
+};
+
+enum class WatchEventType { kAdded, kModified, kDeleted, kBookmark };
+struct WatchEvent {
+  WatchEventType type = WatchEventType::kAdded;
+  json::Value object;
+};
+
+class WatchStream {
+ public:
+  virtual ~WatchStream() = default;  // stops the watch
+  // The next event; nullopt when the server ended the watch in order (time to resume from the last
+  // resourceVersion); kGone when that version is too old (time to list again).
+  virtual Task<Result<std::optional<WatchEvent>>> next() = 0;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual Task<Result<ApiResponse>> call(ApiRequest request) = 0;
+  virtual Task<Result<std::unique_ptr<WatchStream>>> watch(ApiRequest request) = 0;
+};
+
+struct ListOptions {
+  std::string ns;  // "" for all namespaces
+  std::string label_selector, field_selector;
+  std::string resource_version;
+  int64_t limit = 0;
+  std::string continue_token;
+};
+template <class T>
+struct ListResult {
+  std::vector<T> items;
+  std::string resource_version;
+  std::string continue_token;
+};
+struct WriteOptions {
+  std::string subresource;    // "status", "scale", ...
+  std::string field_manager;  // default: the client's
+  bool dry_run = false;
+  bool force = false;          // server-side apply
+};
+struct DeleteOptions {
+  std::optional<int64_t> grace_period_seconds;
+  std::string propagation_policy;  // "", "Background", "Foreground", "Orphan"
+  std::string uid, resource_version;  // preconditions
+  bool dry_run = false;
+};
+
+class Client {
+ public:
+  // `field_manager` names the writer in managedFields (and User-Agent over HTTP).
+  Client(Transport& transport, std::string field_manager) : transport_(&transport), manager_(std::move(field_manager)) {}
+  Transport& transport() const { return *transport_; }
+  const std::string& field_manager() const { return manager_; }
+
+  // Dynamic.
+  Task<Result<json::Value>> get(Resource r, std::string ns, std::string name, std::string subresource = "");
+  Task<Result<ListResult<json::Value>>> list(Resource r, ListOptions o = {});
+  Task<Result<json::Value>> create(Resource r, std::string ns, json::Value object, WriteOptions o = {});
+  // Creates a subresource of an object: pods/binding, pods/eviction, serviceaccounts/token.
+  Task<Result<json::Value>> create_subresource(Resource r, std::string ns, std::string name, std::string subresource, json::Value object);
+  Task<Result<json::Value>> update(Resource r, json::Value object, WriteOptions o = {});
+  Task<Result<json::Value>> patch(Resource r, std::string ns, std::string name, PatchType type, json::Value patch, WriteOptions o = {});
+  Task<Result<json::Value>> remove(Resource r, std::string ns, std::string name, DeleteOptions o = {});
+  Task<Result<std::unique_ptr<WatchStream>>> watch(Resource r, ListOptions o);
+
+  // Typed. `T` is a generated kind.
+  template <class T>
+  Task<Result<T>> get(std::string ns, std::string name) {
+    auto r = co_await get(T::resource(), std::move(ns), std::move(name));
+    if (!r.ok()) co_return std::move(r).error();
+    co_return from_json<T>(*r);
+  }
+  template <class T>
+  Task<Result<ListResult<T>>> list(ListOptions o = {}) {
+    auto r = co_await list(T::resource(), std::move(o));
+    if (!r.ok()) co_return std::move(r).error();
+    ListResult<T> out;
+    out.resource_version = r->resource_version;
+    out.continue_token = r->continue_token;
+    out.items.reserve(r->items.size());
+    for (auto& v : r->items) {
+      auto t = from_json<T>(v);
+      if (!t.ok()) co_return std::move(t).error();
+      out.items.push_back(std::move(*t));
+    }
+    co_return out;
+  }
+  template <class T>
+  Task<Result<T>> create(T object, WriteOptions o = {}) {
+    std::string ns = object.metadata.namespace_;
+    json::Value v = to_json(object);
+    auto r = co_await create(T::resource(), std::move(ns), std::move(v), std::move(o));
+    if (!r.ok()) co_return std::move(r).error();
+    co_return from_json<T>(*r);
+  }
+  template <class T>
+  Task<Result<T>> update(T object, WriteOptions o = {}) {
+    json::Value v = to_json(object);
+    auto r = co_await update(T::resource(), std::move(v), std::move(o));
+    if (!r.ok()) co_return std::move(r).error();
+    co_return from_json<T>(*r);
+  }
+  template <class T>
+  Task<Result<T>> update_status(T object) {
+    WriteOptions o;
+    o.subresource = "status";
+    auto r = co_await update<T>(std::move(object), std::move(o));
+    co_return r;
+  }
+  template <class T>
+  Task<Result<T>> patch(std::string ns, std::string name, PatchType type, json::Value p, WriteOptions o = {}) {
+    auto r = co_await patch(T::resource(), std::move(ns), std::move(name), type, std::move(p), std::move(o));
+    if (!r.ok()) co_return std::move(r).error();
+    co_return from_json<T>(*r);
+  }
+  template <class T>
+  Task<Status> remove(std::string ns, std::string name, DeleteOptions o = {}) {
+    auto r = co_await remove(T::resource(), std::move(ns), std::move(name), std::move(o));
+    if (!r.ok()) co_return std::move(r).error();
+    co_return ok();
+  }
+
+ private:
+  Transport* transport_;
+  std::string manager_;
+};
+
+// Reads an error back: the Status' reason ("AlreadyExists"), or "" if there is none.
+std::string status_reason(const Error& e);
+
+}  // namespace caravel::kube
