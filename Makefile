@@ -1,0 +1,49 @@
+# Caravel: the four commands a newcomer needs. `make help` lists them all.
+BUILD ?= build
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+PACKAGES := \
+  g++ cmake ninja-build ccache mold pkg-config \
+  libssl-dev libnghttp2-dev librocksdb-dev libgit2-dev libnftables-dev libre2-dev libyaml-dev zlib1g-dev \
+  libgtest-dev \
+  containerd runc haproxy nginx-light pebble git curl ca-certificates openssl jq \
+  nftables iproute2 busybox-static procps python3 wrk
+
+help:           ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+deps:           ## install the Debian packages that building and running need
+	@tools/install-deps.sh $(PACKAGES)
+
+configure: $(BUILD)/build.ninja
+$(BUILD)/build.ninja:
+	cmake --preset release -B $(BUILD)
+
+build: configure ## compile: $(BUILD)/caravel
+	ninja -C $(BUILD)
+
+up: deps build  ## install, build, start the platform, drive the four flows, print what happened
+	$(SUDO) $(BUILD)/caravel up
+
+down:           ## stop the platform; data stays
+	$(SUDO) $(BUILD)/caravel down
+
+test: build     ## everything that CI runs
+	tests/run.sh $(BUILD)
+
+bench: build    ## the benchmarks, with the targets beside the figures
+	tests/bench.sh $(BUILD)
+
+lint: configure ## format and static checks
+	tests/lint.sh $(BUILD)
+
+asan:           ## tests with the address and undefined-behaviour sanitizers
+	cmake --preset asan && ninja -C build-asan && ctest --test-dir build-asan --output-on-failure -L unit
+
+tsan:           ## tests with the thread sanitizer
+	cmake --preset tsan && ninja -C build-tsan && ctest --test-dir build-tsan --output-on-failure -L unit
+
+clean:          ## remove the build
+	rm -rf $(BUILD)
+
+.PHONY: help deps configure build up down test bench lint asan tsan clean
