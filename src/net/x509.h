@@ -38,6 +38,8 @@ struct CsrInfo {
 Result<CsrInfo> parse_csr(std::string_view pem_or_der);  // verifies the signature of the request
 // Signs a request as `spec` says (spec.names are taken as given, not from the request).
 Result<std::string> sign_csr(std::string_view csr_pem, const CertificateSpec& spec, std::string_view ca_certificate, std::string_view ca_key);
+// The public key inside a request, as public_key_pem() writes keys.
+Result<std::string> csr_public_key_pem(std::string_view pem_or_der);
 Result<std::string> csr_to_der(std::string_view csr_pem);
 
 struct CertificateInfo {

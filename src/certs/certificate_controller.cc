@@ -1,0 +1,286 @@
+// The Certificate controllers of cert-manager (trigger, key manager, request manager, issuing, readiness)
+// as one level-triggered reconcile of a Certificate:
+//   1. write the Ready condition and the dates from what the Secret holds;
+//   2. if a new certificate is needed, say so in the Issuing condition;
+//   3. while issuing: keep the next private key in a Secret of its own, keep a CertificateRequest for
+//      revision+1, and when that is answered put key and certificate into the target Secret.
+#include "base/strings.h"
+#include "certs/certificate.h"
+#include "certs/context.h"
+
+namespace caravel::certs {
+namespace {
+
+class CertificateController {
+ public:
+  explicit CertificateController(Context& c) : c_(c) {}
+  Task<Result<kube::Requeue>> reconcile(std::string key);
+
+ private:
+  Task<Status> issue(const json::Value& certificate, json::Value& status);
+  Task<Result<std::string>> next_private_key(const json::Value& certificate, json::Value& status, std::string target_key);
+  Task<Status> make_request(const json::Value& certificate, std::string name, int64_t revision, std::string key_secret, std::string key_pem);
+  Task<Status> complete(const json::Value& certificate, json::Value& status, json::Value request, std::string key_pem);
+  Task<Status> fail(const json::Value& certificate, json::Value& status, const json::Value& request);
+  Context& c_;
+};
+
+std::string request_name(const json::Value& certificate, int64_t revision) { return kube::name_of(certificate) + "-" + std::to_string(revision); }
+
+const json::Value* get(const kube::DynamicInformer::Ptr& p) { return p.get(); }
+
+// Is the request made for this key? The CSR's public key decides.
+bool request_uses_key(const json::Value& request, const std::string& key_pem) {
+  auto csr = base64_decode(request["spec"]["request"].as_string());
+  if (!csr) return false;
+  auto of_key = net::public_key_pem(key_pem);
+  auto of_csr = net::csr_public_key_pem(*csr);
+  return of_key.ok() && of_csr.ok() && *of_key == *of_csr;
+}
+
+void write_dates(const json::Value& certificate, const json::Value* secret, json::Value& status) {
+  auto info = secret ? net::parse_certificate(secret_data(*secret, "tls.crt")) : Result<net::CertificateInfo>(not_found(""));
+  if (!info.ok()) {
+    for (auto f : {"notBefore", "notAfter", "renewalTime"}) status.erase(f);
+    return;
+  }
+  status["notBefore"] = format_rfc3339(info->not_before);
+  status["notAfter"] = format_rfc3339(info->not_after);
+  status["renewalTime"] = format_rfc3339(renewal_time(certificate, info->not_before, info->not_after));
+}
+
+Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
+  auto cached = c_.certificates.get(kube::ObjectKey::parse(key));
+  if (!cached || kube::is_deleting(*cached)) co_return kube::Requeue::never();
+  json::Value certificate = *cached;
+  Time now = c_.loop.now();
+  json::Value status = certificate["status"].is_object() ? certificate["status"] : json::Value::object();
+  json::Value& conditions = status["conditions"];
+  if (conditions.is_null()) conditions = json::Value::array();
+  int64_t generation = certificate["metadata"]["generation"].as_int();
+
+  auto secret = c_.secrets.get(kube::namespace_of(certificate), certificate["spec"]["secretName"].as_string());
+  int64_t revision = status["revision"].as_int();
+  auto current_request = revision ? c_.requests.get(kube::namespace_of(certificate), request_name(certificate, revision)) : nullptr;
+
+  write_dates(certificate, get(secret), status);
+  auto unready = not_ready(certificate, get(secret), get(current_request), now);
+  if (unready) kube::set_condition(conditions, "Ready", "False", unready->reason, unready->message, now, generation);
+  else kube::set_condition(conditions, "Ready", "True", "Ready", "Certificate is up to date and has not expired", now, generation);
+
+  kube::Requeue requeue = kube::Requeue::never();
+  bool issuing = kube::condition_is(conditions, "Issuing", "True");
+  if (!issuing) {
+    if (auto need = needs_issuance(certificate, get(secret), get(current_request), now)) {
+      auto last_failure = parse_rfc3339(status["lastFailureTime"].as_string());
+      int64_t attempts = status["failedIssuanceAttempts"].as_int();
+      Time retry = last_failure.ok() ? *last_failure + failure_backoff(attempts) : Time{};
+      auto* failed = kube::find_condition(conditions, "Issuing");
+      bool spec_changed = failed && (*failed)["observedGeneration"].as_int() != generation;
+      if (last_failure.ok() && now < retry && !spec_changed) {
+        requeue = kube::Requeue::in(retry - now);
+      } else {
+        kube::set_condition(conditions, "Issuing", "True", need->reason, need->message, now, generation);
+        c_.events.normal(c_.about(certificate), "Issuing", need->message);
+        issuing = true;
+      }
+    } else {
+      auto renewal = parse_rfc3339(status["renewalTime"].as_string());
+      if (renewal.ok()) requeue = kube::Requeue::in(std::max<Duration>(*renewal - now, 1s));
+    }
+  }
+  if (issuing) {
+    CO_TRY_VOID(co_await write_status(c_, kCertificates, certificate, status));
+    auto fresh = co_await c_.client.get(kCertificates, kube::namespace_of(certificate), kube::name_of(certificate));
+    if (!fresh.ok()) co_return std::move(fresh).error();
+    certificate = std::move(*fresh);
+    status = certificate["status"];
+    CO_TRY_VOID(co_await issue(certificate, status));
+  }
+  CO_TRY_VOID(co_await write_status(c_, kCertificates, certificate, status));
+  co_return requeue;
+}
+
+Task<Result<std::string>> CertificateController::next_private_key(const json::Value& certificate, json::Value& status, std::string target_key) {
+  std::string ns = kube::namespace_of(certificate);
+  std::string name = status["nextPrivateKeySecretName"].as_string();
+  if (!name.empty()) {
+    auto existing = co_await c_.client.get(kSecrets, ns, name);
+    if (existing.ok()) {
+      std::string pem = secret_data(*existing, "tls.key");
+      if (!pem.empty()) co_return pem;
+    } else if (existing.error().code != Code::kNotFound) {
+      co_return std::move(existing).error();
+    }
+  }
+  bool keep = certificate["spec"]["privateKey"]["rotationPolicy"].as_string() == "Never" && !target_key.empty();
+  std::string pem = target_key;
+  if (!keep) {
+    CO_TRY(pem, net::generate_key(requested_key_type(certificate)));
+  }
+  json::Value secret = json::Value::object();
+  secret["apiVersion"] = "v1";
+  secret["kind"] = "Secret";
+  secret["metadata"]["generateName"] = kube::name_of(certificate) + "-";
+  secret["metadata"]["namespace"] = ns;
+  secret["metadata"]["labels"][kNextPrivateKeyKey] = "true";
+  secret["metadata"]["labels"][kManagedSecretKey] = "true";
+  secret["metadata"]["ownerReferences"].push_back(kube::controller_reference(certificate));
+  secret["type"] = "Opaque";
+  secret["data"]["tls.key"] = base64_encode(pem);
+  auto made = co_await c_.client.create(kSecrets, ns, std::move(secret));
+  if (!made.ok()) co_return std::move(made).error();
+  status["nextPrivateKeySecretName"] = kube::name_of(*made);
+  c_.events.normal(c_.about(certificate), "Generated", "Stored new private key in temporary Secret resource \"" + kube::name_of(*made) + "\"");
+  co_return pem;
+}
+
+Task<Status> CertificateController::issue(const json::Value& certificate, json::Value& status) {
+  std::string ns = kube::namespace_of(certificate);
+  auto target = c_.secrets.get(ns, certificate["spec"]["secretName"].as_string());
+  CO_TRY(std::string key_pem, co_await next_private_key(certificate, status, target ? secret_data(*target, "tls.key") : ""));
+
+  int64_t revision = status["revision"].as_int() + 1;
+  std::string name = request_name(certificate, revision);
+  auto request = co_await c_.client.get(kCertificateRequests, ns, name);
+  if (!request.ok() && request.error().code != Code::kNotFound) co_return std::move(request).error();
+  if (request.ok()) {
+    auto csr = net::parse_csr(base64_decode((*request)["spec"]["request"].as_string()).value_or(""));
+    bool stale = !request_uses_key(*request, key_pem) || !csr.ok() || !differing_fields(certificate, csr->names).empty() ||
+                 !((*request)["spec"]["issuerRef"]["name"] == certificate["spec"]["issuerRef"]["name"]);
+    if (stale) {
+      auto removed = co_await c_.client.remove(kCertificateRequests, ns, name);
+      if (!removed.ok() && removed.error().code != Code::kNotFound) co_return std::move(removed).error();
+      request = not_found("stale");
+    }
+  }
+  if (!request.ok()) {
+    std::string key_secret = status["nextPrivateKeySecretName"].as_string();
+    co_return co_await make_request(certificate, name, revision, key_secret, key_pem);
+  }
+  const json::Value& conditions = (*request)["status"]["conditions"];
+  if (kube::condition_is(conditions, "Ready", "True")) co_return co_await complete(certificate, status, std::move(*request), key_pem);
+  auto* ready = kube::find_condition(conditions, "Ready");
+  bool failed = ready && (*ready)["status"].as_string() == "False" && (*ready)["reason"].as_string() == "Failed";
+  if (failed || kube::condition_is(conditions, "Denied", "True") || kube::condition_is(conditions, "InvalidRequest", "True"))
+    co_return co_await fail(certificate, status, *request);
+  co_return ok();  // the signer is at work; its answer wakes us
+}
+
+Task<Status> CertificateController::make_request(const json::Value& certificate, std::string name, int64_t revision, std::string key_secret, std::string key_pem) {
+  net::CertificateNames names = requested_names(certificate);
+  CO_TRY(std::string csr, net::make_csr(names, key_pem));
+  json::Value r = json::Value::object();
+  r["apiVersion"] = "cert-manager.io/v1";
+  r["kind"] = "CertificateRequest";
+  r["metadata"]["name"] = name;
+  r["metadata"]["namespace"] = kube::namespace_of(certificate);
+  if (certificate["metadata"]["labels"].size()) r["metadata"]["labels"] = certificate["metadata"]["labels"];
+  json::Value& annotations = r["metadata"]["annotations"];
+  annotations[kCertificateNameKey] = kube::name_of(certificate);
+  annotations[kRevisionKey] = std::to_string(revision);
+  annotations[kPrivateKeySecretKey] = key_secret;
+  r["metadata"]["ownerReferences"].push_back(kube::controller_reference(certificate));
+  json::Value& spec = r["spec"];
+  spec["request"] = base64_encode(csr);
+  spec["issuerRef"] = certificate["spec"]["issuerRef"];
+  if (certificate["spec"]["duration"].is_string()) spec["duration"] = certificate["spec"]["duration"];
+  if (certificate["spec"]["isCA"].as_bool()) spec["isCA"] = true;
+  spec["usages"] = certificate["spec"]["usages"].size() ? certificate["spec"]["usages"] : json::Value::array({"digital signature", "key encipherment"});
+  std::string ns = kube::namespace_of(certificate);
+  auto made = co_await c_.client.create(kCertificateRequests, ns, std::move(r));
+  if (!made.ok()) co_return std::move(made).error();
+  c_.events.normal(c_.about(certificate), "Requested", "Created new CertificateRequest resource \"" + name + "\"");
+  co_return ok();
+}
+
+Task<Status> CertificateController::complete(const json::Value& certificate, json::Value& status, json::Value request, std::string key_pem) {
+  std::string ns = kube::namespace_of(certificate), name = certificate["spec"]["secretName"].as_string();
+  json::Value secret = json::Value::object();
+  secret["apiVersion"] = "v1";
+  secret["kind"] = "Secret";
+  secret["metadata"]["name"] = name;
+  secret["metadata"]["namespace"] = ns;
+  secret["type"] = "kubernetes.io/tls";
+  auto existing = co_await c_.client.get(kSecrets, ns, name);
+  bool exists = existing.ok();
+  if (exists) secret = *existing;
+  else if (existing.error().code != Code::kNotFound) co_return std::move(existing).error();
+
+  const json::Value& ref = certificate["spec"]["issuerRef"];
+  json::Value& annotations = secret["metadata"]["annotations"];
+  auto joined = [](const json::Value& list) {
+    std::vector<std::string> parts;
+    for (auto& v : list.as_array()) parts.push_back(v.as_string());
+    return join(parts, ",");
+  };
+  annotations[kCertificateNameKey] = kube::name_of(certificate);
+  annotations[kIssuerNameKey] = ref["name"];
+  annotations[kIssuerKindKey] = ref["kind"].is_string() ? ref["kind"].as_string() : "Issuer";
+  annotations[kIssuerGroupKey] = ref["group"].as_string();
+  annotations["cert-manager.io/common-name"] = certificate["spec"]["commonName"].as_string();
+  annotations["cert-manager.io/alt-names"] = joined(certificate["spec"]["dnsNames"]);
+  annotations["cert-manager.io/ip-sans"] = joined(certificate["spec"]["ipAddresses"]);
+  annotations["cert-manager.io/uri-sans"] = joined(certificate["spec"]["uris"]);
+  secret["metadata"]["labels"][kManagedSecretKey] = "true";
+  for (auto part : {"labels", "annotations"})
+    for (auto& m : certificate["spec"]["secretTemplate"][part].as_object()) secret["metadata"][part][m.key] = m.value;
+  secret["data"]["tls.key"] = base64_encode(key_pem);
+  secret["data"]["tls.crt"] = request["status"]["certificate"];
+  if (!request["status"]["ca"].as_string().empty()) secret["data"]["ca.crt"] = request["status"]["ca"];
+  Result<json::Value> written = json::Value();
+  if (exists) written = co_await c_.client.update(kSecrets, secret);
+  else written = co_await c_.client.create(kSecrets, ns, secret);
+  if (!written.ok()) co_return std::move(written).error();
+
+  std::string temporary = status["nextPrivateKeySecretName"].as_string();
+  status["revision"] = status["revision"].as_int() + 1;
+  for (auto f : {"nextPrivateKeySecretName", "lastFailureTime", "failedIssuanceAttempts"}) status.erase(f);
+  kube::remove_condition(status["conditions"], "Issuing");
+  write_dates(certificate, &secret, status);
+  if (!not_ready(certificate, &secret, &request, c_.loop.now()))
+    kube::set_condition(status["conditions"], "Ready", "True", "Ready", "Certificate is up to date and has not expired", c_.loop.now(),
+                        certificate["metadata"]["generation"].as_int());
+  c_.events.normal(c_.about(certificate), "Issuing", "The certificate has been successfully issued");
+  if (!temporary.empty()) {
+    auto removed = co_await c_.client.remove(kSecrets, ns, temporary);
+    if (!removed.ok() && removed.error().code != Code::kNotFound) co_return std::move(removed).error();
+  }
+  co_return ok();
+}
+
+Task<Status> CertificateController::fail(const json::Value& certificate, json::Value& status, const json::Value& request) {
+  auto* ready = kube::find_condition(request["status"]["conditions"], "Ready");
+  std::string message = "The certificate request has failed to complete and will be retried: " + (ready ? (*ready)["message"].as_string() : "");
+  int64_t attempts = status["failedIssuanceAttempts"].as_int() + 1;
+  status["failedIssuanceAttempts"] = attempts;
+  status["lastFailureTime"] = format_rfc3339(c_.loop.now());
+  kube::set_condition(status["conditions"], "Issuing", "False", "Failed", message, c_.loop.now(), certificate["metadata"]["generation"].as_int());
+  c_.events.warning(c_.about(certificate), "Failed", message);
+  std::string ns = kube::namespace_of(request), name = kube::name_of(request);
+  auto removed = co_await c_.client.remove(kCertificateRequests, ns, name);
+  if (!removed.ok() && removed.error().code != Code::kNotFound) co_return std::move(removed).error();
+  co_return ok();
+}
+
+}  // namespace
+
+std::unique_ptr<kube::Controller> make_certificate_controller(Context& c) {
+  auto self = std::make_shared<CertificateController>(c);
+  auto controller = std::make_unique<kube::Controller>(c.loop, "certificates", [self](std::string key) { return self->reconcile(std::move(key)); }, 2);
+  auto* queue = controller.get();
+  c.certificates.add_handler([queue](auto& old, auto& now) { queue->enqueue(kube::key_of(now ? *now : *old)); });
+  c.requests.add_handler([queue](auto& old, auto& now) {
+    const json::Value& r = now ? *now : *old;
+    const std::string& name = kube::annotation(r, kCertificateNameKey);
+    if (!name.empty()) queue->enqueue(kube::ObjectKey{kube::namespace_of(r), name});
+  });
+  c.secrets.add_handler([queue, &c](auto& old, auto& now) {
+    const json::Value& s = now ? *now : *old;
+    for (auto& [key, certificate] : c.certificates.all())
+      if (key.ns == kube::namespace_of(s) && (*certificate)["spec"]["secretName"].as_string() == kube::name_of(s)) queue->enqueue(key);
+  });
+  return controller;
+}
+
+}  // namespace caravel::certs
