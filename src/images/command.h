@@ -1,0 +1,9 @@
+#pragma once
+
+#include "base/command.h"
+
+namespace caravel::images {
+
+extern const Command kImagesCommand;
+
+}  // namespace caravel::images
