@@ -41,6 +41,14 @@ struct ApiResponse {
   json::Value object;
 };
 
+// The URL of a request, path and query, percent-encoded:
+// "/apis/apps/v1/namespaces/default/deployments/web/status?fieldManager=x".
+std::string request_target(const ApiRequest& request);
+// "GET", "POST", ... for the verb.
+std::string_view http_method(const ApiRequest& request);
+// The error that an answer of 400 or above means. `status_object` is the metav1.Status if there is one.
+Error error_from_status(int http_status, const json::Value& status_object);
+
 enum class WatchEventType { kAdded, kModified, kDeleted, kBookmark };
 struct WatchEvent {
   WatchEventType type = WatchEventType::kAdded;
@@ -68,6 +76,9 @@ struct ListOptions {
   std::string resource_version;
   int64_t limit = 0;
   std::string continue_token;
+  // Watches only.
+  bool bookmarks = true;
+  int64_t timeout_seconds = 0;  // 0: the server's choice
 };
 template <class T>
 struct ListResult {
@@ -75,6 +86,8 @@ struct ListResult {
   std::string resource_version;
   std::string continue_token;
 };
+// In default arguments the options are made by a call, WriteOptions(), not by {}: GCC 12 destroys an
+// aggregate twice that is initialised inside a co_await expression.
 struct WriteOptions {
   std::string subresource;    // "status", "scale", ...
   std::string field_manager;  // default: the client's
@@ -97,14 +110,17 @@ class Client {
 
   // Dynamic.
   Task<Result<json::Value>> get(Resource r, std::string ns, std::string name, std::string subresource = "");
-  Task<Result<ListResult<json::Value>>> list(Resource r, ListOptions o = {});
-  Task<Result<json::Value>> create(Resource r, std::string ns, json::Value object, WriteOptions o = {});
+  Task<Result<ListResult<json::Value>>> list(Resource r, ListOptions o = ListOptions());
+  Task<Result<json::Value>> create(Resource r, std::string ns, json::Value object, WriteOptions o = WriteOptions());
   // Creates a subresource of an object: pods/binding, pods/eviction, serviceaccounts/token.
   Task<Result<json::Value>> create_subresource(Resource r, std::string ns, std::string name, std::string subresource, json::Value object);
-  Task<Result<json::Value>> update(Resource r, json::Value object, WriteOptions o = {});
-  Task<Result<json::Value>> patch(Resource r, std::string ns, std::string name, PatchType type, json::Value patch, WriteOptions o = {});
-  Task<Result<json::Value>> remove(Resource r, std::string ns, std::string name, DeleteOptions o = {});
+  Task<Result<json::Value>> update(Resource r, json::Value object, WriteOptions o = WriteOptions());
+  Task<Result<json::Value>> patch(Resource r, std::string ns, std::string name, PatchType type, json::Value patch, WriteOptions o = WriteOptions());
+  Task<Result<json::Value>> remove(Resource r, std::string ns, std::string name, DeleteOptions o = DeleteOptions());
+  Task<Result<json::Value>> remove_collection(Resource r, ListOptions which, DeleteOptions o = DeleteOptions());
   Task<Result<std::unique_ptr<WatchStream>>> watch(Resource r, ListOptions o);
+  // Non-resource requests: "/version", "/apis".
+  Task<Result<json::Value>> get_path(std::string path, std::vector<std::pair<std::string, std::string>> query = {});
 
   // Typed. `T` is a generated kind.
   template <class T>
@@ -114,7 +130,7 @@ class Client {
     co_return from_json<T>(*r);
   }
   template <class T>
-  Task<Result<ListResult<T>>> list(ListOptions o = {}) {
+  Task<Result<ListResult<T>>> list(ListOptions o = ListOptions()) {
     auto r = co_await list(T::resource(), std::move(o));
     if (!r.ok()) co_return std::move(r).error();
     ListResult<T> out;
@@ -129,7 +145,7 @@ class Client {
     co_return out;
   }
   template <class T>
-  Task<Result<T>> create(T object, WriteOptions o = {}) {
+  Task<Result<T>> create(T object, WriteOptions o = WriteOptions()) {
     std::string ns = object.metadata.namespace_;
     json::Value v = to_json(object);
     auto r = co_await create(T::resource(), std::move(ns), std::move(v), std::move(o));
@@ -137,7 +153,7 @@ class Client {
     co_return from_json<T>(*r);
   }
   template <class T>
-  Task<Result<T>> update(T object, WriteOptions o = {}) {
+  Task<Result<T>> update(T object, WriteOptions o = WriteOptions()) {
     json::Value v = to_json(object);
     auto r = co_await update(T::resource(), std::move(v), std::move(o));
     if (!r.ok()) co_return std::move(r).error();
@@ -151,13 +167,13 @@ class Client {
     co_return r;
   }
   template <class T>
-  Task<Result<T>> patch(std::string ns, std::string name, PatchType type, json::Value p, WriteOptions o = {}) {
+  Task<Result<T>> patch(std::string ns, std::string name, PatchType type, json::Value p, WriteOptions o = WriteOptions()) {
     auto r = co_await patch(T::resource(), std::move(ns), std::move(name), type, std::move(p), std::move(o));
     if (!r.ok()) co_return std::move(r).error();
     co_return from_json<T>(*r);
   }
   template <class T>
-  Task<Status> remove(std::string ns, std::string name, DeleteOptions o = {}) {
+  Task<Status> remove(std::string ns, std::string name, DeleteOptions o = DeleteOptions()) {
     auto r = co_await remove(T::resource(), std::move(ns), std::move(name), std::move(o));
     if (!r.ok()) co_return std::move(r).error();
     co_return ok();

@@ -10,6 +10,8 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <set>
+#include <typeindex>
 #include <vector>
 
 #include "base/executor.h"
@@ -33,6 +35,8 @@ class Reflector {
   };
   Reflector(Executor& ex, Client client, Resource resource, InformerOptions options, Callbacks callbacks);
   Task<void> run();  // until its scope is destroyed
+  // For what the server sent and our types cannot hold.
+  static void log_undecodable(const Resource& resource, const json::Value& object, const Error& why);
 
  private:
   Executor* ex_;
@@ -50,16 +54,32 @@ class Informer {
   using Handler = std::function<void(const Ptr& old, const Ptr& now)>;
   using Indexer = std::function<std::vector<std::string>(const T&)>;
 
-  Informer(Executor& ex, Client client, InformerOptions options = {}) : synced_event_(ex), ex_(&ex) {
+  Informer(Executor& ex, Client client, InformerOptions options = {}) : synced_event_(ex), ex_(&ex), resync_(options.resync) {
     Reflector::Callbacks cb;
     cb.replace = [this](std::vector<json::Value> items) { replace(std::move(items)); };
     cb.event = [this](WatchEventType t, json::Value v) { on_event(t, std::move(v)); };
     reflector_ = std::make_unique<Reflector>(ex, client, T::resource(), std::move(options), std::move(cb));
   }
-  void add_handler(Handler h) { handlers_.push_back(std::move(h)); }
-  // by_index("node", "n1") afterwards gives the objects whose indexer returned "n1".
-  void add_index(std::string name, Indexer f) { indexers_[std::move(name)].f = std::move(f); }
-  void start(TaskScope& scope) { scope.spawn(reflector_->run()); }
+  // A handler added late is told at once about what the cache holds.
+  void add_handler(Handler h) {
+    handlers_.push_back(std::make_shared<Handler>(std::move(h)));
+    auto added = handlers_.back();
+    if (!cache_.empty())
+      for (auto& p : snapshot()) (*added)(nullptr, p);
+  }
+  // by_index("node", "n1") afterwards gives the objects whose indexer returned "n1", ordered by key.
+  // Adding an index of the same name again does nothing.
+  void add_index(std::string name, Indexer f) {
+    auto [it, fresh] = indexers_.try_emplace(std::move(name));
+    if (!fresh) return;
+    it->second.f = std::move(f);
+    for (auto& [key, p] : cache_)
+      for (auto& v : it->second.f(*p)) it->second.entries[v].insert(key);
+  }
+  void start(TaskScope& scope) {
+    scope.spawn(reflector_->run());
+    if (resync_ > Duration(0)) scope.spawn(resync_loop());
+  }
   bool synced() const { return synced_event_.is_set(); }
   Task<void> wait_synced() { co_await synced_event_.wait(); }
 
@@ -78,16 +98,19 @@ class Informer {
     std::vector<Ptr> out;
     auto it = indexers_.find(name);
     if (it == indexers_.end()) return out;
-    auto [b, e] = it->second.entries.equal_range(value);
-    for (; b != e; ++b)
-      if (Ptr p = get(b->second)) out.push_back(p);
+    auto found = it->second.entries.find(value);
+    if (found == it->second.entries.end()) return out;
+    out.reserve(found->second.size());
+    for (auto& key : found->second)
+      if (Ptr p = get(key)) out.push_back(p);
     return out;
   }
+  size_t size() const { return cache_.size(); }
 
  private:
   struct Index {
     Indexer f;
-    std::multimap<std::string, ObjectKey> entries;
+    std::unordered_map<std::string, std::set<ObjectKey>> entries;
   };
   static ObjectKey key_of(const T& t) { return {t.metadata.namespace_, t.metadata.name}; }
   void change(const ObjectKey& key, Ptr now) {
@@ -95,25 +118,45 @@ class Informer {
     for (auto& [name, index] : indexers_) {
       if (old)
         for (auto& v : index.f(*old)) {
-          auto [b, e] = index.entries.equal_range(v);
-          for (; b != e; ++b)
-            if (b->second == key) {
-              index.entries.erase(b);
-              break;
-            }
+          auto it = index.entries.find(v);
+          if (it == index.entries.end()) continue;
+          it->second.erase(key);
+          if (it->second.empty()) index.entries.erase(it);
         }
       if (now)
-        for (auto& v : index.f(*now)) index.entries.emplace(v, key);
+        for (auto& v : index.f(*now)) index.entries[v].insert(key);
     }
     if (now) cache_[key] = now;
     else cache_.erase(key);
-    for (auto& h : handlers_) h(old, now);
+    for (size_t i = 0; i < handlers_.size(); ++i) {
+      auto h = handlers_[i];
+      (*h)(old, now);
+    }
+  }
+  std::vector<Ptr> snapshot() const {
+    std::vector<Ptr> out;
+    out.reserve(cache_.size());
+    for (auto& [k, p] : cache_) out.push_back(p);
+    return out;
+  }
+  Task<void> resync_loop() {
+    for (;;) {
+      co_await sleep(*ex_, resync_);
+      for (auto& p : snapshot())
+        for (size_t i = 0; i < handlers_.size(); ++i) {
+          auto h = handlers_[i];
+          (*h)(p, p);
+        }
+    }
   }
   void replace(std::vector<json::Value> items) {
     std::map<ObjectKey, Ptr> fresh;
     for (auto& v : items) {
       auto t = from_json<T>(v);
-      if (!t.ok()) continue;  // the server sent what our types cannot hold: the reflector logs it
+      if (!t.ok()) {
+        Reflector::log_undecodable(T::resource(), v, t.error());
+        continue;
+      }
       auto p = std::make_shared<const T>(std::move(*t));
       fresh[key_of(*p)] = p;
     }
@@ -129,7 +172,7 @@ class Informer {
   }
   void on_event(WatchEventType type, json::Value v) {
     auto t = from_json<T>(v);
-    if (!t.ok()) return;
+    if (!t.ok()) return Reflector::log_undecodable(T::resource(), v, t.error());
     auto p = std::make_shared<const T>(std::move(*t));
     ObjectKey key = key_of(*p);
     if (type == WatchEventType::kDeleted) {
@@ -141,10 +184,68 @@ class Informer {
 
   Event synced_event_;
   Executor* ex_;
+  Duration resync_;
   std::unique_ptr<Reflector> reflector_;
   std::map<ObjectKey, Ptr> cache_;
   std::map<std::string, Index> indexers_;
-  std::vector<Handler> handlers_;
+  std::vector<std::shared_ptr<Handler>> handlers_;
+};
+
+// One informer per type, made on first use and shared by all controllers of a process.
+//
+//   SharedInformers shared(ex, client);
+//   auto& pods = shared.get<core::Pod>();   // add handlers and indexes
+//   shared.start(scope);                     // starts those not started yet
+//   co_await shared.wait_synced();
+//
+// It must outlive the scope that it was started in.
+class SharedInformers {
+ public:
+  SharedInformers(Executor& ex, Client client) : ex_(&ex), client_(std::move(client)) {}
+  template <class T>
+  Informer<T>& get() {
+    auto& slot = entries_[std::type_index(typeid(T))];
+    if (!slot) {
+      auto holder = std::make_unique<Holder<T>>(*ex_, client_);
+      order_.push_back(holder.get());
+      slot = std::move(holder);
+    }
+    return static_cast<Holder<T>*>(slot.get())->informer;
+  }
+  void start(TaskScope& scope) {
+    for (; started_ < order_.size(); ++started_) order_[started_]->start(scope);
+  }
+  bool synced() const {
+    for (auto* h : order_)
+      if (!h->synced()) return false;
+    return true;
+  }
+  Task<void> wait_synced() {
+    for (size_t i = 0; i < order_.size(); ++i) co_await order_[i]->wait_synced();
+  }
+  Executor& executor() const { return *ex_; }
+  const Client& client() const { return client_; }
+
+ private:
+  struct HolderBase {
+    virtual ~HolderBase() = default;
+    virtual void start(TaskScope& scope) = 0;
+    virtual bool synced() const = 0;
+    virtual Task<void> wait_synced() = 0;
+  };
+  template <class T>
+  struct Holder final : HolderBase {
+    Holder(Executor& ex, const Client& client) : informer(ex, client) {}
+    void start(TaskScope& scope) override { informer.start(scope); }
+    bool synced() const override { return informer.synced(); }
+    Task<void> wait_synced() override { return informer.wait_synced(); }
+    Informer<T> informer;
+  };
+  Executor* ex_;
+  Client client_;
+  std::map<std::type_index, std::unique_ptr<HolderBase>> entries_;
+  std::vector<HolderBase*> order_;
+  size_t started_ = 0;
 };
 
 }  // namespace caravel::kube
