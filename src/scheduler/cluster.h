@@ -1,0 +1,168 @@
+// The pure core of the scheduler: a cluster laid out for the work, and the decision for one pod.
+//
+// The rules are upstream's default plugins (NodeUnschedulable, NodeName, TaintToleration, NodeAffinity,
+// NodePorts, NodeResourcesFit with LeastAllocated, BalancedAllocation, PodTopologySpread,
+// InterPodAffinity) with their default weights. What differs on purpose: every feasible node is scored,
+// where upstream samples at large scale; ties are broken by a seeded source, so equal inputs give equal
+// decisions.
+//
+// Pods are interned into classes of equal scheduling-relevant spec; the per-node work is shared by all
+// pods of a class (shapes.h) and kept current by replaying what changed; topology counts are kept by
+// counters (counters.h). Invariant: after each call every derived table describes exactly the nodes,
+// pods and namespaces that were given.
+// Threading: one thread. Cost: schedule() is O(nodes / 64) for plain pods and O(nodes) for pods with
+// spread or affinity rules.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "scheduler/counters.h"
+#include "scheduler/nodes.h"
+#include "scheduler/shapes.h"
+#include "scheduler/spec.h"
+
+namespace caravel::scheduler {
+
+// Upstream's default plugin weights.
+constexpr int64_t kTaintWeight = 3, kNodeAffinityWeight = 2, kSpreadWeight = 2, kPodAffinityWeight = 2;
+constexpr int64_t kHardPodAffinityWeight = 1;
+
+struct Decision {
+  NodeId node = -1;     // -1: no node fits; explain() says why
+  int64_t score = 0;    // of the chosen node; constant plugin scores are left out
+  int32_t feasible = 0;  // only counted where the decision had to look at each node
+};
+
+// Which plugin turned a node down: for queueing hints.
+enum Plugin : uint32_t {
+  kNodeUnschedulable = 1, kNodeName = 2, kTaintToleration = 4, kNodeAffinity = 8, kNodePorts = 16,
+  kNodeResourcesFit = 32, kPodTopologySpread = 64, kInterPodAffinity = 128, kVolumeBinding = 256,
+};
+
+struct NodeFailure {
+  std::vector<std::string> reasons;
+  uint32_t plugin = 0;
+  bool preemption_may_help = false;
+};
+struct Failure {
+  size_t nodes = 0;
+  std::map<std::string, int> reasons;
+  uint32_t plugins = 0;
+  size_t preemption_may_help = 0;  // nodes
+};
+
+class Cluster {
+ public:
+  explicit Cluster(uint64_t seed = 1) : random_(seed * 2 + 1) {}
+
+  NodeId set_node(const NodeSpec& spec);
+  void remove_node(const std::string& name);
+  void set_namespace(const std::string& name, const Labels& labels);
+  void remove_namespace(const std::string& name) { set_namespace(name, {}); }
+
+  // The class of a spec; each intern() is matched by a release(). A pod in the cluster holds its class.
+  ClassId intern(const PodSpec& spec);
+  void release(ClassId c);
+
+  // A pod on a node (which need not exist yet).
+  PodId add_pod(ClassId c, const std::string& node, bool terminating = false);
+  PodId add_pod(ClassId c, NodeId n, bool terminating = false);
+  void set_terminating(PodId p);
+  void remove_pod(PodId p);
+
+  Decision schedule(ClassId c);
+  // Why each node was turned down, as upstream words it. For a pod that schedule() found no node for.
+  Failure explain(ClassId c);
+  // The verdict on one node: nullopt when the pod could run there.
+  std::optional<NodeFailure> check(ClassId c, NodeId n);
+
+  const NodeTable& nodes() const { return nodes_; }
+  const std::string& node_name(NodeId n) const { return nodes_.nodes[n].spec.name; }
+  size_t node_count() const { return nodes_.alive_count(); }
+  size_t pod_count() const { return pods_.size() - free_pods_.size(); }
+  size_t class_count() const { return classes_.size() - free_classes_.size(); }
+  const PodSpec& spec(ClassId c) const { return classes_[c]->spec; }
+
+ private:
+  struct Weighted {
+    int counter;
+    int64_t weight;
+  };
+  struct Spread {
+    int counter;
+    int key;
+    int32_t max_skew, min_domains;
+    bool self;      // the pod matches its own selector
+    bool hostname;
+  };
+  struct Class {
+    PodSpec spec;
+    std::string text;
+    int refs = 0;
+    std::shared_ptr<Shape> shape;  // null for pods pinned to nodes by name
+    Needs needs;
+    std::vector<std::string> pinned;  // the only nodes that the node affinity can admit, by name
+    bool is_pinned = false;
+    // What a pod of this class counts in.
+    std::vector<int> counted, counted_live, owned;
+    // What decides about it.
+    std::vector<Spread> hard, soft;
+    std::vector<int> soft_keys;  // a node without one of these takes no part in the spread score
+    std::vector<int> affinity, anti_affinity;
+    bool affinity_self = false;
+    std::vector<int> blocked_by;
+    std::vector<Weighted> attracted;
+    bool needs_walk() const { return !hard.empty() || !soft.empty() || !affinity.empty() || !anti_affinity.empty(); }
+  };
+  struct Pod {
+    ClassId klass = -1;
+    NodeId node = -1;
+    int32_t index = -1;  // in the node's list
+    bool terminating = false;
+  };
+
+  bool term_matches(const PodTerm& t, const PodSpec& pod) const;
+  bool counts(const Counter& c, const PodSpec& pod) const;
+  int counter(CounterRole role, std::vector<PodTerm> terms, const std::string& topology_key, int eligibility, int64_t weight);
+  int eligibility(const PodSpec& pod, std::vector<int> keys, bool by_affinity, bool by_taints);
+  void attach(Counter& c, int index, Class& k);
+  void link(Class& k);
+  void build(Class& k);
+  void place(Counter& c, NodeId n);
+  void place_everywhere(NodeId n);
+  void count_pod(const Pod& p, int32_t by);
+  void rebuild();
+  void collect_garbage();
+  bool walk_admits(const Class& k, NodeId n) const;
+  Decision decide(Class& k, const std::vector<NodeId>& feasible);
+  uint64_t random();
+
+  NodeTable nodes_;
+  std::unordered_map<std::string, Labels> namespaces_;
+  std::vector<std::unique_ptr<Class>> classes_;
+  std::vector<ClassId> free_classes_;
+  std::unordered_map<std::string, ClassId> class_ids_;
+  size_t unused_classes_ = 0;
+  std::vector<Pod> pods_;
+  std::vector<PodId> free_pods_;
+  std::vector<std::unique_ptr<Counter>> counters_;
+  std::unordered_map<std::string, int> counter_ids_;
+  std::vector<std::unique_ptr<Eligibility>> eligibilities_;
+  std::unordered_map<std::string, int> eligibility_ids_;
+  std::unordered_map<std::string, std::weak_ptr<StaticFilter>> filters_;
+  std::unordered_map<std::string, std::weak_ptr<Shape>> shapes_;
+  uint64_t random_;
+  // Scratch space of decide().
+  std::vector<NodeId> feasible_;
+  std::vector<int64_t> spread_, affinity_;
+  std::vector<uint32_t> seen_;
+  uint32_t epoch_ = 0;
+};
+
+// The text of the event and of the PodScheduled condition.
+std::string describe_failure(const Failure& f);
+
+}  // namespace caravel::scheduler

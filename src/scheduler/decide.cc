@@ -1,0 +1,292 @@
+// The decision half of the core: filter, score, choose; and the explanation of a failure.
+#include <algorithm>
+#include <climits>
+#include <cmath>
+
+#include "scheduler/cluster.h"
+
+namespace caravel::scheduler {
+
+namespace {
+
+// A counter seen from a node: the node's domain and the count there.
+struct View {
+  const std::vector<int32_t>* domain;
+  const Counter* counter;
+  int32_t at(NodeId n) const { return counter->count((*domain)[n]); }
+  bool has_key(NodeId n) const { return (*domain)[n] >= 0; }
+};
+
+View view(const NodeTable& nodes, const Counter& c) { return {&nodes.keys[c.key]->domain, &c}; }
+
+// The largest count that a domain may have for one more pod to keep the skew.
+int64_t spread_limit(const Counter& c, int32_t max_skew, int32_t min_domains, bool self) {
+  int64_t least = c.live_domains < min_domains ? 0 : c.minimum();
+  return int64_t{max_skew} - (self ? 1 : 0) + least;
+}
+
+}  // namespace
+
+// PodTopologySpread's and InterPodAffinity's filters.
+bool Cluster::walk_admits(const Class& k, NodeId n) const {
+  for (const auto& h : k.hard) {
+    const Counter& c = *counters_[h.counter];
+    int32_t d = nodes_.keys[h.key]->domain[n];
+    if (d < 0 || c.count(d) > spread_limit(c, h.max_skew, h.min_domains, h.self)) return false;
+  }
+  if (!k.affinity.empty()) {
+    bool all = true, any_anywhere = false;
+    for (int i : k.affinity) {
+      View v = view(nodes_, *counters_[i]);
+      if (!v.has_key(n)) return false;
+      if (v.at(n) <= 0) all = false;
+      if (counters_[i]->total > 0) any_anywhere = true;
+    }
+    // The first pod of a group that wants to be together may go anywhere.
+    if (!all && (any_anywhere || !k.affinity_self)) return false;
+  }
+  for (int i : k.anti_affinity)
+    if (view(nodes_, *counters_[i]).at(n) > 0) return false;
+  for (int i : k.blocked_by)
+    if (counters_[i]->total > 0 && view(nodes_, *counters_[i]).at(n) > 0) return false;
+  return true;
+}
+
+Decision Cluster::schedule(ClassId c) {
+  Class& k = *classes_[c];
+  feasible_.clear();
+  if (k.is_pinned) {
+    for (const auto& name : k.pinned) {
+      NodeId n = nodes_.find(name);
+      if (n < 0 || !nodes_.alive[n] || std::find(feasible_.begin(), feasible_.end(), n) != feasible_.end()) continue;
+      if (static_verdict(nodes_.nodes[n].spec, k.spec) != StaticVerdict::kFits || !ports_free(nodes_, n, k.needs)) continue;
+      if (resources_fit(nodes_, n, k.needs) && walk_admits(k, n)) feasible_.push_back(n);
+    }
+    return decide(k, feasible_);
+  }
+  k.shape->refresh(nodes_);
+  auto at_work = [&](int i) { return counters_[i]->total > 0; };
+  bool blocked = std::any_of(k.blocked_by.begin(), k.blocked_by.end(), at_work);
+  bool attracted = std::any_of(k.attracted.begin(), k.attracted.end(), [&](const Weighted& w) { return at_work(w.counter); });
+  if (!k.needs_walk() && !blocked && !attracted && k.shape->filter().scores_uniform()) {
+    int32_t best = k.shape->maximum();
+    if (best == Shape::kRuledOut) return {};
+    NodeId start = static_cast<NodeId>(random() % nodes_.size());
+    return {k.shape->pick(best, start), best, 0};
+  }
+
+  const auto& scores = k.shape->scores();
+  NodeId count = static_cast<NodeId>(scores.size());
+  for (NodeId n = 0; n < count; ++n)
+    if (scores[n] != Shape::kRuledOut) feasible_.push_back(n);
+  if (feasible_.empty()) return {};
+  // The filters one after the other over the survivors: each is a short loop over arrays.
+  auto keep = [&](auto admits) { feasible_.erase(std::remove_if(feasible_.begin(), feasible_.end(), [&](NodeId n) { return !admits(n); }), feasible_.end()); };
+  for (const auto& h : k.hard) {
+    const Counter& counter = *counters_[h.counter];
+    const int32_t* domain = nodes_.keys[h.key]->domain.data();
+    const int32_t* per_domain = counter.per_domain.data();
+    const int32_t known = static_cast<int32_t>(counter.per_domain.size());
+    const int64_t limit = spread_limit(counter, h.max_skew, h.min_domains, h.self);
+    keep([=](NodeId n) {
+      int32_t d = domain[n];
+      return d >= 0 && (d < known ? per_domain[d] : 0) <= limit;
+    });
+  }
+  auto keep_empty_domains = [&](int i) {
+    const Counter& counter = *counters_[i];
+    if (counter.total == 0) return;
+    const int32_t* domain = nodes_.keys[counter.key]->domain.data();
+    const int32_t* per_domain = counter.per_domain.data();
+    const int32_t known = static_cast<int32_t>(counter.per_domain.size());
+    keep([=](NodeId n) {
+      int32_t d = domain[n];
+      return d < 0 || d >= known || per_domain[d] == 0;
+    });
+  };
+  for (int i : k.anti_affinity) keep_empty_domains(i);
+  for (int i : k.blocked_by) keep_empty_domains(i);
+  if (!k.affinity.empty()) keep([&](NodeId n) { return walk_admits(k, n); });
+  return decide(k, feasible_);
+}
+
+// Scores the feasible nodes with every plugin, normalises as upstream does, and takes one of the best.
+Decision Cluster::decide(Class& k, const std::vector<NodeId>& feasible) {
+  Decision out;
+  out.feasible = static_cast<int32_t>(feasible.size());
+  if (feasible.empty()) return out;
+  if (feasible.size() == 1) {
+    out.node = feasible[0];
+    return out;
+  }
+  const size_t count = feasible.size();
+  constexpr int64_t kIgnored = -1;
+
+  // PodTopologySpread.
+  int64_t spread_min = INT64_MAX, spread_max = INT64_MIN;
+  if (!k.soft.empty()) {
+    spread_.assign(count, 0);
+    size_t ignored = 0;
+    for (size_t i = 0; i < count; ++i)
+      for (int key : k.soft_keys)
+        if (nodes_.keys[key]->domain[feasible[i]] < 0 && spread_[i] != kIgnored) spread_[i] = kIgnored, ++ignored;
+    std::vector<double> sums(count, 0.0);
+    for (const auto& s : k.soft) {
+      const Counter& c = *counters_[s.counter];
+      const int32_t* domain = nodes_.keys[s.key]->domain.data();
+      size_t size = count - ignored;
+      if (!s.hostname) {
+        seen_.resize(std::max<size_t>(seen_.size(), static_cast<size_t>(nodes_.keys[s.key]->domains())));
+        ++epoch_;
+        size = 0;
+        for (size_t i = 0; i < count; ++i) {
+          int32_t d = domain[feasible[i]];
+          if (spread_[i] == kIgnored || d < 0 || seen_[d] == epoch_) continue;
+          seen_[d] = epoch_;
+          ++size;
+        }
+      }
+      const double weight = std::log(static_cast<double>(size + 2));
+      for (size_t i = 0; i < count; ++i) {
+        NodeId n = feasible[i];
+        if (spread_[i] == kIgnored || domain[n] < 0) continue;
+        int32_t pods = s.hostname ? c.per_node[n] : c.count(domain[n]);
+        sums[i] += static_cast<double>(pods) * weight + static_cast<double>(s.max_skew - 1);
+      }
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (spread_[i] == kIgnored) continue;
+      spread_[i] = static_cast<int64_t>(std::llround(sums[i]));
+      spread_min = std::min(spread_min, spread_[i]);
+      spread_max = std::max(spread_max, spread_[i]);
+    }
+  }
+
+  // InterPodAffinity.
+  bool attracted = false;
+  int64_t affinity_min = INT64_MAX, affinity_max = INT64_MIN;
+  for (const auto& w : k.attracted) {
+    const Counter& c = *counters_[w.counter];
+    if (c.total == 0) continue;
+    if (!attracted) affinity_.assign(count, 0);
+    attracted = true;
+    const int32_t* domain = nodes_.keys[c.key]->domain.data();
+    for (size_t i = 0; i < count; ++i) affinity_[i] += w.weight * c.count(domain[feasible[i]]);
+  }
+  if (attracted)
+    for (size_t i = 0; i < count; ++i) affinity_min = std::min(affinity_min, affinity_[i]), affinity_max = std::max(affinity_max, affinity_[i]);
+
+  // TaintToleration and NodeAffinity.
+  const StaticFilter* filter = k.shape ? &k.shape->filter() : nullptr;
+  bool statics = filter ? !filter->scores_uniform() : true;
+  auto taint_raw = [&](NodeId n) -> int64_t { return filter ? filter->taint_score(n) : intolerable_preferences(nodes_.nodes[n].spec, k.spec); };
+  auto node_raw = [&](NodeId n) -> int64_t { return filter ? filter->affinity_score(n) : preferred_node_weight(nodes_.nodes[n].spec, k.spec); };
+  int64_t taint_max = 0, node_max = 0;
+  if (statics)
+    for (NodeId n : feasible) taint_max = std::max(taint_max, taint_raw(n)), node_max = std::max(node_max, node_raw(n));
+
+  uint64_t ties = 0;
+  for (size_t i = 0; i < count; ++i) {
+    NodeId n = feasible[i];
+    int64_t score = k.shape ? k.shape->scores()[n] : resource_score(nodes_, n, k.needs);
+    if (statics) {
+      score += kTaintWeight * (taint_max == 0 ? kMaxScore : kMaxScore - kMaxScore * taint_raw(n) / taint_max);
+      if (node_max != 0) score += kNodeAffinityWeight * (kMaxScore * node_raw(n) / node_max);
+    }
+    if (!k.soft.empty() && spread_[i] != kIgnored)
+      score += kSpreadWeight * (spread_max == 0 ? kMaxScore : kMaxScore * (spread_max + spread_min - spread_[i]) / spread_max);
+    if (attracted && affinity_max > affinity_min) {
+      double fraction = static_cast<double>(affinity_[i] - affinity_min) / static_cast<double>(affinity_max - affinity_min);
+      score += kPodAffinityWeight * static_cast<int64_t>(static_cast<double>(kMaxScore) * fraction);
+    }
+    if (out.node < 0 || score > out.score) {
+      out.node = n;
+      out.score = score;
+      ties = 1;
+    } else if (score == out.score && random() % ++ties == 0) {
+      out.node = n;
+    }
+  }
+  return out;
+}
+
+std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n) {
+  const Class& k = *classes_[c];
+  NodeFailure f;
+  auto fail = [&](uint32_t plugin, std::string reason, bool preemption_may_help) {
+    f.plugin = plugin;
+    f.reasons.push_back(std::move(reason));
+    f.preemption_may_help = preemption_may_help;
+    return f;
+  };
+  const NodeSpec& node = nodes_.nodes[n].spec;
+  if (k.is_pinned && std::find(k.pinned.begin(), k.pinned.end(), node.name) == k.pinned.end())
+    return fail(kNodeAffinity, "node(s) didn't satisfy plugin(s) [NodeAffinity]", false);
+  switch (static_verdict(node, k.spec)) {
+    case StaticVerdict::kFits: break;
+    case StaticVerdict::kUnschedulable: return fail(kNodeUnschedulable, "node(s) were unschedulable", false);
+    case StaticVerdict::kNodeName: return fail(kNodeName, "node(s) didn't match the requested node name", false);
+    case StaticVerdict::kTaint: return fail(kTaintToleration, "node(s) had untolerated taint(s)", false);
+    case StaticVerdict::kAffinity: return fail(kNodeAffinity, "node(s) didn't match Pod's node affinity/selector", false);
+  }
+  if (!ports_free(nodes_, n, k.needs)) return fail(kNodePorts, "node(s) didn't have free ports for the requested pod ports", true);
+  bool hopeless = false;
+  f.reasons = resource_reasons(nodes_, n, k.needs, hopeless);
+  if (!f.reasons.empty()) {
+    f.plugin = kNodeResourcesFit;
+    f.preemption_may_help = !hopeless;
+    return f;
+  }
+  for (const auto& h : k.hard) {
+    const Counter& counter = *counters_[h.counter];
+    int32_t d = nodes_.keys[h.key]->domain[n];
+    if (d < 0) return fail(kPodTopologySpread, "node(s) didn't match pod topology spread constraints (missing required label)", false);
+    if (counter.count(d) > spread_limit(counter, h.max_skew, h.min_domains, h.self))
+      return fail(kPodTopologySpread, "node(s) didn't match pod topology spread constraints", true);
+  }
+  bool all = true, any_anywhere = false;
+  for (int i : k.affinity) {
+    View v = view(nodes_, *counters_[i]);
+    if (!v.has_key(n)) return fail(kInterPodAffinity, "node(s) didn't match pod affinity rules", false);
+    if (v.at(n) <= 0) all = false;
+    if (counters_[i]->total > 0) any_anywhere = true;
+  }
+  if (!all && (any_anywhere || !k.affinity_self)) return fail(kInterPodAffinity, "node(s) didn't match pod affinity rules", false);
+  for (int i : k.anti_affinity)
+    if (view(nodes_, *counters_[i]).at(n) > 0) return fail(kInterPodAffinity, "node(s) didn't match pod anti-affinity rules", true);
+  for (int i : k.blocked_by)
+    if (view(nodes_, *counters_[i]).at(n) > 0) return fail(kInterPodAffinity, "node(s) didn't satisfy existing pods anti-affinity rules", true);
+  return std::nullopt;
+}
+
+Failure Cluster::explain(ClassId c) {
+  Failure out;
+  out.nodes = nodes_.alive_count();
+  for (size_t n = 0; n < nodes_.size(); ++n) {
+    if (!nodes_.alive[n]) continue;
+    auto f = check(c, static_cast<NodeId>(n));
+    if (!f) continue;
+    for (auto& r : f->reasons) ++out.reasons[r];
+    out.plugins |= f->plugin;
+    if (f->preemption_may_help) ++out.preemption_may_help;
+  }
+  return out;
+}
+
+std::string describe_failure(const Failure& f) {
+  if (f.nodes == 0) return "no nodes available to schedule pods";
+  auto line = [&](const std::map<std::string, int>& reasons) {
+    std::vector<std::string> parts;
+    for (const auto& [reason, n] : reasons) parts.push_back(std::to_string(n) + " " + reason);
+    std::sort(parts.begin(), parts.end());
+    std::string out = "0/" + std::to_string(f.nodes) + " nodes are available: ";
+    for (size_t i = 0; i < parts.size(); ++i) out += (i ? ", " : "") + parts[i];
+    return out;
+  };
+  std::map<std::string, int> preemption;
+  if (f.preemption_may_help > 0) preemption["No preemption victims found for incoming pod"] = static_cast<int>(f.preemption_may_help);
+  if (f.nodes > f.preemption_may_help) preemption["Preemption is not helpful for scheduling"] = static_cast<int>(f.nodes - f.preemption_may_help);
+  return line(f.reasons) + ". no new claims to deallocate, preemption: " + line(preemption) + ".";
+}
+
+}  // namespace caravel::scheduler

@@ -1,0 +1,202 @@
+#include "scheduler/shapes.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace caravel::scheduler {
+
+StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod) {
+  static const Taint kCordon{"node.kubernetes.io/unschedulable", "", Effect::kNoSchedule};
+  if (node.unschedulable && !tolerates(pod.tolerations, kCordon)) return StaticVerdict::kUnschedulable;
+  if (!pod.node_name.empty() && pod.node_name != node.name) return StaticVerdict::kNodeName;
+  for (const auto& t : node.taints)
+    if (t.effect != Effect::kPreferNoSchedule && !tolerates(pod.tolerations, t)) return StaticVerdict::kTaint;
+  for (const auto& [k, v] : pod.node_selector) {
+    auto it = node.labels.find(k);
+    if (it == node.labels.end() || it->second != v) return StaticVerdict::kAffinity;
+  }
+  if (pod.required_nodes) {
+    const auto& terms = *pod.required_nodes;
+    if (std::none_of(terms.begin(), terms.end(), [&](const NodeTerm& t) { return matches(t, node.labels, node.name); })) return StaticVerdict::kAffinity;
+  }
+  return StaticVerdict::kFits;
+}
+
+int64_t intolerable_preferences(const NodeSpec& node, const PodSpec& pod) {
+  int64_t count = 0;
+  for (const auto& t : node.taints)
+    if (t.effect == Effect::kPreferNoSchedule && !tolerates(pod.tolerations, t)) ++count;
+  return count;
+}
+
+int64_t preferred_node_weight(const NodeSpec& node, const PodSpec& pod) {
+  int64_t sum = 0;
+  for (const auto& p : pod.preferred_nodes)
+    if (p.weight != 0 && matches(p.term, node.labels, node.name)) sum += p.weight;
+  return sum;
+}
+
+std::string StaticFilter::key(const PodSpec& pod) {
+  PodSpec part;
+  part.node_name = pod.node_name;
+  part.node_selector = pod.node_selector;
+  part.required_nodes = pod.required_nodes;
+  part.preferred_nodes = pod.preferred_nodes;
+  part.tolerations = pod.tolerations;
+  return describe(part);
+}
+
+void StaticFilter::compute(const NodeTable& nodes, NodeId n) {
+  bool scored = taint_score_[n] != 0 || affinity_score_[n] != 0;
+  const NodeSpec& node = nodes.nodes[n].spec;
+  verdict_[n] = nodes.alive[n] ? static_verdict(node, pod_) : StaticVerdict::kNodeName;
+  bool fits = verdict_[n] == StaticVerdict::kFits;
+  taint_score_[n] = fits ? static_cast<int32_t>(intolerable_preferences(node, pod_)) : 0;
+  affinity_score_[n] = fits ? static_cast<int32_t>(preferred_node_weight(node, pod_)) : 0;
+  bool now = taint_score_[n] != 0 || affinity_score_[n] != 0;
+  scored_nodes_ += now - scored;
+}
+
+void StaticFilter::refresh(const NodeTable& nodes) {
+  if (position_ == nodes.statics.end() && verdict_.size() == nodes.size()) return;
+  ++version_;
+  size_t known = verdict_.size();
+  verdict_.resize(nodes.size(), StaticVerdict::kNodeName);
+  taint_score_.resize(nodes.size());
+  affinity_score_.resize(nodes.size());
+  if (known != 0 && nodes.statics.replay(position_, nodes.size(), [&](NodeId n) { compute(nodes, n); })) return;
+  for (size_t n = 0; n < nodes.size(); ++n) compute(nodes, static_cast<NodeId>(n));
+  position_ = nodes.statics.end();
+}
+
+Needs needs_of(const PodSpec& pod, NodeTable& nodes) {
+  Needs out{pod.request.cpu, pod.request.memory, pod.request.ephemeral, pod.nonzero_cpu, pod.nonzero_memory, {}, pod.ports};
+  for (const auto& [name, amount] : pod.request.other)
+    if (amount != 0) out.other.emplace_back(nodes.resource(name), amount);
+  return out;
+}
+
+bool ports_free(const NodeTable& nodes, NodeId n, const Needs& needs) {
+  for (const auto& want : needs.ports)
+    for (const auto& used : nodes.nodes[n].ports)
+      if (conflict(want, used)) return false;
+  return true;
+}
+
+bool resources_fit(const NodeTable& t, NodeId n, const Needs& needs) {
+  if (t.used_pods[n] + 1 > t.alloc_pods[n]) return false;
+  if (needs.cpu > 0 && needs.cpu > t.alloc_cpu[n] - t.used_cpu[n]) return false;
+  if (needs.memory > 0 && needs.memory > t.alloc_memory[n] - t.used_memory[n]) return false;
+  if (needs.ephemeral > 0 && needs.ephemeral > t.alloc_ephemeral[n] - t.used_ephemeral[n]) return false;
+  for (auto [r, amount] : needs.other)
+    if (amount > t.alloc_other[r][n] - t.used_other[r][n]) return false;
+  return true;
+}
+
+std::vector<std::string> resource_reasons(const NodeTable& t, NodeId n, const Needs& needs, bool& hopeless) {
+  std::vector<std::string> out;
+  auto check = [&](const std::string& name, int64_t want, int64_t allocatable, int64_t used) {
+    if (want <= 0 || want <= allocatable - used) return;
+    out.push_back("Insufficient " + name);
+    if (want > allocatable) hopeless = true;
+  };
+  if (t.used_pods[n] + 1 > t.alloc_pods[n]) out.push_back("Too many pods");
+  check("cpu", needs.cpu, t.alloc_cpu[n], t.used_cpu[n]);
+  check("memory", needs.memory, t.alloc_memory[n], t.used_memory[n]);
+  check("ephemeral-storage", needs.ephemeral, t.alloc_ephemeral[n], t.used_ephemeral[n]);
+  for (auto [r, amount] : needs.other) check(t.other_names[r], amount, t.alloc_other[r][n], t.used_other[r][n]);
+  return out;
+}
+
+namespace {
+
+int64_t least_requested(int64_t requested, int64_t capacity) {
+  if (capacity == 0 || requested > capacity) return 0;
+  return (capacity - requested) * kMaxScore / capacity;
+}
+
+// 100 when cpu and memory are used to the same degree; a resource that the node has none of does not count.
+int64_t balance(int64_t cpu, int64_t cpu_capacity, int64_t memory, int64_t memory_capacity) {
+  if (cpu_capacity == 0 || memory_capacity == 0) return kMaxScore;
+  double a = std::min(1.0, static_cast<double>(cpu) / static_cast<double>(cpu_capacity));
+  double b = std::min(1.0, static_cast<double>(memory) / static_cast<double>(memory_capacity));
+  return static_cast<int64_t>((1 - std::abs((a - b) / 2)) * static_cast<double>(kMaxScore));
+}
+
+}  // namespace
+
+int32_t resource_score(const NodeTable& t, NodeId n, const Needs& needs) {
+  int64_t sum = 0, weights = 0;
+  if (t.alloc_cpu[n] != 0) sum += least_requested(t.used_nonzero_cpu[n] + needs.nonzero_cpu, t.alloc_cpu[n]), ++weights;
+  if (t.alloc_memory[n] != 0) sum += least_requested(t.used_nonzero_memory[n] + needs.nonzero_memory, t.alloc_memory[n]), ++weights;
+  int64_t fit = weights == 0 ? 0 : sum / weights;
+  // BalancedAllocation has no opinion on best-effort pods; for others it rewards a placement that makes
+  // the node more balanced than it is.
+  int64_t balanced = 0;
+  if (needs.cpu != 0 || needs.memory != 0) {
+    int64_t with = balance(t.used_cpu[n] + needs.cpu, t.alloc_cpu[n], t.used_memory[n] + needs.memory, t.alloc_memory[n]);
+    int64_t without = balance(t.used_cpu[n], t.alloc_cpu[n], t.used_memory[n], t.alloc_memory[n]);
+    balanced = kMaxScore / 2 + (kMaxScore / 2 + with - without) / 2;
+  }
+  return static_cast<int32_t>(fit + balanced);
+}
+
+std::string Shape::key(const PodSpec& pod) {
+  PodSpec part;
+  part.request = pod.request;
+  part.nonzero_cpu = pod.nonzero_cpu;
+  part.nonzero_memory = pod.nonzero_memory;
+  part.ports = pod.ports;
+  return describe(part) + StaticFilter::key(pod);
+}
+
+void Shape::recompute_block(size_t block) {
+  size_t begin = block * kBlock, end = std::min(scores_.size(), begin + kBlock);
+  int32_t best = kRuledOut;
+  for (size_t i = begin; i < end; ++i) best = std::max(best, scores_[i]);
+  block_max_[block] = best;
+}
+
+void Shape::compute(const NodeTable& nodes, NodeId n) {
+  bool fits = filter_->verdict(n) == StaticVerdict::kFits && resources_fit(nodes, n, needs_) && (needs_.ports.empty() || ports_free(nodes, n, needs_));
+  int32_t now = fits ? resource_score(nodes, n, needs_) : kRuledOut;
+  int32_t old = scores_[n];
+  if (now == old) return;
+  scores_[n] = now;
+  int32_t& best = block_max_[n / kBlock];
+  if (now > best) best = now;
+  else if (old == best) recompute_block(n / kBlock);
+}
+
+void Shape::refresh(const NodeTable& nodes) {
+  filter_->refresh(nodes);
+  if (position_ == nodes.dynamics.end() && filter_version_ == filter_->version() && scores_.size() == nodes.size()) return;
+  bool replayable = filter_version_ == filter_->version() && scores_.size() == nodes.size();
+  scores_.resize(nodes.size(), kRuledOut);
+  block_max_.resize((nodes.size() + kBlock - 1) / kBlock, kRuledOut);
+  if (replayable && nodes.dynamics.replay(position_, nodes.size() / 2 + 64, [&](NodeId n) { compute(nodes, n); })) return;
+  for (size_t n = 0; n < nodes.size(); ++n) compute(nodes, static_cast<NodeId>(n));
+  position_ = nodes.dynamics.end();
+  filter_version_ = filter_->version();
+}
+
+int32_t Shape::maximum() const {
+  int32_t best = kRuledOut;
+  for (int32_t b : block_max_) best = std::max(best, b);
+  return best;
+}
+
+NodeId Shape::pick(int32_t score, NodeId start) const {
+  size_t blocks = block_max_.size(), first = static_cast<size_t>(start) / kBlock;
+  for (size_t k = 0; k <= blocks; ++k) {
+    size_t block = (first + k) % blocks;
+    if (block_max_[block] != score) continue;
+    size_t begin = block * kBlock, end = std::min(scores_.size(), begin + kBlock);
+    size_t from = k == 0 ? static_cast<size_t>(start) : begin;
+    for (size_t i = from; i < end; ++i)
+      if (scores_[i] == score) return static_cast<NodeId>(i);
+  }
+  return -1;
+}
+
+}  // namespace caravel::scheduler

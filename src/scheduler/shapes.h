@@ -1,0 +1,86 @@
+// What many pods have in common, computed once and kept up to date from the nodes' change logs.
+//
+//   StaticFilter  per node: do taints, cordon, node name and node affinity admit the pod, and its static scores.
+//   Shape         per node: does it also fit now, and its resource score (LeastAllocated + BalancedAllocation).
+//
+// A decision for a pod without spread or affinity rules is then the maximum of one array.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "scheduler/nodes.h"
+
+namespace caravel::scheduler {
+
+constexpr int64_t kMaxScore = 100;
+
+// Why a node is ruled out for good (preemption would not help), in the order of the plugins.
+enum class StaticVerdict : uint8_t { kFits, kUnschedulable, kNodeName, kTaint, kAffinity };
+
+StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod);
+int64_t intolerable_preferences(const NodeSpec& node, const PodSpec& pod);  // PreferNoSchedule taints
+int64_t preferred_node_weight(const NodeSpec& node, const PodSpec& pod);
+
+class StaticFilter {
+ public:
+  explicit StaticFilter(PodSpec pod) : pod_(std::move(pod)) {}
+  static std::string key(const PodSpec& pod);
+  void refresh(const NodeTable& nodes);
+  StaticVerdict verdict(NodeId n) const { return verdict_[n]; }
+  // True when the two scores are the same on all nodes that pass, so that they decide nothing.
+  bool scores_uniform() const { return scored_nodes_ == 0; }
+  int32_t taint_score(NodeId n) const { return taint_score_[n]; }
+  int32_t affinity_score(NodeId n) const { return affinity_score_[n]; }
+  uint64_t version() const { return version_; }
+
+ private:
+  void compute(const NodeTable& nodes, NodeId n);
+  PodSpec pod_;
+  uint64_t position_ = 0, version_ = 0;
+  std::vector<StaticVerdict> verdict_;
+  std::vector<int32_t> taint_score_, affinity_score_;
+  size_t scored_nodes_ = 0;
+};
+
+// The pod's needs in the columns' terms.
+struct Needs {
+  int64_t cpu = 0, memory = 0, ephemeral = 0, nonzero_cpu = 0, nonzero_memory = 0;
+  std::vector<std::pair<int, int64_t>> other;
+  std::vector<HostPort> ports;
+};
+Needs needs_of(const PodSpec& pod, NodeTable& nodes);
+
+bool ports_free(const NodeTable& nodes, NodeId n, const Needs& needs);
+bool resources_fit(const NodeTable& nodes, NodeId n, const Needs& needs);
+// "Insufficient cpu", ...; sets `hopeless` when the empty node would be too small as well.
+std::vector<std::string> resource_reasons(const NodeTable& nodes, NodeId n, const Needs& needs, bool& hopeless);
+int32_t resource_score(const NodeTable& nodes, NodeId n, const Needs& needs);
+
+class Shape {
+ public:
+  static constexpr int32_t kRuledOut = -1;
+  static constexpr NodeId kBlock = 64;  // nodes per block maximum
+
+  Shape(std::shared_ptr<StaticFilter> filter, Needs needs) : filter_(std::move(filter)), needs_(std::move(needs)) {}
+  static std::string key(const PodSpec& pod);
+  void refresh(const NodeTable& nodes);
+  const StaticFilter& filter() const { return *filter_; }
+  const Needs& needs() const { return needs_; }
+  // Per slot: the resource score, or kRuledOut.
+  const std::vector<int32_t>& scores() const { return scores_; }
+  int32_t maximum() const;
+  // The node with that score nearest after a starting point; the score must be maximum().
+  NodeId pick(int32_t score, NodeId start) const;
+
+ private:
+  void compute(const NodeTable& nodes, NodeId n);
+  void recompute_block(size_t block);
+  std::shared_ptr<StaticFilter> filter_;
+  Needs needs_;
+  uint64_t position_ = 0, filter_version_ = 0;
+  std::vector<int32_t> scores_, block_max_;
+};
+
+}  // namespace caravel::scheduler
