@@ -160,6 +160,31 @@ class Channel {
   std::deque<T> queue_;
 };
 
+namespace scope_detail {
+template <class T>
+struct Race {
+  Event done;
+  std::optional<T> result;
+  explicit Race(Executor& ex) : done(ex) {}
+};
+template <class T>
+Task<void> run_into(Task<T> work, Race<T>* race) {
+  race->result.emplace(co_await std::move(work));
+  race->done.set();
+}
+}  // namespace scope_detail
+
+// co_await within(ex, 5s, task): the task's result, or nullopt when it took longer (it is then destroyed
+// where it stands).
+template <class T>
+Task<std::optional<T>> within(Executor& ex, Duration limit, Task<T> work) {
+  scope_detail::Race<T> race(ex);
+  TaskScope scope;
+  scope.spawn(scope_detail::run_into(std::move(work), &race));
+  if (!race.result) co_await race.done.wait(limit);
+  co_return std::move(race.result);
+}
+
 // Runs a task to its end on a VirtualExecutor or any executor whose run loop is `drive`: for tests.
 template <class T>
 T run_task(VirtualExecutor& ex, Task<T> task, Duration limit = std::chrono::hours(24));

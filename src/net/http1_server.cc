@@ -1,0 +1,265 @@
+// One HTTP/1.1 connection of the server: requests one after the other, each handled to its end before
+// the next is read. While a response streams, the reading side is watched so that a peer that leaves is
+// noticed (peer_gone).
+#include "base/log.h"
+#include "base/strings.h"
+#include "net/http_internal.h"
+#include "net/x509.h"
+
+namespace caravel::net {
+namespace {
+
+constexpr size_t kSmallBody = 64 * 1024;         // head and body go out in one write up to this
+constexpr size_t kUnreadBodyMax = 256 * 1024;    // what is skipped of a body that the handler left unread
+constexpr size_t kPipelineBytesMax = 64 * 1024;  // what a client may send ahead while a response streams
+
+struct Connection {
+  ServerShared& server;
+  StreamPtr stream;
+  BufferedReader reader;
+  bool gone = false;
+  Connection(ServerShared& s, StreamPtr st, std::string early) : server(s), stream(std::move(st)), reader(*stream, std::move(early)) {}
+};
+
+class Writer final : public ResponseWriter {
+ public:
+  Writer(Connection& c, bool http10, bool head_only, bool keep_alive) : c_(c), http10_(http10), head_only_(head_only), keep_alive_(keep_alive) {}
+
+  Task<Status> send(int status, Headers headers, std::string body) override {
+    auto shared = std::make_shared<const std::string>(std::move(body));
+    co_return co_await send_shared(status, std::move(headers), std::move(shared));
+  }
+
+  Task<Status> send_shared(int status, Headers headers, std::shared_ptr<const std::string> body) override {
+    if (started_) co_return internal("a response was started twice");
+    started_ = finished_ = true;
+    bool no_body = status == 204 || status == 304 || status / 100 == 1;
+    std::string head = head_text(status);
+    if (!no_body && !headers.find("content-length")) head += "content-length: " + std::to_string(body->size()) + "\r\n";
+    append_head(head, headers);
+    if (head_only_ || no_body) co_return co_await put(head);
+    if (body->size() <= kSmallBody) {
+      head += *body;
+      co_return co_await put(head);
+    }
+    CO_TRY_VOID(co_await put(head));
+    co_return co_await put(*body);
+  }
+
+  Task<Status> start(int status, Headers headers) override {
+    if (started_) co_return internal("a response was started twice");
+    started_ = true;
+    std::string head = head_text(status);
+    chunked_ = !headers.find("content-length") && !http10_ && !head_only_;
+    if (chunked_) head += "transfer-encoding: chunked\r\n";
+    else if (http10_) keep_alive_ = false;
+    append_head(head, headers);
+    if (on_stream) on_stream();
+    co_return co_await put(head);
+  }
+
+  Task<Status> write(std::string_view piece) override {
+    if (!started_ || finished_) co_return internal("a piece was written outside a streamed response");
+    if (piece.empty() || head_only_) co_return ok();
+    if (!chunked_) co_return co_await put(piece);
+    std::string framed = format("%zx\r\n", piece.size());
+    framed += piece;
+    framed += "\r\n";
+    co_return co_await put(framed);
+  }
+
+  Task<Status> finish(Headers trailers) override {
+    if (finished_) co_return ok();
+    finished_ = true;
+    if (!chunked_) co_return ok();
+    std::string end = "0\r\n";
+    append_head(end, trailers);
+    co_return co_await put(end);
+  }
+
+  Task<Result<StreamPtr>> upgrade(Headers headers) override {
+    if (started_) co_return internal("a response was started twice");
+    started_ = finished_ = upgraded_ = true;
+    std::string head = "HTTP/1.1 101 Switching Protocols\r\n";
+    append_head(head, headers);
+    CO_TRY_VOID(co_await put(head));
+    co_return take_upgraded();
+  }
+
+  bool started() const override { return started_; }
+  bool peer_gone() const override { return c_.gone; }
+  bool finished() const { return finished_; }
+  bool upgraded() const { return upgraded_; }
+  bool keep_alive() const { return keep_alive_; }
+  // Called when a streamed response begins: from then on the peer is watched.
+  std::function<void()> on_stream;
+
+ private:
+  StreamPtr take_upgraded();
+  std::string head_text(int status) {
+    std::string head = "HTTP/1.1 " + std::to_string(status) + " ";
+    head += status_text(status);
+    head += "\r\ndate: ";
+    head += http_date(c_.server.loop.now());
+    head += "\r\n";
+    if (!keep_alive_) head += "connection: close\r\n";
+    return head;
+  }
+  Task<Status> put(std::string_view text) {
+    auto r = co_await c_.stream->write(text);
+    if (!r.ok()) c_.gone = true;
+    co_return r;
+  }
+
+  Connection& c_;
+  bool http10_, head_only_, keep_alive_;
+  bool started_ = false, finished_ = false, chunked_ = false, upgraded_ = false;
+};
+
+StreamPtr Writer::take_upgraded() { return with_early_bytes(std::move(c_.stream), c_.reader.take_buffer()); }
+
+Task<void> refuse(Connection& c, const Error& why) {
+  int status = why.code == Code::kTooLarge ? 431 : why.code == Code::kUnsupported ? 501 : why.code == Code::kTimeout ? 408 : 400;
+  std::string body = why.message + "\n";
+  std::string text = "HTTP/1.1 " + std::to_string(status) + " " + std::string(status_text(status)) +
+                     "\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  auto sent = co_await c.stream->write(text);
+  (void)sent;
+}
+
+bool wants_keep_alive(const Http1Head& head) {
+  std::string connection = to_lower(head.headers.get("connection"));
+  if (connection.find("close") != connection.npos) return false;
+  return head.minor_version == 1 || connection.find("keep-alive") != connection.npos;
+}
+
+Task<Status> send_continue(Connection& c) { co_return co_await c.stream->write("HTTP/1.1 100 Continue\r\n\r\n"); }
+
+// Reads while the handler works: notices the end of the peer. Requests sent ahead wait in the buffer.
+Task<void> watch_peer(Connection& c, std::string* ahead) {
+  std::vector<char> room(4096);
+  while (ahead->size() < kPipelineBytesMax) {
+    std::span<char> span(room);
+    auto n = co_await c.stream->read(span);
+    if (!n.ok() || *n == 0) {
+      c.gone = true;
+      co_return;
+    }
+    ahead->append(room.data(), *n);
+  }
+}
+
+struct Deadline {
+  EventLoop& loop;
+  Executor::TimerId id;
+  bool passed = false;
+  Deadline(EventLoop& l, Duration d, Stream* s) : loop(l) {
+    id = loop.run_after(d, [this, s] {
+      passed = true;
+      s->close();
+    });
+  }
+  ~Deadline() { loop.cancel(id); }
+};
+
+// Handles one request; false when the connection must end.
+Task<bool> handle_one(Connection& c, Http1Head head, bool tls, const std::string& certificate) {
+  auto framing = request_framing(head.headers);
+  if (!framing.ok()) {
+    co_await refuse(c, framing.error());
+    co_return false;
+  }
+  ServerRequest request;
+  request.method = head.method;
+  size_t q = head.target.find('?');
+  request.target.path = head.target.substr(0, q);
+  if (q != head.target.npos) request.target.query = head.target.substr(q + 1);
+  // The absolute form (proxies): keep the path.
+  if (request.target.path.starts_with("http://") || request.target.path.starts_with("https://")) {
+    size_t slash = request.target.path.find('/', 8);
+    request.target.path = slash == std::string::npos ? "/" : request.target.path.substr(slash);
+  }
+  request.authority = head.headers.get("host");
+  if (request.authority.empty() && head.minor_version == 1) {
+    co_await refuse(c, make_error(Code::kBadRequest, "the Host header is missing"));
+    co_return false;
+  }
+  request.headers = std::move(head.headers);
+  request.peer = c.stream->peer();
+  request.peer_certificate = certificate;
+  request.tls = tls;
+  Http1Body body(c.reader, *framing);
+  if (equals_ignore_case(request.headers.get("expect"), "100-continue")) body.before_first_read = [&c] { return send_continue(c); };
+  request.body = &body;
+  head.headers = {};
+  Http1Head shape;
+  shape.minor_version = head.minor_version;
+  shape.headers = request.headers;
+  Writer writer(c, head.minor_version == 0, request.method == "HEAD", wants_keep_alive(shape) && !c.server.closing);
+
+  std::string ahead;
+  bool upgrade = !request.headers.get("upgrade").empty();
+  {
+    TaskScope watcher;
+    // With an unread body or an upgrade the handler reads the stream itself.
+    if (framing->kind == BodyKind::kNone && !upgrade && !c.reader.has_buffered())
+      writer.on_stream = [&c, &watcher, &ahead] { watcher.spawn(watch_peer(c, &ahead)); };
+    ++c.server.open_requests;
+    co_await c.server.handler(request, writer);
+    --c.server.open_requests;
+  }
+  if (writer.upgraded()) co_return false;
+  if (!writer.started()) {
+    net::Headers headers{{"content-type", "text/plain"}};
+    auto sent = co_await writer.send(500, headers, "the request was not answered\n");
+    (void)sent;
+  }
+  if (!writer.finished()) co_return false;  // a streamed response that broke off: the peer must see it
+  if (c.gone || !writer.keep_alive()) co_return false;
+  size_t skipped = 0;
+  while (!body.done()) {
+    if (body.before_first_read) co_return false;  // the client still waits for 100 Continue
+    auto piece = co_await body.read();
+    if (!piece.ok()) co_return false;
+    if (*piece) skipped += (*piece)->size();
+    if (skipped > kUnreadBodyMax) co_return false;
+  }
+  if (!ahead.empty()) c.reader = BufferedReader(*c.stream, std::move(ahead));
+  co_return true;
+}
+
+}  // namespace
+
+Task<void> serve_http1(ServerShared& server, StreamPtr stream, bool tls, std::string early) {
+  Connection c(server, std::move(stream), std::move(early));
+  std::string certificate = c.stream->peer_certificate();
+  bool first = true;
+  while (c.stream && !c.gone) {
+    Result<std::optional<std::string>> text = std::optional<std::string>();
+    {
+      Deadline deadline(server.loop, first ? server.limits.header_timeout : server.limits.idle_timeout, c.stream.get());
+      text = co_await c.reader.head(server.limits.header_bytes_max);
+      if (deadline.passed) break;
+    }
+    first = false;
+    if (!text.ok()) {
+      if (text.error().code == Code::kTooLarge) co_await refuse(c, text.error());
+      break;
+    }
+    if (!*text) break;
+    auto head = parse_http1_head(**text, false);
+    if (!head.ok()) {
+      co_await refuse(c, head.error());
+      break;
+    }
+    bool go_on = co_await handle_one(c, std::move(*head), tls, certificate);
+    if (!go_on) break;
+  }
+  if (c.stream) {
+    auto end = co_await c.stream->shutdown_write();
+    (void)end;
+    c.stream->close();
+  }
+}
+
+}  // namespace caravel::net
