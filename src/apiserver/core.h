@@ -1,0 +1,50 @@
+// What the parts of the API server share. One per server; everything runs on its executor.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "apiserver/admission/admission.h"
+#include "apiserver/resource_type.h"
+#include "apiserver/watch_cache.h"
+#include "base/executor.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "store/store.h"
+
+namespace caravel::apiserver {
+
+class Authorizer;
+class ServiceAllocator;
+class TokenIssuer;
+
+// When a write goes elsewhere (webhooks): admission that has to wait.
+class RemoteAdmission {
+ public:
+  virtual ~RemoteAdmission() = default;
+  virtual bool interested(const AdmissionRequest& r) const = 0;
+  virtual Task<Status> admit(AdmissionRequest& r) = 0;     // mutating
+  virtual Task<Status> validate(AdmissionRequest& r) = 0;  // validating
+};
+
+struct Core {
+  Core(Executor& executor, store::Store& s) : ex(executor), store(s), cacher(executor, s) {}
+  Executor& ex;
+  store::Store& store;
+  Cacher cacher;
+  TypeTable types;
+  AdmissionChain admission;
+  RemoteAdmission* remote_admission = nullptr;
+  Authorizer* authorizer = nullptr;
+  ServiceAllocator* services = nullptr;
+  TokenIssuer* tokens = nullptr;
+  MetricRegistry metrics;
+  Log log{"apiserver"};
+  bool ready = false;
+
+  bool store_has(const ServedType& t, std::string_view ns, std::string_view name) const {
+    return t.storage->cache->get(t.resource.namespaced ? ns : std::string_view(), name) != nullptr;
+  }
+};
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,204 @@
+// Which form the caller wants, and objects in that form.
+#include "apiserver/rest.h"
+#include "base/strings.h"
+#include "base/yaml.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+constexpr std::string_view kProtobuf = "application/vnd.kubernetes.protobuf";
+
+Error not_acceptable() {
+  return status::not_acceptable(
+      "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+}
+
+void varint(std::string& out, uint64_t v) {
+  while (v >= 0x80) {
+    out.push_back(static_cast<char>(v | 0x80));
+    v >>= 7;
+  }
+  out.push_back(static_cast<char>(v));
+}
+void bytes_field(std::string& out, int number, std::string_view v) {
+  varint(out, static_cast<uint64_t>(number) << 3 | 2);
+  varint(out, v.size());
+  out.append(v);
+}
+
+}  // namespace
+
+Result<Output> negotiate(const Request& r) {
+  Output out;
+  if (auto* i = r.param("includeObject")) out.include_object = *i;
+  if (r.accept.empty() || r.accept == "application/json" || r.accept == "*/*") return out;
+  bool other_group = false;
+  for (auto& part : split(r.accept, ',')) {
+    auto fields = split(part, ';');
+    std::string_view type = trim(fields[0]);
+    Output o = out;
+    if (type == "application/json" || type == "*/*" || type == "application/*") o.format = Output::kJson;
+    else if (type == "application/yaml") o.format = Output::kYaml;
+    else if (type == kProtobuf) o.format = Output::kProtobuf;
+    else continue;
+    std::string as, version, group;
+    for (size_t i = 1; i < fields.size(); ++i) {
+      std::string_view f = trim(fields[i]);
+      if (f.substr(0, 3) == "as=") as = f.substr(3);
+      if (f.substr(0, 2) == "v=") version = f.substr(2);
+      if (f.substr(0, 2) == "g=") group = f.substr(2);
+    }
+    if (!as.empty()) {
+      if (group != "meta.k8s.io" || version != "v1") {
+        other_group = true;
+        continue;
+      }
+      if (as == "Table") o.as = Output::kTable;
+      else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList") o.as = Output::kPartial;
+      else continue;
+      if (o.format == Output::kProtobuf) o.format = Output::kJson;
+    }
+    return o;
+  }
+  (void)other_group;
+  return not_acceptable();
+}
+
+ValuePtr served_value(const ServedType& t, const Object& o) {
+  ValuePtr v = o.value();
+  if (!t.from_storage) return v;
+  auto copy = std::make_shared<json::Value>(*v);
+  if (Status s = t.from_storage(*copy); !s.ok()) return v;
+  return copy;
+}
+
+Bytes served_bytes(const ServedType& t, const Object& o) {
+  if (!t.from_storage) return o.bytes;
+  return std::make_shared<const std::string>(json::dump(*served_value(t, o)));
+}
+
+json::Value partial_metadata(const json::Value& object) {
+  json::Value p = json::Value::object();
+  p["kind"] = "PartialObjectMetadata";
+  p["apiVersion"] = "meta.k8s.io/v1";
+  p["metadata"] = object["metadata"];
+  return p;
+}
+
+std::string yaml_text(const std::string& json) {
+  auto v = json::parse(json);
+  return v.ok() ? yaml::dump(*v) : json;
+}
+
+Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<ValuePtr>& objects, const std::string& revision, const std::string& continue_token,
+                  int64_t remaining, Time now) {
+  json::Value made = t.model->table(objects, now);
+  json::Value table = json::Value::object();
+  table["kind"] = "Table";
+  table["apiVersion"] = "meta.k8s.io/v1";
+  json::Value meta = json::Value::object();
+  if (!revision.empty()) meta["resourceVersion"] = revision;
+  if (!continue_token.empty()) meta["continue"] = continue_token;
+  if (remaining > 0) meta["remainingItemCount"] = remaining;
+  table["metadata"] = std::move(meta);
+  table["columnDefinitions"] = std::move(made["columnDefinitions"]);
+  json::Array rows = made["rows"].as_array();
+  for (size_t i = 0; i < rows.size() && i < objects.size(); ++i) {
+    if (out.include_object == "None") continue;
+    rows[i]["object"] = out.include_object == "Object" ? *objects[i] : partial_metadata(*objects[i]);
+  }
+  table["rows"] = json::Value(std::move(rows));
+  return std::make_shared<const std::string>(json::dump(table) + "\n");
+}
+
+Response Rest::render(const ServedType& t, const Output& out, int status, const Stored& s) const {
+  Response r;
+  r.status = status;
+  if (out.as == Output::kFull && out.format == Output::kJson) {
+    r.body = s.bytes;
+    return r;
+  }
+  if (out.as == Output::kTable) {
+    r.body = table_bytes(t, out, {s.value}, s.value->path({"metadata", "resourceVersion"}).as_string(), "", 0, core_->ex.now());
+  } else if (out.as == Output::kPartial) {
+    r.body = std::make_shared<const std::string>(json::dump(partial_metadata(*s.value)));
+  } else if (out.format == Output::kProtobuf) {
+    auto bytes = t.model->to_protobuf(*s.value);
+    if (!bytes.ok()) return error_response(bytes.error());
+    std::string unknown, meta, whole("k8s\0", 4);
+    bytes_field(meta, 1, t.resource.api_version());
+    bytes_field(meta, 2, t.resource.kind);
+    bytes_field(unknown, 1, meta);
+    bytes_field(unknown, 2, *bytes);
+    r.body = std::make_shared<const std::string>(whole + unknown);
+    r.content_type = kProtobuf;
+  } else {
+    r.body = s.bytes;
+  }
+  if (out.format == Output::kYaml) {
+    r.body = std::make_shared<const std::string>(yaml_text(*r.body));
+    r.content_type = "application/yaml";
+  }
+  return r;
+}
+
+Response Rest::render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token) const {
+  Response r;
+  if (out.as == Output::kTable) {
+    std::vector<ValuePtr> values;
+    values.reserve(page.items.size());
+    for (auto& o : page.items) values.push_back(served_value(t, *o));
+    r.body = table_bytes(t, out, values, std::to_string(revision), continue_token, static_cast<int64_t>(page.remaining), core_->ex.now());
+  } else if (out.as == Output::kFull && out.format == Output::kProtobuf) {
+    std::string meta, list;
+    bytes_field(meta, 2, std::to_string(revision));
+    if (!continue_token.empty()) bytes_field(meta, 3, continue_token);
+    bytes_field(list, 1, meta);
+    for (auto& o : page.items) {
+      auto b = t.model->to_protobuf(*served_value(t, *o));
+      if (!b.ok()) return error_response(b.error());
+      bytes_field(list, 2, *b);
+    }
+    std::string type_meta, unknown, whole("k8s\0", 4);
+    bytes_field(type_meta, 1, t.resource.api_version());
+    bytes_field(type_meta, 2, t.list_kind);
+    bytes_field(unknown, 1, type_meta);
+    bytes_field(unknown, 2, list);
+    r.body = std::make_shared<const std::string>(whole + unknown);
+    r.content_type = kProtobuf;
+    return r;
+  } else {
+    auto body = std::make_shared<std::string>();
+    std::vector<Bytes> parts;
+    parts.reserve(page.items.size());
+    size_t total = 256;
+    for (auto& o : page.items) {
+      if (out.as == Output::kPartial) parts.push_back(std::make_shared<const std::string>(json::dump(partial_metadata(*o->value()))));
+      else parts.push_back(served_bytes(t, *o));
+      total += parts.back()->size() + 1;
+    }
+    body->reserve(total);
+    if (out.as == Output::kPartial) *body += "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"";
+    else *body += "{\"kind\":\"" + t.list_kind + "\",\"apiVersion\":\"" + t.resource.api_version() + "\"";
+    *body += ",\"metadata\":{\"resourceVersion\":\"" + std::to_string(revision) + "\"";
+    if (!continue_token.empty()) *body += ",\"continue\":\"" + continue_token + "\"";
+    if (!continue_token.empty() && page.remaining) *body += ",\"remainingItemCount\":" + std::to_string(page.remaining);
+    *body += "},\"items\":[";
+    bool first = true;
+    for (auto& p : parts) {
+      if (!first) body->push_back(',');
+      first = false;
+      body->append(*p);
+    }
+    *body += "]}\n";
+    r.body = std::move(body);
+  }
+  if (out.format == Output::kYaml) {
+    r.body = std::make_shared<const std::string>(yaml_text(*r.body));
+    r.content_type = "application/yaml";
+  }
+  return r;
+}
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,94 @@
+// A request as the API server's core sees it, whichever way it came, and what it answers.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "base/task.h"
+#include "store/store.h"
+
+namespace caravel::apiserver {
+
+using store::Bytes;
+
+struct User {
+  std::string name;
+  std::string uid;
+  std::vector<std::string> groups;
+  std::map<std::string, std::vector<std::string>> extra;
+  bool in_group(std::string_view g) const {
+    for (auto& x : groups)
+      if (x == g) return true;
+    return false;
+  }
+};
+using UserPtr = std::shared_ptr<const User>;
+
+struct Request {
+  std::string method = "GET";
+  std::string path;                                         // decoded
+  std::vector<std::pair<std::string, std::string>> query;   // decoded
+  std::string accept, content_type, user_agent;
+  std::string body;
+  UserPtr user;
+
+  // Filled by parse_request_info(). verb: get list watch create update patch delete deletecollection for
+  // resources; the lower-case method for other paths.
+  bool is_resource = false;
+  std::string verb, group, version, ns, plural, name, subresource;
+  // What follows the subresource ("proxy/metrics/cadvisor" has rest "metrics/cadvisor").
+  std::string rest;
+
+  const std::string* param(std::string_view key) const {
+    for (auto& [k, v] : query)
+      if (k == key) return &v;
+    return nullptr;
+  }
+  std::string param_or(std::string_view key, std::string_view fallback = "") const {
+    auto* v = param(key);
+    return v ? *v : std::string(fallback);
+  }
+  // "true", "1", "" (bare) are true.
+  bool flag(std::string_view key) const {
+    auto* v = param(key);
+    return v && *v != "false" && *v != "0";
+  }
+};
+
+void parse_request_info(Request& r);
+
+// One event of a watch, as bytes ready to send: {"type":..,"object":..}\n.
+struct WireEvent {
+  std::string_view type;  // ADDED MODIFIED DELETED BOOKMARK ERROR
+  Bytes wire;
+  // The object alone; null for events that were made for the wire only (tables).
+  Bytes object;
+};
+
+class WatchSession {
+ public:
+  virtual ~WatchSession() = default;
+  // What has gathered since the last call, at least one event; nothing at all: the watch is over.
+  virtual Task<std::vector<WireEvent>> next() = 0;
+  std::string content_type = "application/json";
+};
+
+struct Response {
+  int status = 200;
+  std::string content_type = "application/json";
+  Bytes body;
+  std::vector<std::string> warnings;                           // texts for Warning headers (code 299)
+  std::vector<std::pair<std::string, std::string>> headers;    // further ones
+  std::unique_ptr<WatchSession> watch;                          // instead of the body
+};
+
+Response json_response(int status, const json::Value& v);
+Response error_response(const Error& e);
+
+}  // namespace caravel::apiserver

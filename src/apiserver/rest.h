@@ -1,0 +1,114 @@
+// The REST verbs on stored resources.
+//
+//   get, list, watch     from the watch cache, no decoding unless the caller wants another form
+//   create, update, ...  decode, default, admit, validate, compare-and-swap; answered once durable
+//
+// Internal callers (bootstrap, subresources) use the same functions with a WriteCall of their own.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "apiserver/core.h"
+#include "apiserver/request.h"
+#include "apiserver/resource_type.h"
+
+namespace caravel::apiserver {
+
+// The form in which the caller wants objects.
+struct Output {
+  enum As { kFull, kTable, kPartial } as = kFull;
+  enum Format { kJson, kYaml, kProtobuf } format = kJson;
+  std::string include_object;  // of tables: "", "None", "Metadata", "Object"
+};
+Result<Output> negotiate(const Request& r);
+
+// A stored object after a write.
+struct Stored {
+  Bytes bytes;
+  ValuePtr value;   // in the served version
+  int64_t revision = 0;
+  bool created = false;
+};
+
+// A WriteCall.manager of this text leaves managedFields as they are in the object (server-side apply made them).
+inline constexpr std::string_view kKeepManagedFields = "\x01keep";
+
+struct WriteCall {
+  ServedTypePtr type;
+  std::string ns, name;
+  std::string subresource;    // "", "status", ...
+  UserPtr user;
+  std::string manager;
+  bool dry_run = false;
+  bool force = false;
+  std::string field_validation;  // "", "Strict", "Warn", "Ignore"
+  std::vector<std::string> warnings;
+};
+
+struct DeleteCall {
+  ServedTypePtr type;
+  std::string ns, name;
+  UserPtr user;
+  bool dry_run = false;
+  std::optional<int64_t> grace;
+  std::string propagation;  // "", Background, Foreground, Orphan
+  std::string uid, resource_version;
+};
+
+class Rest {
+ public:
+  explicit Rest(Core& core) : core_(&core) {}
+
+  Response get(const Request& r, const ServedTypePtr& t);
+  Task<Response> list(Request& r, ServedTypePtr t);
+  Task<Response> watch(Request& r, ServedTypePtr t);
+
+  Task<Response> create(Request& r, ServedTypePtr t);
+  Task<Response> update(Request& r, ServedTypePtr t);
+  Task<Response> patch(Request& r, ServedTypePtr t);
+  Task<Response> remove(Request& r, ServedTypePtr t);
+  Task<Response> remove_collection(Request& r, ServedTypePtr t);
+
+  // --- the same on values ---
+  WriteCall write_call(const Request& r, ServedTypePtr t) const;
+  // Decodes a body: JSON, YAML or protobuf, by content type. Checks apiVersion and kind.
+  Result<json::Value> decode_body(const Request& r, const ServedType& t, WriteCall* call) const;
+  Result<DeleteCall> delete_call(const Request& r, ServedTypePtr t) const;
+  Task<Result<Stored>> create_object(WriteCall* call, json::Value object);
+  // Reads, transforms, writes; again when somebody was faster (if `retry`).
+  using Transform = std::function<Result<json::Value>(const json::Value& live)>;
+  Task<Result<Stored>> update_object(WriteCall* call, Transform transform, bool retry);
+  // The object as it is after: gone (`deleted`), or marked for deletion.
+  struct Deleted {
+    Stored object;
+    bool gone = false;
+  };
+  Task<Result<Deleted>> delete_object(DeleteCall call);
+  ObjectPtr find(const ServedType& t, std::string_view ns, std::string_view name) const { return t.storage->cache->get(ns, name); }
+  // The live object in the served version.
+  Result<ValuePtr> live(const ServedType& t, std::string_view ns, std::string_view name) const;
+
+  Response render(const ServedType& t, const Output& out, int status, const Stored& s) const;
+  Core& core() const { return *core_; }
+
+ private:
+  struct Put;
+  Task<Result<store::TxnResult>> put(const ServedType* t, std::string key, int64_t expect, json::Value* object);
+  Result<Filter> filter_of(const Request& r, const ServedType& t) const;
+  Response render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token) const;
+  Result<json::Value> finish_update(WriteCall* call, const json::Value& live, json::Value object, bool* unchanged) const;
+  Status check_new(const WriteCall& call, const json::Value& object) const;
+
+  Core* core_;
+};
+
+// Bytes of a stored object in the served version (converted when the versions differ).
+Bytes served_bytes(const ServedType& t, const Object& o);
+ValuePtr served_value(const ServedType& t, const Object& o);
+json::Value partial_metadata(const json::Value& object);
+Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<ValuePtr>& objects, const std::string& revision, const std::string& continue_token,
+                  int64_t remaining, Time now);
+std::string yaml_text(const std::string& json);
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,322 @@
+// get, list and watch.
+#include "apiserver/object_meta.h"
+#include "apiserver/rest.h"
+#include "base/strings.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+constexpr Duration kBookmarkEvery = std::chrono::seconds(60);
+constexpr Duration kFreshnessWait = std::chrono::seconds(3);
+constexpr int64_t kWatchSecondsMin = 1800;  // a watch without timeoutSeconds ends after 30 to 60 minutes
+constexpr size_t kWatchBatch = 512;
+
+std::string make_continue(int64_t revision, const std::string& start) {
+  json::Value v = json::Value::object();
+  v["v"] = "meta.k8s.io/v1";
+  v["rv"] = revision;
+  v["start"] = start;
+  return base64url_encode(json::dump(v));
+}
+
+Error too_large_version(int64_t asked, int64_t now) {
+  json::Value d = json::Value::object();
+  json::Value cause = json::Value::object();
+  cause["reason"] = "ResourceVersionTooLarge";
+  cause["message"] = "Too large resource version";
+  d["causes"] = json::Value::array({cause});
+  d["retryAfterSeconds"] = 1;
+  return status::make(504, "Timeout", "Too large resource version: " + std::to_string(asked) + ", current: " + std::to_string(now), std::move(d));
+}
+
+Result<int64_t> parse_version(const std::string& text) {
+  if (text.empty()) return int64_t{0};
+  auto v = parse_int(text);
+  if (!v || *v < 0)
+    return status::invalid("", "ListOptions", "", {{"resourceVersion", "FieldValueInvalid", "Invalid value: " + json::quote(text) + ": strconv.ParseUint: parsing " + json::quote(text) + ": invalid syntax"}});
+  return *v;
+}
+
+}  // namespace
+
+Result<ValuePtr> Rest::live(const ServedType& t, std::string_view ns, std::string_view name) const {
+  ObjectPtr o = find(t, ns, name);
+  if (!o) return status::not_found(t.resource, name);
+  return served_value(t, *o);
+}
+
+Response Rest::get(const Request& r, const ServedTypePtr& t) {
+  ObjectPtr o = t->storage->cache->get(r.ns, r.name);
+  if (!o) return error_response(status::not_found(t->resource, r.name));
+  auto out = negotiate(r);
+  if (!out.ok()) return error_response(out.error());
+  if (out->as == Output::kFull && out->format == Output::kJson) {
+    Response res;
+    res.body = served_bytes(*t, *o);
+    return res;
+  }
+  Stored s;
+  s.bytes = served_bytes(*t, *o);
+  s.value = served_value(*t, *o);
+  return render(*t, *out, 200, s);
+}
+
+Result<Filter> Rest::filter_of(const Request& r, const ServedType& t) const {
+  Filter f;
+  f.ns = r.ns;
+  auto labels = LabelSelector::parse(r.param_or("labelSelector"));
+  if (!labels.ok()) return status::bad_request(labels.error().message);
+  f.labels = std::move(*labels);
+  const std::string text = r.param_or("fieldSelector");
+  auto fields = FieldSelector::parse(text);
+  if (!fields.ok()) return status::bad_request(fields.error().message);
+  f.fields = std::move(*fields);
+  for (auto& term : f.fields.terms()) {
+    if (term.field == "metadata.name" || (term.field == "metadata.namespace" && t.resource.namespaced)) continue;
+    bool known = false;
+    for (auto& name : t.storage->selectable) known = known || name == term.field;
+    if (!known)
+      return status::bad_request("Unable to find \"" + t.resource.api_version() + ", Resource=" + t.resource.plural + "\" that match label selector \"" +
+                                 r.param_or("labelSelector") + "\", field selector \"" + text + "\": field label not supported: " + term.field);
+  }
+  return f;
+}
+
+Task<Response> Rest::list(Request& r, ServedTypePtr t) {
+  auto out = negotiate(r);
+  if (!out.ok()) co_return error_response(out.error());
+  auto filter = filter_of(r, *t);
+  if (!filter.ok()) co_return error_response(filter.error());
+  WatchCache& cache = *t->storage->cache;
+  WatchCache::ListQuery q;
+  q.filter = &*filter;
+  std::string token = r.param_or("continue");
+  std::string match = r.param_or("resourceVersionMatch");
+  auto version = parse_version(r.param_or("resourceVersion"));
+  if (!version.ok()) co_return error_response(version.error());
+  if (!match.empty()) {
+    std::vector<Cause> bad;
+    if (!r.param("resourceVersion") || r.param_or("resourceVersion").empty())
+      bad.push_back({"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"});
+    else if (!token.empty())
+      bad.push_back({"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden when continue is provided"});
+    else if (match != "Exact" && match != "NotOlderThan")
+      bad.push_back({"resourceVersionMatch", "FieldValueNotSupported", "Unsupported value: " + json::quote(match) + ": supported values: \"Exact\", \"NotOlderThan\""});
+    else if (match == "Exact" && *version == 0)
+      bad.push_back({"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""});
+    if (!bad.empty()) co_return error_response(status::invalid("meta.k8s.io", "ListOptions", "", bad));
+  }
+  if (*version > core_->cacher.revision()) {
+    bool fresh = co_await core_->cacher.wait_for(*version, kFreshnessWait);
+    if (!fresh) co_return error_response(too_large_version(*version, core_->cacher.revision()));
+  }
+  int64_t shown = core_->cacher.revision();
+  if (!token.empty()) {
+    auto text = base64url_decode(token);
+    auto v = text ? json::parse(*text) : Result<json::Value>(invalid("not base64"));
+    if (!v.ok() || (*v)["v"].as_string() != "meta.k8s.io/v1") co_return error_response(status::bad_request("continue key is not valid: invalid continue token"));
+    if (*version > 0) co_return error_response(status::bad_request("specifying resource version is not allowed when using continue"));
+    int64_t at = (*v)["rv"].as_int();
+    q.start = (*v)["start"].as_string();
+    if (at > 0) q.revision = at, shown = at;  // -1: an inconsistent continuation of an expired list
+  } else if (match == "Exact") {
+    q.revision = *version;
+    shown = *version;
+  }
+  auto limit = parse_int(r.param_or("limit", "0"));
+  q.limit = limit && *limit > 0 ? static_cast<size_t>(*limit) : 0;
+  auto page = cache.list(q);
+  if (!page.ok()) {
+    if (token.empty()) co_return error_response(status::expired("The resourceVersion for the provided list is too old."));
+    co_return error_response(status::gone_with_continue(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the "
+        "continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects "
+        "that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+        make_continue(-1, q.start)));
+  }
+  std::string next = page->next.empty() ? "" : make_continue(shown, page->next);
+  if (!filter->labels.empty() || !filter->fields.empty()) page->remaining = 0;
+  co_return render_list(*t, *out, *page, shown, std::move(next));
+}
+
+// --- watch ---
+
+namespace {
+
+class ResourceWatch final : public WatchSession {
+ public:
+  ResourceWatch(Core& core, ServedTypePtr t, Output out) : core_(&core), type_(std::move(t)), out_(out) {}
+
+  std::unique_ptr<CacheWatch> watch_;
+  std::vector<ObjectPtr> initial_;   // sent first
+  size_t sent_ = 0;
+  bool initial_bookmark_ = false;     // after them, with the annotation
+  bool bookmarks_ = false;
+  int64_t initial_revision_ = 0;
+  Time end_, next_bookmark_;
+  std::optional<Error> error_;
+
+  Task<std::vector<WireEvent>> next() override {
+    std::vector<WireEvent> out;
+    if (error_) {
+      out.push_back(error_event(*error_));
+      error_.reset();
+      over_ = true;
+      co_return out;
+    }
+    if (over_) co_return out;
+    if (sent_ < initial_.size()) {
+      while (sent_ < initial_.size() && out.size() < kWatchBatch) {
+        out.push_back(event("ADDED", *initial_[sent_], nullptr, Change::kAdded));
+        initial_[sent_++].reset();
+      }
+      co_return out;
+    }
+    if (initial_bookmark_) {
+      initial_bookmark_ = false;
+      initial_.clear();
+      out.push_back(bookmark(initial_revision_, true));
+      co_return out;
+    }
+    while (true) {
+      Time now = core_->ex.now();
+      if (now >= end_ && !watch_->has_pending()) {
+        over_ = true;
+        if (bookmarks_) out.push_back(bookmark(watch_->revision(), false));
+        co_return out;
+      }
+      Time until = end_;
+      if (bookmarks_ && next_bookmark_ < until) until = next_bookmark_;
+      auto items = co_await watch_->next(until > now ? until - now : Duration(0));
+      for (auto& i : items) {
+        out.push_back(event(change_name(i.as), *i.object, i.event.get(), i.as));
+        last_ = i.revision;
+      }
+      if (!out.empty()) co_return out;
+      if (watch_->ended()) {
+        over_ = true;
+        co_return out;
+      }
+      if (bookmarks_ && core_->ex.now() >= next_bookmark_) {
+        next_bookmark_ = core_->ex.now() + kBookmarkEvery;
+        out.push_back(bookmark(watch_->revision(), false));
+        co_return out;
+      }
+    }
+  }
+
+ private:
+  WireEvent event(std::string_view type, const Object& o, const CacheEvent* e, Change as) {
+    WireEvent w;
+    w.type = type;
+    if (out_.as == Output::kFull && !type_->from_storage) {
+      w.object = o.bytes;
+      w.wire = e ? e->wire(as) : make_wire(type, *o.bytes);
+      return w;
+    }
+    if (out_.as == Output::kFull) w.object = served_bytes(*type_, o);
+    else if (out_.as == Output::kPartial) w.object = std::make_shared<const std::string>(json::dump(partial_metadata(*o.value())));
+    else w.object = table_bytes(*type_, out_, {served_value(*type_, o)}, std::to_string(o.revision), "", 0, core_->ex.now());
+    w.wire = make_wire(type, *w.object);
+    return w;
+  }
+  WireEvent bookmark(int64_t revision, bool initial_end) {
+    json::Value v = json::Value::object();
+    if (out_.as == Output::kPartial) {
+      v["kind"] = "PartialObjectMetadata";
+      v["apiVersion"] = "meta.k8s.io/v1";
+    } else {
+      v["kind"] = type_->resource.kind;
+      v["apiVersion"] = type_->resource.api_version();
+    }
+    json::Value& m = v["metadata"];
+    m["resourceVersion"] = std::to_string(revision);
+    m["creationTimestamp"] = json::Value();
+    if (initial_end) m["annotations"]["k8s.io/initial-events-end"] = "true";
+    WireEvent w;
+    w.type = "BOOKMARK";
+    if (out_.as == Output::kTable) {
+      json::Value table = json::Value::object();
+      table["kind"] = "Table";
+      table["apiVersion"] = "meta.k8s.io/v1";
+      table["metadata"]["resourceVersion"] = std::to_string(revision);
+      table["columnDefinitions"] = json::Value();
+      json::Value row = json::Value::object();
+      row["cells"] = json::Value::array();
+      row["object"] = v;
+      table["rows"] = json::Value::array({row});
+      v = std::move(table);
+    }
+    w.object = std::make_shared<const std::string>(json::dump(v));
+    w.wire = make_wire("BOOKMARK", *w.object);
+    return w;
+  }
+  WireEvent error_event(const Error& e) {
+    WireEvent w;
+    w.type = "ERROR";
+    w.object = std::make_shared<const std::string>(json::dump(to_status(e).object));
+    w.wire = make_wire("ERROR", *w.object);
+    return w;
+  }
+
+  Core* core_;
+  ServedTypePtr type_;
+  Output out_;
+  bool over_ = false;
+  int64_t last_ = 0;
+};
+
+}  // namespace
+
+Task<Response> Rest::watch(Request& r, ServedTypePtr t) {
+  auto out = negotiate(r);
+  if (!out.ok()) co_return error_response(out.error());
+  auto filter = filter_of(r, *t);
+  if (!filter.ok()) co_return error_response(filter.error());
+  auto version = parse_version(r.param_or("resourceVersion"));
+  if (!version.ok()) co_return error_response(version.error());
+  if (out->format == Output::kProtobuf) out->format = Output::kJson;  // clients offer JSON too; framing follows the content type
+  bool want_initial = r.flag("sendInitialEvents") && r.param("sendInitialEvents");
+  bool no_initial = r.param("sendInitialEvents") && !want_initial;
+  std::string match = r.param_or("resourceVersionMatch");
+  if (r.param("sendInitialEvents") && match != "NotOlderThan")
+    co_return error_response(status::invalid("meta.k8s.io", "ListOptions", "",
+        {{"resourceVersionMatch", "FieldValueForbidden", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"}}));
+  if (!match.empty() && !r.param("sendInitialEvents"))
+    co_return error_response(status::invalid("meta.k8s.io", "ListOptions", "",
+        {{"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"}}));
+  auto w = std::make_unique<ResourceWatch>(*core_, t, *out);
+  Time now = core_->ex.now();
+  auto seconds = parse_int(r.param_or("timeoutSeconds", "0"));
+  int64_t life = seconds && *seconds > 0 ? *seconds : kWatchSecondsMin + static_cast<int64_t>(core_->ex.random_below(kWatchSecondsMin));
+  w->end_ = now + std::chrono::seconds(life);
+  w->bookmarks_ = r.flag("allowWatchBookmarks");
+  w->next_bookmark_ = now + kBookmarkEvery;
+  WatchCache& cache = *t->storage->cache;
+  bool initial = want_initial || (*version == 0 && !no_initial);
+  if (initial && *version > core_->cacher.revision()) {
+    bool fresh = co_await core_->cacher.wait_for(*version, kFreshnessWait);
+    if (!fresh) co_return error_response(too_large_version(*version, core_->cacher.revision()));
+  }
+  // No suspension from here on: the list and the start of the watch show the same revision.
+  if (initial) {
+    WatchCache::ListQuery q;
+    q.filter = &*filter;
+    auto page = cache.list(q);
+    w->initial_ = std::move(page->items);
+    w->initial_revision_ = core_->cacher.revision();
+    w->initial_bookmark_ = want_initial && w->bookmarks_;
+  }
+  auto started = cache.watch(std::move(*filter), initial || no_initial ? 0 : *version);
+  Response res;
+  if (started.ok()) {
+    w->watch_ = std::move(*started);
+  } else {
+    w->error_ = status::expired(started.error().message);
+  }
+  res.watch = std::move(w);
+  co_return res;
+}
+
+}  // namespace caravel::apiserver

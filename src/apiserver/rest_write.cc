@@ -1,0 +1,433 @@
+// create and update: from a body, or from a value.
+#include <algorithm>
+
+#include "apiserver/object_meta.h"
+#include "apiserver/rest.h"
+#include "base/strings.h"
+#include "base/yaml.h"
+
+namespace caravel::apiserver {
+
+namespace {
+constexpr int kGenerateNameTries = 8;
+constexpr size_t kGeneratedPrefixMax = 58;  // 63 less the five random characters
+constexpr int kConflictTries = 16;
+
+std::string default_manager(const Request& r) {
+  if (auto* m = r.param("fieldManager"); m && !m->empty()) return *m;
+  size_t slash = r.user_agent.find('/');
+  std::string m = r.user_agent.substr(0, slash);
+  return m.empty() ? "unknown" : m.substr(0, 128);
+}
+
+void dedupe(std::vector<Cause>& causes) {
+  std::vector<Cause> out;
+  for (auto& c : causes)
+    if (std::none_of(out.begin(), out.end(), [&](const Cause& o) { return o.field == c.field && o.message == c.message; })) out.push_back(std::move(c));
+  causes = std::move(out);
+}
+
+}  // namespace
+
+WriteCall Rest::write_call(const Request& r, ServedTypePtr t) const {
+  WriteCall c;
+  c.type = std::move(t);
+  c.ns = r.ns;
+  c.name = r.name;
+  c.subresource = r.subresource;
+  c.user = r.user;
+  c.manager = default_manager(r);
+  for (auto& [k, v] : r.query)
+    if (k == "dryRun" && v == "All") c.dry_run = true;
+  c.force = r.flag("force");
+  c.field_validation = r.param_or("fieldValidation");
+  return c;
+}
+
+Result<json::Value> Rest::decode_body(const Request& r, const ServedType& t, WriteCall* call) const {
+  std::string type(trim(std::string_view(r.content_type).substr(0, r.content_type.find(';'))));
+  const std::string& kind = t.resource.kind;
+  json::Value object;
+  std::vector<std::string> problems;
+  bool lenient = call && call->field_validation == "Ignore";
+  if (type == "application/vnd.kubernetes.protobuf") {
+    TRY(json::Value v, t.model->from_protobuf(r.body));
+    object = std::move(v);
+  } else if (type.empty() || type == "application/json") {
+    std::vector<std::string> duplicates;
+    json::ParseOptions po;
+    if (!lenient) po.duplicates = &duplicates;
+    auto v = json::parse(r.body, po);
+    if (!v.ok()) return status::bad_request(r.body.empty() ? "Required body is empty" : "couldn't get version/kind; json parse error: " + v.error().message);
+    for (auto& d : duplicates) problems.push_back("duplicate field " + json::quote(d));
+    object = std::move(*v);
+  } else if (type == "application/yaml") {
+    auto v = yaml::parse(r.body);
+    if (!v.ok()) return status::bad_request("yaml: " + v.error().message);
+    object = std::move(*v);
+  } else {
+    return status::unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+  }
+  if (!object.is_object()) return status::bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(object.is_array() ? "array" : "value") + " into Go value of type struct");
+  const std::string api = object["apiVersion"].as_string();
+  const std::string given_kind = object["kind"].as_string();
+  if (!api.empty() && api != t.resource.api_version())
+    return status::bad_request("the API version in the data (" + api + ") does not match the expected API version (" + t.resource.api_version() + ")");
+  if (!given_kind.empty() && given_kind != kind)
+    return status::bad_request(given_kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": unknown conversion");
+  object["apiVersion"] = t.resource.api_version();
+  object["kind"] = kind;
+  std::string prefix = kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": ";
+  std::vector<std::string> unknown;
+  if (Status s = t.model->accept(object, unknown); !s.ok()) {
+    if (!s.error().details.empty()) return std::move(s).error();
+    return status::bad_request(prefix + s.error().message);
+  }
+  for (auto& u : unknown) problems.push_back("unknown field " + json::quote(u));
+  if (!problems.empty() && call && !lenient) {
+    if (call->field_validation == "Strict") return status::bad_request(prefix + "strict decoding error: " + join(problems, ", "));
+    for (auto& p : problems) call->warnings.push_back(p);
+  }
+  return object;
+}
+
+Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, int64_t expect, json::Value* object) {
+  // The stored form: the storage's version.
+  auto stored = std::make_shared<json::Value>(*object);
+  if (t->to_storage) {
+    Status s = t->to_storage(*stored);
+    if (!s.ok()) co_return std::move(s).error();
+  }
+  store::Op op;
+  op.key = key;
+  op.value = encode_object(*stored, &op.stamp_at);
+  op.attachment = stored;
+  store::Txn txn;
+  txn.compares.push_back({std::move(key), expect});
+  txn.ops.push_back(std::move(op));
+  auto r = co_await core_->store.txn(std::move(txn));
+  if (!r.ok()) co_return status::internal(r.error().message);
+  if (r->succeeded) {
+    (*object)["metadata"]["resourceVersion"] = std::to_string(r->revision);
+    co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
+  }
+  co_return std::move(*r);
+}
+
+Status Rest::check_new(const WriteCall& call, const json::Value& object) const {
+  std::vector<Cause> causes;
+  const ServedType& t = *call.type;
+  const std::string& name = meta_string(object, "name");
+  if (name.empty()) {
+    causes.push_back({"metadata.name", "FieldValueRequired", "Required value: name or generateName is required"});
+  } else if (std::string why = check_path_segment(name); !why.empty()) {
+    causes.push_back({"metadata.name", "FieldValueInvalid", "Invalid value: " + json::quote(name) + ": " + why});
+  }
+  validate_object_meta(object, t.resource.namespaced, causes);
+  t.model->validate(object, nullptr, causes);
+  dedupe(causes);
+  if (!causes.empty()) return status::invalid(t.resource.group, t.resource.kind, name, causes);
+  return ok();
+}
+
+Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
+  const ServedType& t = *call->type;
+  Time now = core_->ex.now();
+  json::Value& meta = object["metadata"];
+  if (meta.is_null()) meta = json::Value::object();
+  if (!meta["resourceVersion"].as_string().empty()) co_return status::bad_request("resourceVersion should not be set on objects to be created");
+  if (t.resource.namespaced) {
+    const std::string& ns = meta["namespace"].as_string();
+    if (ns.empty()) meta["namespace"] = call->ns;
+    else if (ns != call->ns) co_return status::bad_request("the namespace of the provided object does not match the namespace sent on the request");
+  } else if (!meta["namespace"].as_string().empty()) {
+    co_return status::bad_request("the namespace of the provided object does not match the namespace sent on the request");
+  } else {
+    meta.erase("namespace");
+  }
+  for (std::string_view f : {"resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "managedFields"}) {
+    if (f == "managedFields" && call->manager == kKeepManagedFields) continue;
+    meta.erase(f);
+  }
+  std::string generate = meta["generateName"].as_string();
+  if (generate.empty()) meta.erase("generateName");
+  bool generated = meta["name"].as_string().empty() && !generate.empty();
+  meta["creationTimestamp"] = format_rfc3339(now);
+  if (t.strategy->generation) meta["generation"] = 1;
+  if (t.strategy->status_subresource) {
+    object.erase("status");
+  }
+  t.model->set_defaults(object);
+  if (t.strategy->prepare_create) t.strategy->prepare_create(object);
+  for (int attempt = 0;; ++attempt) {
+    json::Value o = object;
+    json::Value& m = o["metadata"];
+    if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
+    m["uid"] = new_uid(core_->ex);
+    AdmissionRequest a;
+    a.operation = Operation::kCreate;
+    a.type = &t;
+    a.ns = call->ns;
+    a.name = m["name"].as_string();
+    a.object = &o;
+    a.user = call->user;
+    a.dry_run = call->dry_run;
+    a.warnings = &call->warnings;
+    if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
+    bool remote = core_->remote_admission && core_->remote_admission->interested(a);
+    if (remote) {
+      Status s = co_await core_->remote_admission->admit(a);
+      if (!s.ok()) co_return std::move(s).error();
+    }
+    t.model->set_defaults(o);
+    if (t.strategy->allocate) {
+      if (Status s = t.strategy->allocate(o, nullptr, call->dry_run); !s.ok()) co_return std::move(s).error();
+    }
+    if (Status s = check_new(*call, o); !s.ok()) co_return std::move(s).error();
+    if (Status s = core_->admission.validate(a); !s.ok()) co_return std::move(s).error();
+    if (remote) {
+      Status s = co_await core_->remote_admission->validate(a);
+      if (!s.ok()) co_return std::move(s).error();
+    }
+    Writer w;
+    w.manager = call->manager;
+    w.subresource = call->subresource;
+    w.now = now;
+    if (call->manager != kKeepManagedFields) t.model->track(nullptr, o, w);
+    std::string name = o["metadata"]["name"].as_string();
+    std::string key = t.storage->prefix + WatchCache::key_of(t.resource.namespaced ? call->ns : "", name);
+    Stored out;
+    out.created = true;
+    if (call->dry_run) {
+      if (core_->store_has(t, call->ns, name)) co_return status::already_exists(t.resource, name);
+      size_t at = 0;
+      out.bytes = std::make_shared<const std::string>(encode_object(o, &at));
+      out.value = std::make_shared<const json::Value>(std::move(o));
+      co_return out;
+    }
+    auto r = co_await put(&t, key, 0, &o);
+    if (!r.ok()) co_return std::move(r).error();
+    if (!r->succeeded) {
+      if (t.strategy->release) t.strategy->release(o);
+      if (generated && attempt < kGenerateNameTries) continue;
+      co_return status::already_exists(t.resource, name);
+    }
+    out.revision = r->revision;
+    if (t.from_storage) out.bytes = std::make_shared<const std::string>(json::dump(o));
+    else out.bytes = r->values[0]->value;
+    out.value = std::make_shared<const json::Value>(std::move(o));
+    co_return out;
+  }
+}
+
+// The object that an update of `live` to `object` leaves behind: system fields kept, status or spec
+// kept according to the endpoint.
+Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live, json::Value object, bool* unchanged) const {
+  const ServedType& t = *call->type;
+  const json::Value& old_meta = live["metadata"];
+  json::Value& meta = object["metadata"];
+  if (meta.is_null()) meta = json::Value::object();
+  *unchanged = false;
+  if (meta["name"].as_string().empty()) meta["name"] = call->name;
+  if (meta["name"].as_string() != call->name)
+    return status::bad_request("the name of the object (" + meta["name"].as_string() + ") does not match the name on the URL (" + call->name + ")");
+  if (t.resource.namespaced) {
+    if (meta["namespace"].as_string().empty()) meta["namespace"] = call->ns;
+    if (meta["namespace"].as_string() != call->ns)
+      return status::bad_request("the namespace of the provided object does not match the namespace sent on the request");
+  } else {
+    meta.erase("namespace");
+  }
+  const std::string& version = meta["resourceVersion"].as_string();
+  if (version.empty() || version == "0") {
+    if (!t.strategy->unconditional_update && call->subresource.empty())
+      return status::invalid(t.resource.group, t.resource.kind, call->name, {{"metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0: must be specified for an update"}});
+  } else if (version != old_meta["resourceVersion"].as_string()) {
+    return status::modified(t.resource, call->name);
+  }
+  if (const std::string& uid = meta["uid"].as_string(); !uid.empty() && uid != old_meta["uid"].as_string())
+    return status::conflict(t.resource, call->name,
+                            "Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + old_meta["uid"].as_string());
+  bool status_only = call->subresource == "status";
+  if (status_only) {
+    json::Value fields = meta["managedFields"];
+    json::Value result = live;
+    if (!t.custom) result["metadata"] = meta;
+    else if (!fields.is_null()) result["metadata"]["managedFields"] = fields;
+    if (auto* s = object.find("status")) result["status"] = *s;
+    else result.erase("status");
+    object = std::move(result);
+  } else if (t.strategy->status_subresource) {
+    if (auto* s = live.find("status")) object["status"] = *s;
+    else object.erase("status");
+  }
+  json::Value& m = object["metadata"];
+  for (std::string_view f : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"}) {
+    auto* v = old_meta.find(f);
+    if (v && !v->is_null()) m[f] = *v;
+    else m.erase(f);
+  }
+  m.erase("selfLink");
+  if (auto* g = old_meta.find("generateName")) m["generateName"] = *g;
+  if (!m.find("managedFields") && old_meta.find("managedFields")) m["managedFields"] = old_meta["managedFields"];
+  t.model->set_defaults(object);
+  if (status_only) {
+    if (t.strategy->prepare_status_update) t.strategy->prepare_status_update(object, live);
+  } else if (t.strategy->prepare_update) {
+    t.strategy->prepare_update(object, live);
+  }
+  return object;
+}
+
+Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, bool retry) {
+  const ServedType& t = *call->type;
+  for (int attempt = 0; attempt < kConflictTries; ++attempt) {
+    ObjectPtr found = find(t, t.resource.namespaced ? call->ns : "", call->name);
+    if (!found) co_return status::not_found(t.resource, call->name);
+    ValuePtr live = served_value(t, *found);
+    auto wanted = transform(*live);
+    if (!wanted.ok()) co_return std::move(wanted).error();
+    bool unchanged = false;
+    auto object = finish_update(call, *live, std::move(*wanted), &unchanged);
+    if (!object.ok()) co_return std::move(object).error();
+    AdmissionRequest a;
+    a.operation = Operation::kUpdate;
+    a.type = &t;
+    a.subresource = call->subresource;
+    a.ns = call->ns;
+    a.name = call->name;
+    a.object = &*object;
+    a.old = live.get();
+    a.user = call->user;
+    a.dry_run = call->dry_run;
+    a.warnings = &call->warnings;
+    if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
+    bool remote = core_->remote_admission && core_->remote_admission->interested(a);
+    if (remote) {
+      Status s = co_await core_->remote_admission->admit(a);
+      if (!s.ok()) co_return std::move(s).error();
+      t.model->set_defaults(*object);
+    }
+    if (t.strategy->allocate && call->subresource.empty()) {
+      if (Status s = t.strategy->allocate(*object, live.get(), call->dry_run); !s.ok()) co_return std::move(s).error();
+    }
+    if (t.strategy->generation && call->subresource != "status" && !same_spec(*object, *live))
+      (*object)["metadata"]["generation"] = live->path({"metadata", "generation"}).as_int() + 1;
+    std::vector<Cause> causes;
+    validate_object_meta(*object, t.resource.namespaced, causes);
+    validate_object_meta_update(*object, *live, causes);
+    t.model->validate(*object, live.get(), causes);
+    dedupe(causes);
+    if (!causes.empty()) co_return status::invalid(t.resource.group, t.resource.kind, call->name, causes);
+    if (Status s = core_->admission.validate(a); !s.ok()) co_return std::move(s).error();
+    if (remote) {
+      Status s = co_await core_->remote_admission->validate(a);
+      if (!s.ok()) co_return std::move(s).error();
+    }
+    Writer w;
+    w.manager = call->manager;
+    w.subresource = call->subresource;
+    w.now = core_->ex.now();
+    if (call->manager != kKeepManagedFields) t.model->track(live.get(), *object, w);
+    Stored out;
+    if (same_object(*object, *live)) {
+      out.bytes = served_bytes(t, *found);
+      out.value = live;
+      out.revision = found->revision;
+      co_return out;
+    }
+    const json::Value& m = (*object)["metadata"];
+    bool last_finalizer = !m["deletionTimestamp"].is_null() && m["finalizers"].size() == 0 && m["deletionGracePeriodSeconds"].as_int() == 0 &&
+                          (t.resource.kind != "Namespace" || object->path({"spec", "finalizers"}).size() == 0) &&
+                          (live->path({"metadata", "finalizers"}).size() > 0 || t.resource.kind == "Namespace");
+    if (call->dry_run) {
+      size_t at = 0;
+      (*object)["metadata"]["resourceVersion"] = std::to_string(found->revision);
+      std::string text = encode_object(*object, &at);
+      text.insert(at, std::to_string(found->revision));
+      out.bytes = std::make_shared<const std::string>(std::move(text));
+      out.value = std::make_shared<const json::Value>(std::move(*object));
+      co_return out;
+    }
+    std::string key = t.storage->prefix + WatchCache::key_of(t.resource.namespaced ? call->ns : "", call->name);
+    if (last_finalizer) {
+      store::Txn txn;
+      txn.compares.push_back({key, found->revision});
+      store::Op op;
+      op.kind = store::Op::kDelete;
+      op.key = key;
+      txn.ops.push_back(std::move(op));
+      auto r = co_await core_->store.txn(std::move(txn));
+      if (!r.ok()) co_return status::internal(r.error().message);
+      if (!r->succeeded) {
+        if (retry) continue;
+        co_return status::modified(t.resource, call->name);
+      }
+      co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
+      if (t.strategy->release) t.strategy->release(*live);
+      size_t at = 0;
+      std::string text = encode_object(*object, &at);
+      text.insert(at, std::to_string(found->revision));
+      out.bytes = std::make_shared<const std::string>(std::move(text));
+      out.value = std::make_shared<const json::Value>(std::move(*object));
+      out.revision = r->revision;
+      co_return out;
+    }
+    auto r = co_await put(&t, key, found->revision, &*object);
+    if (!r.ok()) co_return std::move(r).error();
+    if (!r->succeeded) {
+      if (retry) continue;
+      co_return status::modified(t.resource, call->name);
+    }
+    if (t.strategy->updated) t.strategy->updated(*object, *live);
+    out.revision = r->revision;
+    if (t.from_storage) out.bytes = std::make_shared<const std::string>(json::dump(*object));
+    else out.bytes = r->values[0]->value;
+    out.value = std::make_shared<const json::Value>(std::move(*object));
+    co_return out;
+  }
+  co_return status::modified(t.resource, call->name);
+}
+
+Task<Response> Rest::create(Request& r, ServedTypePtr t) {
+  auto out = negotiate(r);
+  if (!out.ok()) co_return error_response(out.error());
+  WriteCall call = write_call(r, t);
+  auto object = decode_body(r, *t, &call);
+  if (!object.ok()) co_return error_response(object.error());
+  auto stored = co_await create_object(&call, std::move(*object));
+  if (!stored.ok()) co_return error_response(stored.error());
+  Response res = render(*t, *out, 201, *stored);
+  res.warnings = std::move(call.warnings);
+  co_return res;
+}
+
+namespace {
+// A transform that owns the wanted object.
+Rest::Transform replace_with(std::shared_ptr<json::Value> object) {
+  return [object](const json::Value&) -> Result<json::Value> { return *object; };
+}
+}  // namespace
+
+Task<Response> Rest::update(Request& r, ServedTypePtr t) {
+  auto out = negotiate(r);
+  if (!out.ok()) co_return error_response(out.error());
+  WriteCall call = write_call(r, t);
+  auto object = decode_body(r, *t, &call);
+  if (!object.ok()) co_return error_response(object.error());
+  bool conditional = !meta_string(*object, "resourceVersion").empty();
+  if (t->strategy->create_on_update && r.subresource.empty() && !find(*t, t->resource.namespaced ? r.ns : "", r.name) && !conditional) {
+    if (meta_string(*object, "name").empty()) (*object)["metadata"]["name"] = r.name;
+    auto stored = co_await create_object(&call, std::move(*object));
+    if (!stored.ok()) co_return error_response(stored.error());
+    co_return render(*t, *out, 201, *stored);
+  }
+  auto shared = std::make_shared<json::Value>(std::move(*object));
+  auto stored = co_await update_object(&call, replace_with(shared), !conditional);
+  if (!stored.ok()) co_return error_response(stored.error());
+  Response res = render(*t, *out, 200, *stored);
+  res.warnings = std::move(call.warnings);
+  co_return res;
+}
+
+}  // namespace caravel::apiserver
