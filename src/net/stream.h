@@ -37,6 +37,17 @@ class Stream {
   virtual std::string alpn() const { return ""; }
   // The verified client or server certificate, PEM; empty without TLS or certificate.
   virtual std::string peer_certificate() const { return ""; }
+
+  // Writes both, in one packet where the transport can.
+  virtual Task<Status> write_two(std::string_view first, std::string_view second);
+  // The other end has closed its side, as far as is known without reading.
+  virtual bool peer_gone() const { return false; }
+  // Returns when peer_gone() has become true or the stream was closed; never, if that cannot be told.
+  virtual Task<void> wait_peer_gone();
+  // The socket under a plain stream, -1 when there is none: for handing over with release_fd().
+  virtual int fd() const { return -1; }
+  // Gives the socket away; the stream is closed afterwards.
+  virtual int release_fd() { return -1; }
 };
 using StreamPtr = std::unique_ptr<Stream>;
 
@@ -66,6 +77,11 @@ Task<Result<StreamPtr>> tls_accept(EventLoop& loop, StreamPtr plain, std::shared
 
 // Copies both ways until both sides have ended or one fails: for proxies. Half-closes are kept.
 Task<void> splice(EventLoop& loop, Stream& a, Stream& b);
+
+// A stream over any non-blocking descriptor (pipe end, pseudo terminal, socket), which it then owns.
+StreamPtr stream_from_fd(EventLoop& loop, int fd);
+// A stream that gives `first` before what `inner` has.
+StreamPtr prefixed_stream(std::string first, StreamPtr inner);
 
 // Two connected in-memory streams: for tests.
 std::pair<StreamPtr, StreamPtr> stream_pair(EventLoop& loop);
