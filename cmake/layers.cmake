@@ -13,6 +13,7 @@ file(STRINGS ${CARAVEL_SRC}/layers.txt layer_lines REGEX "^[a-z_]+:")
 
 # The generated types and tables of schema/ are ordinary sources of `kube` and `aws` (see cmake/schema.cmake).
 include(${CMAKE_SOURCE_DIR}/cmake/schema.cmake OPTIONAL)
+include(${CMAKE_SOURCE_DIR}/cmake/embed.cmake)
 
 set(ALL_LAYERS)
 foreach(line ${layer_lines})
