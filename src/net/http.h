@@ -119,12 +119,21 @@ class HttpServer {
   std::unique_ptr<Impl> impl_;
 };
 
+// A request body that is sent while the response is read (HTTP/2 only: gRPC streams).
+struct StreamedBody {
+  explicit StreamedBody(EventLoop& loop) : opened(loop) {}
+  Event opened;  // set when write and finish may be called
+  std::function<Task<Status>(std::string)> write;
+  std::function<void()> finish;
+};
+
 struct ClientRequest {
   std::string method = "GET";
   std::string url;  // "https://host:port/path?query", "http://...", or "http+unix:/run/x.sock:/path"
   Headers headers;
   std::string body;
   Duration timeout = std::chrono::seconds(30);  // until the response headers; 0: none
+  std::shared_ptr<StreamedBody> streamed_body;  // instead of `body`
 };
 struct ClientResponse {
   int status = 0;

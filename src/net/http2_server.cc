@@ -1,0 +1,116 @@
+// One HTTP/2 connection of the server: each stream's request is handled in its own task.
+#include "base/strings.h"
+#include "net/http2_session.h"
+
+namespace caravel::net {
+namespace {
+
+class Writer final : public ResponseWriter {
+ public:
+  Writer(ServerShared& server, std::shared_ptr<Http2Session> session, Http2StreamPtr stream, bool head_only)
+      : server_(server), session_(std::move(session)), stream_(std::move(stream)), head_only_(head_only) {}
+
+  Task<Status> send(int status, Headers headers, std::string body) override {
+    auto shared = std::make_shared<const std::string>(std::move(body));
+    co_return co_await send_shared(status, std::move(headers), std::move(shared));
+  }
+  Task<Status> send_shared(int status, Headers headers, std::shared_ptr<const std::string> body) override {
+    if (started_) co_return internal("a response was started twice");
+    started_ = finished_ = true;
+    bool no_body = head_only_ || body->empty() || status == 204 || status == 304;
+    if (status != 204 && status != 304 && !headers.find("content-length")) headers.add("content-length", std::to_string(body->size()));
+    if (!no_body) {
+      session_->queue_shared(*stream_, std::move(body));
+      stream_->local_end = true;
+    }
+    co_return session_->respond(*stream_, fields(status, headers), no_body);
+  }
+  Task<Status> start(int status, Headers headers) override {
+    if (started_) co_return internal("a response was started twice");
+    started_ = true;
+    co_return session_->respond(*stream_, fields(status, headers), head_only_);
+  }
+  Task<Status> write(std::string_view piece) override {
+    if (!started_ || finished_) co_return internal("a piece was written outside a streamed response");
+    if (head_only_ || piece.empty()) co_return ok();
+    co_return co_await session_->queue(stream_, std::string(piece));
+  }
+  Task<Status> finish(Headers trailers) override {
+    if (finished_) co_return ok();
+    finished_ = true;
+    if (!head_only_) session_->end(*stream_, trailers);
+    co_return ok();
+  }
+  Task<Result<StreamPtr>> upgrade(Headers) override { co_return make_error(Code::kUnsupported, "HTTP/2 connections cannot be upgraded; use HTTP/1.1"); }
+  bool started() const override { return started_; }
+  bool peer_gone() const override { return stream_->closed || session_->dead(); }
+  bool finished() const { return finished_; }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> fields(int status, const Headers& headers) {
+    std::vector<std::pair<std::string, std::string>> out = {{":status", std::to_string(status)}, {"date", http_date(server_.loop.now())}};
+    for (auto& [k, v] : headers)
+      if (k != "connection" && k != "transfer-encoding") out.emplace_back(k, v);
+    return out;
+  }
+  ServerShared& server_;
+  std::shared_ptr<Http2Session> session_;
+  Http2StreamPtr stream_;
+  bool head_only_;
+  bool started_ = false, finished_ = false;
+};
+
+Task<void> handle(ServerShared& server, std::shared_ptr<Http2Session> session, Http2StreamPtr stream, bool tls, std::string certificate) {
+  ServerRequest request;
+  request.version = 2;
+  request.tls = tls;
+  request.peer = session->stream().peer();
+  request.peer_certificate = std::move(certificate);
+  for (auto& [k, v] : stream->headers) {
+    if (k == ":method") request.method = v;
+    else if (k == ":authority") request.authority = v;
+    else if (k == ":path") {
+      size_t q = v.find('?');
+      request.target.path = v.substr(0, q);
+      if (q != v.npos) request.target.query = v.substr(q + 1);
+    } else if (!k.starts_with(":")) request.headers.add(k, v);
+  }
+  if (request.authority.empty()) request.authority = request.headers.get("host");
+  Http2Body body(session, stream, false);
+  request.body = &body;
+  Writer writer(server, session, stream, request.method == "HEAD");
+  ++server.open_requests;
+  co_await server.handler(request, writer);
+  --server.open_requests;
+  if (!writer.started()) {
+    Headers headers{{"content-type", "text/plain"}};
+    auto sent = co_await writer.send(500, headers, "the request was not answered\n");
+    (void)sent;
+  } else if (!writer.finished()) {
+    session->reset(*stream, NGHTTP2_INTERNAL_ERROR);
+  }
+  // The peer may go on sending a body that nobody reads: tell it to stop.
+  if (!stream->remote_end && !stream->closed && writer.finished() && stream->out.empty() && !stream->shared_out) session->reset(*stream, NGHTTP2_NO_ERROR);
+}
+
+}  // namespace
+
+Task<void> serve_http2(ServerShared& server, StreamPtr stream, bool tls, std::string early) {
+  std::string certificate = stream->peer_certificate();
+  auto session = std::make_shared<Http2Session>(server.loop, std::move(stream), true, server.limits.streams_per_connection_max);
+  TaskScope requests;
+  session->on_request = [&](Http2StreamPtr s) {
+    // Not inside nghttp2's callback: the handler may submit at once.
+    server.loop.post([&server, &requests, session = session.get(), keep = std::weak_ptr<Http2Session>(session), s, tls, &certificate] {
+      auto alive = keep.lock();
+      if (alive && !alive->dead()) requests.spawn(handle(server, alive, s, tls, certificate));
+      (void)session;
+    });
+  };
+  co_await session->run(std::move(early));
+  session->on_request = nullptr;
+  // Handlers see peer_gone(); those that wait on something else end with the scope.
+  co_await yield(server.loop);
+}
+
+}  // namespace caravel::net

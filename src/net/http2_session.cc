@@ -1,0 +1,331 @@
+#include "net/http2_session.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/strings.h"
+
+namespace caravel::net {
+namespace {
+
+constexpr size_t kReadBytes = 64 * 1024;
+constexpr size_t kQueuedBytesMax = 256 * 1024;      // per stream: a writer waits beyond this
+constexpr size_t kWriteBatchBytes = 128 * 1024;     // frames put into one write
+constexpr int32_t kStreamWindow = 1 << 20;
+constexpr int32_t kConnectionWindow = 16 << 20;
+constexpr size_t kHeaderBytesMax = 64 * 1024;
+
+std::vector<nghttp2_nv> name_values(const std::vector<std::pair<std::string, std::string>>& headers) {
+  std::vector<nghttp2_nv> out;
+  out.reserve(headers.size());
+  for (auto& [k, v] : headers)
+    out.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(k.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(v.data())), k.size(), v.size(), NGHTTP2_NV_FLAG_NONE});
+  return out;
+}
+
+}  // namespace
+
+// nghttp2's C callbacks; `user_data` is the session. They must not destroy it.
+struct Http2Callbacks {
+  static Http2Session& self(void* p) { return *static_cast<Http2Session*>(p); }
+
+  static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* p) {
+    Http2Session& s = self(p);
+    if (s.server_ && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+      auto stream = std::make_shared<Http2Stream>(s.loop_);
+      stream->id = frame->hd.stream_id;
+      s.streams_[stream->id] = stream;
+    }
+    return 0;
+  }
+
+  static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value, size_t value_size, uint8_t, void* p) {
+    auto stream = self(p).find(frame->hd.stream_id);
+    if (!stream) return 0;
+    std::string_view n(reinterpret_cast<const char*>(name), name_size), v(reinterpret_cast<const char*>(value), value_size);
+    Headers& to = stream->headers_done ? stream->trailers : stream->headers;
+    if (to.size() > 256) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    to.add(n, v);
+    return 0;
+  }
+
+  static int frame_received(nghttp2_session*, const nghttp2_frame* frame, void* p) {
+    Http2Session& s = self(p);
+    if (frame->hd.type == NGHTTP2_GOAWAY) s.going_away_ = true;
+    auto stream = s.find(frame->hd.stream_id);
+    if (!stream) return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS) {
+      bool first = !stream->headers_done;
+      // 1xx answers are not the answer.
+      if (first && !s.server_ && stream->headers.get(":status").starts_with("1")) {
+        stream->headers = {};
+        return 0;
+      }
+      stream->headers_done = true;
+      if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) stream->remote_end = true;
+      stream->changed.pulse();
+      if (first && s.server_ && s.on_request) s.on_request(stream);
+    } else if (frame->hd.type == NGHTTP2_DATA && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+      stream->remote_end = true;
+      stream->changed.pulse();
+    }
+    return 0;
+  }
+
+  static int data(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes, size_t n, void* p) {
+    auto stream = self(p).find(id);
+    if (!stream) {
+      nghttp2_session_consume(session, id, n);
+      return 0;
+    }
+    stream->pieces.emplace_back(reinterpret_cast<const char*>(bytes), n);
+    stream->unread_bytes += n;
+    stream->changed.pulse();
+    return 0;
+  }
+
+  static int closed(nghttp2_session*, int32_t id, uint32_t code, void* p) {
+    Http2Session& s = self(p);
+    auto stream = s.find(id);
+    if (!stream) return 0;
+    stream->closed = true;
+    stream->error_code = code;
+    stream->changed.pulse();
+    stream->drained.pulse();
+    s.streams_.erase(id);
+    if (s.on_closed) s.on_closed(id);
+    return 0;
+  }
+
+  static ssize_t read_data(nghttp2_session* session, int32_t id, uint8_t* buf, size_t length, uint32_t* flags, nghttp2_data_source*, void* p) {
+    auto stream = self(p).find(id);
+    if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    size_t n = 0;
+    if (stream->shared_out) {
+      size_t left = stream->shared_out->size() - stream->shared_sent;
+      size_t take = std::min(left, length);
+      std::memcpy(buf, stream->shared_out->data() + stream->shared_sent, take);
+      stream->shared_sent += take;
+      n += take;
+      if (stream->shared_sent == stream->shared_out->size()) stream->shared_out.reset();
+    }
+    while (n < length && !stream->out.empty() && !stream->shared_out) {
+      std::string& front = stream->out.front();
+      size_t take = std::min(front.size() - stream->out_sent, length - n);
+      std::memcpy(buf + n, front.data() + stream->out_sent, take);
+      stream->out_sent += take;
+      n += take;
+      stream->queued_bytes -= take;
+      if (stream->out_sent == front.size()) {
+        stream->out.pop_front();
+        stream->out_sent = 0;
+      }
+    }
+    bool empty = stream->out.empty() && !stream->shared_out;
+    if (empty) stream->drained.pulse();
+    if (empty && stream->local_end) {
+      *flags |= NGHTTP2_DATA_FLAG_EOF;
+      if (!stream->out_trailers.empty() && !stream->trailers_sent) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        stream->trailers_sent = true;
+        auto nva = name_values(stream->out_trailers);
+        nghttp2_submit_trailer(session, id, nva.data(), nva.size());
+      }
+    } else if (n == 0) {
+      stream->deferred = true;
+      return NGHTTP2_ERR_DEFERRED;
+    }
+    return static_cast<ssize_t>(n);
+  }
+};
+
+Http2Session::Http2Session(EventLoop& loop, StreamPtr stream, bool server, uint32_t streams_max) : loop_(loop), stream_(std::move(stream)), wants_write_(loop), server_(server) {
+  nghttp2_session_callbacks* cb;
+  nghttp2_session_callbacks_new(&cb);
+  nghttp2_session_callbacks_set_on_begin_headers_callback(cb, Http2Callbacks::begin_headers);
+  nghttp2_session_callbacks_set_on_header_callback(cb, Http2Callbacks::header);
+  nghttp2_session_callbacks_set_on_frame_recv_callback(cb, Http2Callbacks::frame_received);
+  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, Http2Callbacks::data);
+  nghttp2_session_callbacks_set_on_stream_close_callback(cb, Http2Callbacks::closed);
+  nghttp2_option* options;
+  nghttp2_option_new(&options);
+  nghttp2_option_set_no_auto_window_update(options, 1);
+  if (server) nghttp2_session_server_new2(&session_, cb, this, options);
+  else nghttp2_session_client_new2(&session_, cb, this, options);
+  nghttp2_option_del(options);
+  nghttp2_session_callbacks_del(cb);
+  nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams_max},
+                                       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow},
+                                       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kHeaderBytesMax}};
+  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings, 3);
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0, kConnectionWindow);
+}
+
+Http2Session::~Http2Session() {
+  die();
+  nghttp2_session_del(session_);
+}
+
+void Http2Session::die() {
+  dead_ = true;
+  auto streams = std::move(streams_);
+  streams_.clear();
+  for (auto& [id, s] : streams) {
+    s->closed = true;
+    if (!s->error_code) s->error_code = NGHTTP2_INTERNAL_ERROR;
+    s->changed.pulse();
+    s->drained.pulse();
+    if (on_closed) on_closed(id);
+  }
+  wants_write_.set();
+}
+
+uint32_t Http2Session::peer_streams_max() const { return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS); }
+
+Http2StreamPtr Http2Session::find(int32_t id) const {
+  auto it = streams_.find(id);
+  return it == streams_.end() ? nullptr : it->second;
+}
+
+void Http2Session::flush() { wants_write_.set(); }
+
+Task<void> Http2Session::write_loop() {
+  std::string batch;
+  while (!dead_) {
+    batch.clear();
+    while (batch.size() < kWriteBatchBytes) {
+      const uint8_t* bytes;
+      ssize_t n = nghttp2_session_mem_send(session_, &bytes);
+      if (n < 0) {
+        die();
+        co_return;
+      }
+      if (n == 0) break;
+      batch.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(n));
+    }
+    if (batch.empty()) {
+      if (!nghttp2_session_want_read(session_) && !nghttp2_session_want_write(session_)) {
+        stream_->close();
+        co_return;
+      }
+      co_await wants_write_.wait();
+      wants_write_.reset();
+      continue;
+    }
+    auto sent = co_await stream_->write(batch);
+    if (!sent.ok()) {
+      die();
+      stream_->close();
+      co_return;
+    }
+  }
+}
+
+Task<void> Http2Session::run(std::string early) {
+  TaskScope writer;
+  writer.spawn(write_loop());
+  std::vector<char> room(kReadBytes);
+  std::string data = std::move(early);
+  while (!dead_) {
+    if (data.empty()) {
+      std::span<char> span(room);
+      auto n = co_await stream_->read(span);
+      if (!n.ok() || *n == 0) break;
+      ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<uint8_t*>(room.data()), *n);
+      if (used < 0) break;
+    } else {
+      ssize_t used = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(data.data()), data.size());
+      data.clear();
+      if (used < 0) break;
+    }
+    flush();
+  }
+  die();
+  stream_->close();
+}
+
+Result<Http2StreamPtr> Http2Session::request(const std::vector<std::pair<std::string, std::string>>& headers, bool end) {
+  auto s = std::make_shared<Http2Stream>(loop_);
+  s->local_end = end;
+  auto nva = name_values(headers);
+  nghttp2_data_provider provider{};
+  provider.read_callback = Http2Callbacks::read_data;
+  int32_t id = nghttp2_submit_request(session_, nullptr, nva.data(), nva.size(), end ? nullptr : &provider, nullptr);
+  if (id < 0) return unavailable(std::string("HTTP/2: ") + nghttp2_strerror(id));
+  s->id = id;
+  streams_[id] = s;
+  flush();
+  return s;
+}
+
+Status Http2Session::respond(Http2Stream& s, const std::vector<std::pair<std::string, std::string>>& headers, bool end) {
+  if (s.closed || dead_) return unavailable("the HTTP/2 peer is gone");
+  auto nva = name_values(headers);
+  nghttp2_data_provider provider{};
+  provider.read_callback = Http2Callbacks::read_data;
+  if (end) s.local_end = true;
+  int rc = nghttp2_submit_response(session_, s.id, nva.data(), nva.size(), end ? nullptr : &provider);
+  if (rc != 0) return unavailable(std::string("HTTP/2: ") + nghttp2_strerror(rc));
+  flush();
+  return ok();
+}
+
+Task<Status> Http2Session::queue(Http2StreamPtr s, std::string data) {
+  if (s->closed || dead_) co_return unavailable("the HTTP/2 peer is gone");
+  s->queued_bytes += data.size();
+  s->out.push_back(std::move(data));
+  if (s->deferred) {
+    s->deferred = false;
+    nghttp2_session_resume_data(session_, s->id);
+  }
+  flush();
+  while (s->queued_bytes > kQueuedBytesMax && !s->closed) co_await s->drained.wait();
+  if (s->closed) co_return unavailable("the HTTP/2 peer is gone");
+  co_return ok();
+}
+
+void Http2Session::queue_shared(Http2Stream& s, std::shared_ptr<const std::string> data) {
+  s.shared_out = std::move(data);
+  s.shared_sent = 0;
+}
+
+void Http2Session::end(Http2Stream& s, const Headers& trailers) {
+  if (s.closed || dead_ || s.local_end) return;
+  s.local_end = true;
+  for (auto& [k, v] : trailers) s.out_trailers.emplace_back(k, v);
+  nghttp2_session_resume_data(session_, s.id);
+  s.deferred = false;
+  flush();
+}
+
+void Http2Session::reset(Http2Stream& s, uint32_t code) {
+  if (s.closed || dead_) return;
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, s.id, code);
+  flush();
+}
+
+Task<Result<std::optional<std::string>>> Http2Session::read(Http2StreamPtr s) {
+  while (s->pieces.empty()) {
+    if (s->remote_end) co_return std::optional<std::string>();
+    if (s->closed) co_return unavailable("the HTTP/2 stream was reset (" + std::string(nghttp2_http2_strerror(s->error_code)) + ")");
+    co_await s->changed.wait();
+  }
+  std::string piece = std::move(s->pieces.front());
+  s->pieces.pop_front();
+  s->unread_bytes -= piece.size();
+  if (!dead_) {
+    nghttp2_session_consume(session_, s->id, piece.size());
+    flush();
+  }
+  std::optional<std::string> out(std::move(piece));
+  co_return out;
+}
+
+Http2Body::~Http2Body() {
+  if (session_->dead()) return;
+  if (stream_->unread_bytes) nghttp2_session_consume_connection(session_->session(), stream_->unread_bytes);
+  if (reset_ && !stream_->remote_end) session_->reset(*stream_, NGHTTP2_CANCEL);
+  session_->flush();
+}
+
+}  // namespace caravel::net
