@@ -8,6 +8,7 @@
 #include "certs/command.h"
 #include "gitserver/command.h"
 #include "ingress/command.h"
+#include "proxy/command.h"
 
 namespace caravel {
 namespace {
@@ -18,6 +19,7 @@ const std::vector<const Command*>& commands() {
       &certs::kCertManagerCommand,
       &certs::kAcmeSolverCommand,
       &gitserver::kGitServerCommand,
+      &proxy::kProxyCommand,
   };
   return all;
 }
