@@ -2,7 +2,7 @@
 // injector); Client puts verbs and types on top.
 //
 // Every typed call needs a generated kind T (e.g. core::Pod) with `static const Resource& resource()`
-// and `static const TypeInfo& type()`. The dynamic calls work on json::Value for any resource.
+// and `static const TypeInfo& type_info()`. The dynamic calls work on json::Value for any resource.
 // Errors carry the code of the answer and, in `details`, the Status object's JSON.
 // Threading: one executor. The transport must outlive its clients and watches.
 #pragma once

@@ -1,9 +1,9 @@
 // Typed structs to and from JSON, protobuf and each other, driven by the tables that the schema
-// generator writes. A generated struct T has `static const TypeInfo& type()`.
+// generator writes. A generated struct T has `static const TypeInfo& type_info()`.
 //
 //   json::Value v = to_json(pod);               // omitempty rules as upstream's types
 //   Result<core::Pod> p = from_json<core::Pod>(v);  // unknown fields are dropped, wrong types are errors:
-//                                                  // "spec.replicas: expected int32, got string"
+//   // "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
 #pragma once
 
 #include <memory>
@@ -24,22 +24,22 @@ Status decode_protobuf(const TypeInfo& type, std::string_view bytes, void* objec
 
 template <class T>
 json::Value to_json(const T& object) {
-  return encode_json(T::type(), &object);
+  return encode_json(T::type_info(), &object);
 }
 template <class T>
 Result<T> from_json(const json::Value& value) {
   T out;
-  if (Status s = decode_json(T::type(), value, &out); !s.ok()) return std::move(s).error();
+  if (Status s = decode_json(T::type_info(), value, &out); !s.ok()) return std::move(s).error();
   return out;
 }
 template <class T>
 std::string to_protobuf(const T& object) {
-  return encode_protobuf(T::type(), &object);
+  return encode_protobuf(T::type_info(), &object);
 }
 template <class T>
 Result<T> from_protobuf(std::string_view bytes) {
   T out;
-  if (Status s = decode_protobuf(T::type(), bytes, &out); !s.ok()) return std::move(s).error();
+  if (Status s = decode_protobuf(T::type_info(), bytes, &out); !s.ok()) return std::move(s).error();
   return out;
 }
 
