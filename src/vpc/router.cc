@@ -60,7 +60,15 @@ LinkPlan plan_link(const Interface& i, const Subnet& subnet, const std::string& 
   p.router_batch = "link add " + link + " mtu " + kMtu + " type veth peer name " + inner + mac + " mtu " + kMtu + " netns " + netns + "\n";
   p.router_batch += "link set " + link + " up\n";
   p.owner_batch = "link set lo up\naddr replace " + i.primary_ip + prefix + " dev " + inner + "\nlink set " + inner + " up\n";
-  if (i.device_index == 0) p.owner_batch += "route replace default via " + router_ip(subnet.cidr) + " dev eth0\n";
+  std::string gateway = router_ip(subnet.cidr);
+  if (i.device_index == 0) {
+    p.owner_batch += "route replace default via " + gateway + " dev eth0\n";
+  } else {
+    // What leaves from a further interface's addresses leaves through that interface.
+    std::string table = std::to_string(100 + i.device_index);
+    p.owner_batch += "route replace default via " + gateway + " dev " + inner + " table " + table + "\n";
+    for (auto& a : addresses_of(i)) p.owner_batch += "rule add from " + a + " lookup " + table + " priority " + table + "\n";
+  }
   p.routes_batch = "route replace " + i.primary_ip + "/32 dev " + link + "\n";
   for (auto& a : i.secondary_ips) p.routes_batch += "route replace " + a + "/32 via " + i.primary_ip + " dev " + link + " onlink\n";
   for (auto& a : i.prefixes) p.routes_batch += "route replace " + a + " via " + i.primary_ip + " dev " + link + " onlink\n";
@@ -77,7 +85,12 @@ Task<Status> Router::run_ip(std::string batch, std::string netns) {
   o.argv.insert(o.argv.end(), {"-force", "-batch", "-"});
   auto r = co_await net::run_process(*loop_, std::move(o), batch, 60s);
   if (!r.ok()) co_return std::move(r).error();
-  if (r->exit.code != 0) co_return internal("ip -batch" + (netns.empty() ? "" : " in " + netns) + ": " + std::string(trim(r->err)));
+  // Repeating what is there already is no error: the batches are level-triggered.
+  std::string problems;
+  for (auto& l : split(r->err, '\n'))
+    if (!trim(l).empty() && l.find("File exists") == l.npos && l.find("No such process") == l.npos && l.find("Cannot find device") == l.npos && !l.starts_with("Command failed"))
+      problems += l + "; ";
+  if (!problems.empty()) co_return internal("ip -batch" + (netns.empty() ? "" : " in " + netns) + ": " + problems);
   co_return ok();
 }
 

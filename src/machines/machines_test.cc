@@ -1,0 +1,76 @@
+#include <gtest/gtest.h>
+
+#include "machines/haproxy_config.h"
+#include "machines/user_data.h"
+
+namespace caravel::machines {
+namespace {
+
+TEST(UserData, reads_a_mime_message_with_two_node_configs_and_a_script) {
+  auto d = parse_user_data(
+      "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"//\"\r\n\r\n"
+      "--//\r\nContent-Type: application/node.eks.aws\r\n\r\n"
+      "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  cluster:\n    name: demo\n  kubelet:\n    flags: [--a]\n"
+      "\r\n--//\r\nContent-Type: text/x-shellscript; charset=us-ascii\r\n\r\n#!/bin/sh\necho hi\n"
+      "\r\n--//\r\nContent-Type: application/node.eks.aws\r\n\r\n"
+      "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  kubelet:\n    config: {maxPods: 29}\n    flags: [--b]\n"
+      "\r\n--//--\r\n");
+  ASSERT_TRUE(d.ok()) << d.error().message;
+  EXPECT_EQ(json::dump(d->node_config["spec"]), R"({"cluster":{"name":"demo"},"kubelet":{"flags":["--a","--b"],"config":{"maxPods":29}}})");
+  ASSERT_EQ(d->scripts.size(), 1u);
+  EXPECT_NE(d->scripts[0].find("echo hi"), std::string::npos);
+}
+
+TEST(UserData, reads_one_bare_part_and_refuses_nonsense) {
+  auto bare = parse_user_data("apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec: {cluster: {name: x}}\n");
+  ASSERT_TRUE(bare.ok());
+  EXPECT_EQ(bare->node_config.path({"spec", "cluster", "name"}).as_string(), "x");
+  EXPECT_EQ(parse_user_data("#!/bin/sh\ntrue\n")->scripts.size(), 1u);
+  EXPECT_TRUE(parse_user_data("")->node_config.is_null());
+  EXPECT_FALSE(parse_user_data("Content-Type: application/node.eks.aws\n\nkind: Pod\n").ok());
+}
+
+LoadBalancerSpec balancer() {
+  LoadBalancerSpec lb;
+  lb.arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/1";
+  lb.nodes.push_back({"us-east-1a", "subnet-a", "eni-1", "10.0.1.10", "52.0.0.1"});
+  TargetGroup g;
+  g.arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/web/abc";
+  g.protocol = "HTTP";
+  g.health_check.path = "/healthz";
+  g.targets.push_back({"10.0.11.20", "10.0.11.20", 80, "", false});
+  g.targets.push_back({"10.0.12.20", "10.0.12.20", 80, "", true});
+  lb.target_groups.push_back(g);
+  Listener l;
+  l.protocol = "HTTP";
+  l.port = 80;
+  ListenerRule r;
+  r.priority = 1;
+  r.conditions.push_back({"host-header", "", {"*.example.com"}, {}});
+  r.action.forward.push_back({g.arn, 1});
+  l.rules.push_back(r);
+  l.default_action.kind = ListenerAction::Kind::kFixedResponse;
+  l.default_action.status_code = 404;
+  lb.listeners.push_back(l);
+  return lb;
+}
+
+TEST(Haproxy, rules_targets_and_fixed_answers) {
+  std::string c = render_haproxy(balancer(), "/run/lb").config;
+  EXPECT_NE(c.find("bind 10.0.1.10:80"), c.npos) << c;
+  EXPECT_NE(c.find("acl r0_0 req.hdr(host),field(1,:),lower -m reg '^.*\\.example\\.com$'"), c.npos) << c;
+  EXPECT_NE(c.find("use_backend tg_web_abc if r0_0"), c.npos) << c;
+  EXPECT_NE(c.find("http-request return status 404"), c.npos) << c;
+  EXPECT_NE(c.find("server t_10_0_12_20_80 10.0.12.20:80 check inter 15s fastinter 1s rise 3 fall 3 weight 0"), c.npos) << c;
+}
+
+TEST(Haproxy, health_is_read_from_the_statistics) {
+  auto h = read_health(balancer(), "# pxname,svname,status,check_status,check_code\ntg_web_abc,t_10_0_11_20_80,DOWN,L7STS,503\ntg_web_abc,t_10_0_12_20_80,UP,L7OK,200\n");
+  ASSERT_EQ(h.size(), 2u);
+  EXPECT_EQ(h[0].state, "unhealthy");
+  EXPECT_EQ(h[0].description, "Health checks failed with these codes: [503]");
+  EXPECT_EQ(h[1].state, "draining");
+}
+
+}  // namespace
+}  // namespace caravel::machines

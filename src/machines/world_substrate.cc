@@ -1,0 +1,272 @@
+#include "machines/world_substrate.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <set>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "machines/haproxy_config.h"
+#include "machines/machine.h"
+#include "vpc/router.h"
+
+namespace caravel::machines {
+namespace {
+
+constexpr Duration kHealthInterval = std::chrono::milliseconds(500);
+constexpr size_t kConsoleBytesMax = 64 * 1024;
+
+std::string balancer_namespace(const std::string& arn) { return "lb-" + sha256_hex(arn).substr(0, 10); }
+
+// One HAProxy.
+struct Balancer {
+  LoadBalancerSpec spec;
+  std::string ns, directory;
+  HaproxyFiles files;
+  std::unique_ptr<net::Process> process;
+  std::map<std::string, std::string> reported;  // target -> last state and reason
+};
+
+class WorldSubstrate final : public Substrate {
+ public:
+  WorldSubstrate(net::EventLoop& loop, WorldOptions options) : loop_(loop), options_(std::move(options)), router_(loop), network_gate_(loop, 1) {}
+
+  void attach(SubstrateHost* host) override {
+    host_ = host;
+    scope_.spawn(watch_health());
+  }
+
+  Task<Status> apply_network(NetworkState desired) override {
+    network_ = std::move(desired);
+    co_return co_await plug();
+  }
+
+  Task<Status> start_instance(InstanceSpec spec) override {
+    std::string id = spec.id;
+    auto it = machines_.find(id);
+    if (it != machines_.end() && it->second->spec().boot == spec.boot) co_return ok();
+    if (it != machines_.end()) {
+      co_await it->second->end(5s);
+      machines_.erase(id);
+    }
+    CO_TRY_VOID(co_await vpc::make_namespace(loop_, id));
+    CO_TRY_VOID(co_await plug());
+    auto machine = std::make_shared<Machine>(loop_, *host_, options_, std::move(spec));
+    machines_[id] = machine;
+    CO_TRY_VOID(co_await machine->boot());
+    tell(id, InstanceState::kRunning, "");
+    co_return ok();
+  }
+
+  Task<Status> update_instance(InstanceSpec spec) override {
+    auto it = machines_.find(spec.id);
+    if (it == machines_.end()) co_return not_found("the instance " + spec.id + " does not run here");
+    it->second->metadata().set_options(spec.metadata);
+    it->second->spec() = std::move(spec);
+    co_return co_await plug();
+  }
+
+  Task<Status> stop_instance(std::string id, bool remove, Duration grace) override {
+    auto it = machines_.find(id);
+    if (it != machines_.end()) {
+      auto machine = it->second;
+      co_await machine->end(grace);
+      machines_.erase(id);
+    } else {
+      kill_cgroup(options_.cgroup_root + "/" + id);
+      remove_cgroup(options_.cgroup_root + "/" + id);
+    }
+    CO_TRY_VOID(co_await vpc::delete_namespace(loop_, id));
+    if (remove) CO_TRY_VOID(net::remove_tree(options_.data_directory + "/" + id));
+    tell(id, remove ? InstanceState::kTerminated : InstanceState::kStopped, "");
+    co_return ok();
+  }
+
+  Task<Status> keep_only_instances(std::vector<std::string> ids) override {
+    std::set<std::string> keep(ids.begin(), ids.end());
+    auto present = net::list_directory("/run/netns");
+    if (!present.ok()) co_return ok();
+    for (auto& name : *present)
+      if (name.starts_with("i-") && !keep.count(name)) {
+        auto ended = co_await stop_instance(name, true, 0s);
+        if (!ended.ok()) co_return ended;
+      }
+    co_return ok();
+  }
+
+  Task<Status> apply_load_balancers(std::vector<LoadBalancerSpec> desired) override {
+    std::set<std::string> wanted;
+    for (auto& spec : desired) {
+      wanted.insert(spec.arn);
+      auto& b = balancers_[spec.arn];
+      if (!b) b = std::make_shared<Balancer>();
+      b->spec = spec;
+      b->ns = balancer_namespace(spec.arn);
+      b->directory = options_.data_directory + "/" + b->ns;
+      CO_TRY_VOID(co_await vpc::make_namespace(loop_, b->ns));
+    }
+    CO_TRY_VOID(co_await plug());
+    std::vector<std::string> gone;
+    for (auto& [arn, b] : balancers_)
+      if (!wanted.count(arn)) gone.push_back(arn);
+    for (auto& arn : gone) {
+      auto b = balancers_[arn];
+      balancers_.erase(arn);
+      if (b->process) co_await b->process->stop(2s);
+      CO_TRY_VOID(co_await vpc::delete_namespace(loop_, b->ns));
+      CO_TRY_VOID(net::remove_tree(b->directory));
+    }
+    for (auto& spec : desired) {
+      auto b = balancers_[spec.arn];
+      if (b) CO_TRY_VOID(co_await run_balancer(b));
+    }
+    co_return ok();
+  }
+
+  Task<Status> apply_dns(std::vector<DnsRecord> desired) override {
+    if (options_.dns_records_file.empty()) co_return ok();
+    json::Value file = json::Value::object();
+    for (auto& [name, values] : options_.dns_extra)
+      for (auto& v : values) file[name].push_back(v);
+    for (auto& r : desired)
+      if (r.type == "A")
+        for (auto& v : r.values) file[r.name + "."].push_back(v);
+    co_return net::write_file_atomic(options_.dns_records_file, json::dump_pretty(file));
+  }
+
+  Task<Result<std::string>> console_output(std::string id) override {
+    auto text = net::read_file(options_.data_directory + "/" + id + "/console.log");
+    if (!text.ok()) co_return std::string();
+    co_return text->size() > kConsoleBytesMax ? text->substr(text->size() - kConsoleBytesMax) : *text;
+  }
+
+ private:
+  // Callbacks never run inside a call.
+  void tell(const std::string& id, InstanceState state, const std::string& reason) {
+    loop_.post([this, id, state, reason] { host_->instance_changed(id, state, reason); });
+  }
+
+  // The network as last asked for, with every interface in the namespace of its owner.
+  Task<Status> plug() {
+    co_await network_gate_.acquire();
+    if (!router_ready_) {
+      auto ready = co_await router_.set_up();
+      if (!ready.ok()) {
+        network_gate_.release();
+        co_return ready;
+      }
+      router_ready_ = true;
+    }
+    NetworkState network = network_;
+    std::map<std::string, std::string> where;
+    std::map<std::string, std::pair<std::string, int>> of_balancer;  // interface -> namespace, index
+    for (auto& [arn, b] : balancers_) {
+      int index = 0;
+      for (auto& n : b->spec.nodes) of_balancer[n.interface_id] = {b->ns, index++};
+    }
+    for (auto& i : network.interfaces) {
+      if (i.owner == InterfaceOwner::kInstance) where[i.id] = i.owner_id;
+      if (i.owner == InterfaceOwner::kControlPlane) where[i.id] = options_.control_plane_namespace;
+      auto lb = of_balancer.find(i.id);
+      if (lb == of_balancer.end()) continue;
+      where[i.id] = lb->second.first;
+      i.device_index = lb->second.second;
+    }
+    auto applied = co_await router_.apply(std::move(network), std::move(where));
+    network_gate_.release();
+    co_return applied;
+  }
+
+  Task<Status> run_balancer(std::shared_ptr<Balancer> b) {
+    if (b->spec.listeners.empty()) co_return ok();
+    HaproxyFiles files = render_haproxy(b->spec, b->directory);
+    bool running = b->process && b->process->running();
+    if (running && files.config == b->files.config && files.certificates == b->files.certificates) co_return ok();
+    CO_TRY_VOID(net::make_directories(b->directory, 0700));
+    for (auto& [name, pem] : files.certificates) CO_TRY_VOID(net::write_file_atomic(b->directory + "/" + name, pem, 0600));
+    std::string path = b->directory + "/haproxy.cfg";
+    CO_TRY_VOID(net::write_file_atomic(path + ".new", files.config, 0600));
+    net::ProcessOptions check;
+    check.argv = {"haproxy", "-c", "-q", "-f", path + ".new"};
+    auto checked = co_await net::run_process(loop_, std::move(check), "", 20s);
+    if (!checked.ok()) co_return std::move(checked).error();
+    if (checked->exit.code != 0) co_return internal("HAProxy refuses the configuration of the load balancer " + b->spec.name + ": " + checked->err + checked->out);
+    CO_TRY_VOID(net::write_file_atomic(path, files.config, 0600));
+    b->files = std::move(files);
+    if (running) co_return b->process->signal(SIGUSR2);  // the master loads the new file; old workers finish
+    net::ProcessOptions o;
+    o.argv = {"haproxy", "-W", "-db", "-f", path};
+    o.netns_fd = vpc::open_namespace(b->ns);
+    o.stdout_file = o.stderr_file = b->directory + "/haproxy.log";
+    int fd = o.netns_fd;
+    auto process = net::spawn(loop_, std::move(o));
+    if (fd >= 0) ::close(fd);
+    if (!process.ok()) co_return std::move(process).error();
+    b->process = std::move(*process);
+    co_return ok();
+  }
+
+  Task<Result<std::string>> ask_stats(std::string socket) {
+    net::Address address{"unix:" + socket};
+    net::ConnectOptions options;
+    auto stream = co_await net::connect(loop_, std::move(address), std::move(options));
+    if (!stream.ok()) co_return std::move(stream).error();
+    CO_TRY_VOID(co_await (*stream)->write("show stat\n"));
+    std::string out;
+    std::vector<char> room(16 * 1024);
+    while (true) {
+      std::span<char> span(room);
+      auto n = co_await (*stream)->read(span);
+      if (!n.ok()) co_return std::move(n).error();
+      if (*n == 0) co_return out;
+      out.append(room.data(), *n);
+    }
+  }
+
+  Task<void> watch_health() {
+    while (true) {
+      co_await sleep(loop_, kHealthInterval);
+      std::vector<std::shared_ptr<Balancer>> all;
+      for (auto& [arn, b] : balancers_) all.push_back(b);
+      std::vector<TargetHealth> news;
+      for (auto& b : all) {
+        if (b->process && !b->process->running()) {  // killed: start it again
+          auto restarted = co_await run_balancer(b);
+          if (!restarted.ok()) log_.error(restarted.error().message);
+          continue;
+        }
+        if (!b->process) continue;
+        auto csv = co_await ask_stats(b->directory + "/stats.sock");
+        if (!csv.ok()) continue;
+        for (auto& h : read_health(b->spec, *csv)) {
+          std::string& last = b->reported[h.target_group_arn + "|" + h.target_id + "|" + std::to_string(h.port)];
+          if (last == h.state + h.reason) continue;
+          last = h.state + h.reason;
+          news.push_back(h);
+        }
+      }
+      if (!news.empty()) host_->target_health_changed(news);
+    }
+  }
+
+  net::EventLoop& loop_;
+  WorldOptions options_;
+  vpc::Router router_;
+  Semaphore network_gate_;  // one change of the kernel's network at a time
+  bool router_ready_ = false;
+  Log log_{"substrate"};
+  SubstrateHost* host_ = nullptr;
+  NetworkState network_;
+  std::map<std::string, std::shared_ptr<Machine>> machines_;
+  std::map<std::string, std::shared_ptr<Balancer>> balancers_;
+  TaskScope scope_;
+};
+
+}  // namespace
+
+std::unique_ptr<Substrate> make_world_substrate(net::EventLoop& loop, WorldOptions options) { return std::make_unique<WorldSubstrate>(loop, std::move(options)); }
+
+}  // namespace caravel::machines
