@@ -22,7 +22,7 @@
 #include "scheduler/counters.h"
 #include "scheduler/nodes.h"
 #include "scheduler/shapes.h"
-#include "scheduler/spec.h"
+#include "kube/scheduling_spec.h"
 
 namespace caravel::scheduler {
 

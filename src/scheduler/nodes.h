@@ -11,9 +11,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "scheduler/spec.h"
+#include "kube/scheduling_spec.h"
 
 namespace caravel::scheduler {
+
+using namespace kube::scheduling;
 
 using NodeId = int32_t;
 using PodId = int32_t;

@@ -29,7 +29,12 @@ void Queue::leave(const std::string& key, Entry& e) {
       backoff_.erase({e.backoff_until.ns, key});
       early_.erase(rank(key, e));
       break;
-    case Where::kUnschedulable: unschedulable_.erase({e.failed_at.ns, key}); break;
+    case Where::kUnschedulable: {
+      auto group = unschedulable_.find(e.plugins);
+      group->second.erase({e.failed_at.ns, key});
+      if (group->second.empty()) unschedulable_.erase(group);
+      break;
+    }
     case Where::kInFlight: break;
   }
 }
@@ -40,9 +45,9 @@ void Queue::enter(const std::string& key, Entry& e, Where where) {
     case Where::kActive: active_.insert(rank(key, e)); break;
     case Where::kBackoff:
       backoff_.insert({e.backoff_until.ns, key});
-      if (e.plugins != 0) early_.insert(rank(key, e));
+      if (!e.error) early_.insert(rank(key, e));
       break;
-    case Where::kUnschedulable: unschedulable_.insert({e.failed_at.ns, key}); break;
+    case Where::kUnschedulable: unschedulable_[e.plugins].insert({e.failed_at.ns, key}); break;
     case Where::kInFlight: break;
   }
 }
@@ -76,25 +81,29 @@ std::optional<std::string> Queue::pop(Time now) {
   return key;
 }
 
-void Queue::failed(const std::string& key, uint32_t plugins, Time now) {
+void Queue::failed(const std::string& key, uint32_t plugins, Time now) { park(key, plugins, false, now); }
+void Queue::errored(const std::string& key, Time now) { park(key, 0, true, now); }
+
+void Queue::park(const std::string& key, uint32_t plugins, bool error, Time now) {
   auto it = entries_.find(key);
   if (it == entries_.end()) return;
   Entry& e = it->second;
   leave(key, e);
   e.plugins = plugins;
+  e.error = error;
   e.failed_at = now;
   Duration backoff = options_.backoff_first;
   for (int i = 1; i < e.attempts && backoff < options_.backoff_max; ++i) backoff *= 2;
   e.backoff_until = now + std::min(backoff, options_.backoff_max);
-  enter(key, e, plugins == 0 ? Where::kBackoff : Where::kUnschedulable);
+  enter(key, e, error ? Where::kBackoff : Where::kUnschedulable);
 }
 
 void Queue::wake(uint32_t event, Time now, const Hint& hint) {
   std::vector<std::string> woken;
-  for (const auto& [at, key] : unschedulable_) {
-    const Entry& e = entries_[key];
-    if (!(events_for(e.plugins) & event)) continue;
-    if (!hint || hint(key, e.plugins)) woken.push_back(key);
+  for (const auto& [plugins, group] : unschedulable_) {
+    if (!(events_for(plugins) & event)) continue;
+    for (const auto& [at, key] : group)
+      if (!hint || hint(key, plugins)) woken.push_back(key);
   }
   for (const auto& key : woken) {
     Entry& e = entries_[key];
@@ -110,19 +119,30 @@ void Queue::advance(Time now) {
     leave(key, e);
     enter(key, e, Where::kActive);
   }
-  while (!unschedulable_.empty() && unschedulable_.begin()->first + options_.flush_after.count() <= now.ns) {
-    std::string key = unschedulable_.begin()->second;
+  std::vector<std::string> flushed;
+  for (const auto& [plugins, group] : unschedulable_)
+    for (const auto& [at, key] : group) {
+      if (at + options_.flush_after.count() > now.ns) break;
+      flushed.push_back(key);
+    }
+  for (const auto& key : flushed) {
     Entry& e = entries_[key];
     leave(key, e);
     enter(key, e, Where::kActive);
   }
 }
 
+size_t Queue::unschedulable() const {
+  size_t n = 0;
+  for (const auto& [plugins, group] : unschedulable_) n += group.size();
+  return n;
+}
+
 std::optional<Time> Queue::next_due() const {
   std::optional<Time> out;
   if (!backoff_.empty()) out = Time{backoff_.begin()->first};
-  if (!unschedulable_.empty()) {
-    Time flush = Time{unschedulable_.begin()->first} + options_.flush_after;
+  for (const auto& [plugins, group] : unschedulable_) {
+    Time flush = Time{group.begin()->first} + options_.flush_after;
     if (!out || flush < *out) out = flush;
   }
   return out;

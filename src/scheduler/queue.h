@@ -22,7 +22,7 @@
 
 namespace caravel::scheduler {
 
-enum Event : uint32_t {
+enum ClusterEvent : uint32_t {
   kNodeAdded = 1, kNodeAllocatable = 2, kNodeLabels = 4, kNodeTaints = 8, kNodeUncordoned = 16,
   kPodDeleted = 32,  // an assigned pod went away or shrank
   kPodAdded = 64,    // a pod was assigned
@@ -51,8 +51,10 @@ class Queue {
 
   // The next pod to try; it is in flight until failed() or remove().
   std::optional<std::string> pop(Time now);
-  // plugins: who turned it down; 0 for an error, which is tried again after the back-off.
+  // A verdict: the plugins that turned it down (none when there are no nodes); it waits for an event.
   void failed(const std::string& key, uint32_t plugins, Time now);
+  // An error, of a binding for example: tried again after the back-off.
+  void errored(const std::string& key, Time now);
   // Wakes unschedulable pods for which the event may help and, if a hint is given, the hint says so.
   void wake(uint32_t event, Time now, const Hint& hint = nullptr);
   // Moves what is due. next_due(): when to call it again.
@@ -62,7 +64,7 @@ class Queue {
   bool ready() const { return !active_.empty() || !early_.empty(); }
   size_t active() const { return active_.size(); }
   size_t backing_off() const { return backoff_.size(); }
-  size_t unschedulable() const { return unschedulable_.size(); }
+  size_t unschedulable() const;
 
  private:
   enum class Where { kActive, kBackoff, kUnschedulable, kInFlight };
@@ -73,10 +75,12 @@ class Queue {
     uint64_t sequence = 0;
     int attempts = 0;
     uint32_t plugins = 0;
+    bool error = false;
     Time failed_at, backoff_until;
     Where where = Where::kActive;
   };
   Rank rank(const std::string& key, const Entry& e) const { return {-int64_t{e.priority}, e.since.ns, e.sequence, key}; }
+  void park(const std::string& key, uint32_t plugins, bool error, Time now);
   void leave(const std::string& key, Entry& e);
   void enter(const std::string& key, Entry& e, Where where);
 
@@ -85,7 +89,9 @@ class Queue {
   std::unordered_map<std::string, Entry> entries_;
   std::set<Rank> active_, early_;  // early_: backed off by a verdict, may be taken when active_ is empty
   std::set<std::pair<int64_t, std::string>> backoff_;        // by end of back-off
-  std::set<std::pair<int64_t, std::string>> unschedulable_;  // by time of failure
+  // By the plugins that turned them down, so that an event looks only at pods that it may help; then by
+  // time of failure.
+  std::map<uint32_t, std::set<std::pair<int64_t, std::string>>> unschedulable_;
 };
 
 }  // namespace caravel::scheduler

@@ -40,7 +40,7 @@ TEST(Queue, BackoffDoublesUpToTenSecondsAfterErrors) {
   Time now = kStart;
   for (int64_t expected : {1, 2, 4, 8, 10, 10}) {
     ASSERT_EQ(q.pop(now), "p");
-    q.failed("p", 0, now);
+    q.errored("p", now);
     ASSERT_EQ(q.next_due(), now + std::chrono::seconds(expected));
     EXPECT_EQ(q.pop(now + std::chrono::seconds(expected) - 1ns), std::nullopt);
     now = now + std::chrono::seconds(expected);
@@ -71,7 +71,7 @@ TEST(Queue, UnschedulablePodsAreTriedAgainAfterFiveMinutes) {
 TEST(Queue, ARemovedPodIsForgottenWhereverItWaits) {
   Queue q;
   for (const char* key : {"active", "backoff", "unschedulable"}) q.add(key, 0, kStart);
-  q.failed("backoff", 0, kStart);
+  q.errored("backoff", kStart);
   q.failed("unschedulable", kNodeAffinity, kStart);
   for (const char* key : {"active", "backoff", "unschedulable"}) q.remove(key);
   q.wake(kAllEvents, kStart);

@@ -1,10 +1,10 @@
-#include "scheduler/spec.h"
+#include "kube/scheduling_spec.h"
 
 #include <algorithm>
 
 #include "base/strings.h"
 
-namespace caravel::scheduler {
+namespace caravel::kube::scheduling {
 
 bool matches(const Requirement& r, const Labels& labels) {
   auto it = labels.find(r.key);
@@ -147,4 +147,4 @@ std::string describe(const PodSpec& v) {
   return out;
 }
 
-}  // namespace caravel::scheduler
+}  // namespace caravel::kube::scheduling

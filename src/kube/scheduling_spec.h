@@ -1,5 +1,5 @@
-// What the scheduler knows of a pod and a node: plain values, free of API types, cheap to compare.
-// translate.h makes them from core/v1 objects; tests and simulations may build them by hand.
+// What scheduling decisions need of a pod and a node: plain values, free of API types, cheap to compare.
+// scheduling_translate.h makes them from core/v1 objects; tests and simulations may build them by hand.
 // Units: cpu in millicores, memory and ephemeral storage in bytes, other resources in their own unit.
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace caravel::scheduler {
+namespace caravel::kube::scheduling {
 
 using Labels = std::map<std::string, std::string>;
 
@@ -127,4 +127,4 @@ void describe(const std::vector<Requirement>& v, std::string& out);
 void describe(const PodTerm& v, std::string& out);
 std::string describe(const PodSpec& v);
 
-}  // namespace caravel::scheduler
+}  // namespace caravel::kube::scheduling

@@ -1,0 +1,316 @@
+#include "scheduler/scheduler.h"
+
+#include <unordered_map>
+
+#include "base/log.h"
+#include "kube/events.h"
+#include "kube/informer.h"
+#include "kube/types/core.h"
+#include "scheduler/cluster.h"
+#include "scheduler/default_spread.h"
+#include "scheduler/queue.h"
+#include "kube/scheduling_translate.h"
+
+namespace caravel::scheduler {
+
+namespace core = kube::core;
+
+struct Scheduler::Impl {
+  using PodPtr = kube::Informer<core::Pod>::Ptr;
+  using NodePtr = kube::Informer<core::Node>::Ptr;
+
+  // A pod that counts on a node: bound, or assumed while its binding is under way.
+  struct Placed {
+    std::string uid, node;
+    PodId id = -1;
+    bool assumed = false;
+  };
+  // What a binding or a report needs to know of its pod.
+  struct Subject {
+    std::string key, ns, name, uid, resource_version;
+  };
+
+  Executor& ex;
+  kube::Client client;
+  Options options;
+  Log log{"scheduler"};
+  kube::EventRecorder events;
+  kube::Informer<core::Pod> pods;
+  kube::Informer<core::Node> nodes;
+  kube::Informer<core::Namespace> namespaces;
+  DefaultSpread default_spread;
+  Cluster cluster;
+  Queue queue;
+  Event work;
+  Semaphore permits;
+  TaskScope* scope = nullptr;
+  bool synced = false;
+  std::unordered_map<std::string, Placed> placed;
+  std::unordered_map<std::string, ClassId> waiting;  // classes of pods that were turned down, for hints
+
+  Impl(Executor& e, kube::Client c, Options o)
+      : ex(e), client(c), options(std::move(o)), events(e, c, options.scheduler_name), pods(e, c), nodes(e, c), namespaces(e, c),
+        default_spread(e, c), cluster(e.random_u64()), work(e), permits(e, options.bindings_max) {
+    pods.add_handler([this](const PodPtr& old, const PodPtr& now) { on_pod(old, now); });
+    nodes.add_handler([this](const NodePtr& old, const NodePtr& now) { on_node(old, now); });
+    namespaces.add_handler([this](const auto& old, const auto& now) {
+      cluster.set_namespace((now ? now : old)->metadata.name, now ? now->metadata.labels : Labels{});
+      wake(kNamespace, -1);
+    });
+  }
+
+  static std::string key_of(const core::Pod& p) { return p.metadata.namespace_ + "/" + p.metadata.name; }
+  static Subject subject_of(const core::Pod& p) {
+    return {key_of(p), p.metadata.namespace_, p.metadata.name, p.metadata.uid, p.metadata.resource_version};
+  }
+
+  // --- what the informers say -----------------------------------------------------------------------
+
+  void on_pod(const PodPtr& old, const PodPtr& now) {
+    std::string key = key_of(now ? *now : *old);
+    if (!now || (old && old->metadata.uid != now->metadata.uid)) forget(key);
+    if (!now) return;
+    if (is_terminal(*now)) {
+      forget(key);
+    } else if (is_assigned(*now)) {
+      place(key, old, *now);
+    } else if (now->spec.scheduler_name == options.scheduler_name) {
+      enqueue(key, old, *now);
+    }
+  }
+
+  void enqueue(const std::string& key, const PodPtr& old, const core::Pod& pod) {
+    if (placed.count(key)) return;  // its binding is under way
+    if (pod.metadata.deletion_timestamp || !pod.spec.scheduling_gates.empty()) {
+      leave_queue(key);
+      return;
+    }
+    bool known = queue.contains(key);
+    if (known && old && old->spec == pod.spec && old->metadata.labels == pod.metadata.labels) return;
+    queue.add(key, priority_of(pod), pod.metadata.creation_timestamp);
+    work.set();
+  }
+
+  void place(const std::string& key, const PodPtr& old, const core::Pod& pod) {
+    leave_queue(key);
+    bool terminating = pod.metadata.deletion_timestamp.has_value();
+    auto it = placed.find(key);
+    if (it != placed.end() && it->second.node == pod.spec.node_name) {
+      Placed& p = it->second;
+      bool unchanged = p.assumed || (old && old->spec == pod.spec && old->metadata.labels == pod.metadata.labels);
+      p.assumed = false;
+      if (unchanged) {
+        if (terminating) cluster.set_terminating(p.id);
+        return;
+      }
+    }
+    if (it != placed.end()) cluster.remove_pod(it->second.id);
+    ClassId c = cluster.intern(pod_spec_of(pod, std::nullopt));
+    Placed p{pod.metadata.uid, pod.spec.node_name, cluster.add_pod(c, pod.spec.node_name, terminating), false};
+    cluster.release(c);
+    placed[key] = std::move(p);
+    wake(kPodAdded, -1);
+  }
+
+  void forget(const std::string& key) {
+    leave_queue(key);
+    auto it = placed.find(key);
+    if (it == placed.end()) return;
+    NodeId node = cluster.nodes().find(it->second.node);
+    cluster.remove_pod(it->second.id);
+    placed.erase(it);
+    wake(kPodDeleted, node);
+  }
+
+  void leave_queue(const std::string& key) {
+    queue.remove(key);
+    drop_class(key);
+  }
+
+  void drop_class(const std::string& key) {
+    auto it = waiting.find(key);
+    if (it == waiting.end()) return;
+    cluster.release(it->second);
+    waiting.erase(it);
+  }
+
+  void on_node(const NodePtr& old, const NodePtr& now) {
+    if (!now) {
+      cluster.remove_node(old->metadata.name);
+      wake(kNodeRemoved, -1);
+      return;
+    }
+    NodeSpec spec = node_spec_of(*now);
+    uint32_t what = 0;
+    NodeId known = cluster.nodes().find(spec.name);
+    if (known < 0 || !cluster.nodes().alive[known]) {
+      what = kNodeAdded;
+    } else {
+      const NodeSpec& before = cluster.nodes().nodes[known].spec;
+      if (!(before.allocatable == spec.allocatable) || before.max_pods != spec.max_pods) what |= kNodeAllocatable;
+      if (before.labels != spec.labels) what |= kNodeLabels;
+      if (before.taints != spec.taints) what |= kNodeTaints;
+      if (before.unschedulable && !spec.unschedulable) what |= kNodeUncordoned;
+      if (before == spec) return;
+    }
+    NodeId n = cluster.set_node(spec);
+    if (what) wake(what, n);
+  }
+
+  // A pod that was turned down for what one node lacks is woken only if this node takes it now; pods with
+  // spread or affinity rules may gain from a change anywhere.
+  void wake(uint32_t event, NodeId node) {
+    if (!synced) return;
+    std::unordered_map<ClassId, bool> fits;
+    constexpr uint32_t kAnywhere = kPodTopologySpread | kInterPodAffinity | kVolumeBinding;
+    queue.wake(event, ex.now(), [&](const std::string& key, uint32_t plugins) {
+      auto it = waiting.find(key);
+      if (node < 0 || (plugins & kAnywhere) || it == waiting.end() || !cluster.nodes().alive[node]) return true;
+      auto [known, fresh] = fits.emplace(it->second, false);
+      if (fresh) known->second = !cluster.check(it->second, node);
+      return known->second;
+    });
+    if (queue.ready()) work.set();
+  }
+
+  // --- the loop -------------------------------------------------------------------------------------
+
+  Task<void> run() {
+    co_await nodes.wait_synced();
+    co_await namespaces.wait_synced();
+    co_await default_spread.wait_synced();
+    co_await pods.wait_synced();
+    synced = true;
+    log.info("watching", {{"nodes", cluster.node_count()}, {"pods", placed.size()}, {"pending", queue.active()}});
+    size_t decided = 0;
+    for (;;) {
+      while (auto key = queue.pop(ex.now())) {
+        std::string k = std::move(*key);
+        bool bound = decide(k);
+        if (bound) co_await permits.acquire();
+        if (bound) start_binding(k);
+        if (++decided % options.burst == 0) co_await yield(ex);
+      }
+      work.reset();
+      std::optional<Duration> wait;
+      if (auto due = queue.next_due()) wait = std::max(*due - ex.now(), Duration(0));
+      co_await work.wait(wait);
+    }
+  }
+
+  // Decides about one pod; true when it is assumed on a node and is to be bound.
+  bool decide(const std::string& key) {
+    PodPtr pod = pods.get(kube::ObjectKey::parse(key));
+    if (!pod || is_assigned(*pod)) {
+      leave_queue(key);
+      return false;
+    }
+    drop_class(key);
+    ClassId c = cluster.intern(pod_spec_of(*pod, default_spread.selector(*pod)));
+    Decision d = cluster.schedule(c);
+    if (d.node < 0) {
+      Failure why = cluster.explain(c);
+      waiting[key] = c;
+      queue.failed(key, why.plugins, ex.now());
+      report_unschedulable(*pod, describe_failure(why));
+      return false;
+    }
+    Placed p{pod->metadata.uid, cluster.node_name(d.node), cluster.add_pod(c, d.node), true};
+    cluster.release(c);
+    placed[key] = std::move(p);
+    wake(kPodAdded, -1);
+    return true;
+  }
+
+  void start_binding(const std::string& key) {
+    auto it = placed.find(key);
+    PodPtr pod = pods.get(kube::ObjectKey::parse(key));
+    if (it == placed.end() || !it->second.assumed || !pod) {
+      permits.release();
+      return;
+    }
+    scope->spawn(bind(subject_of(*pod), it->second.node));
+  }
+
+  Task<void> bind(Subject pod, std::string node) {
+    json::Value binding;
+    binding["apiVersion"] = "v1";
+    binding["kind"] = "Binding";
+    binding["metadata"]["name"] = pod.name;
+    binding["metadata"]["namespace"] = pod.ns;
+    binding["metadata"]["uid"] = pod.uid;
+    binding["target"]["kind"] = "Node";
+    binding["target"]["name"] = node;
+    auto r = co_await client.create_subresource(core::Pod::resource(), pod.ns, pod.name, "binding", std::move(binding));
+    permits.release();
+    if (r.ok()) {
+      queue.remove(pod.key);
+      events.normal(reference(pod), "Scheduled", "Successfully assigned " + pod.key + " to " + node);
+      co_return;
+    }
+    // Take the assumption back, unless the pod has meanwhile gone or was bound by somebody else.
+    auto it = placed.find(pod.key);
+    if (it == placed.end() || !it->second.assumed || it->second.uid != pod.uid) co_return;
+    cluster.remove_pod(it->second.id);
+    NodeId n = cluster.nodes().find(node);
+    placed.erase(it);
+    wake(kPodDeleted, n);
+    if (r.error().code == Code::kNotFound) {
+      queue.remove(pod.key);
+      co_return;
+    }
+    log.warn("binding failed; it is tried again", {{"pod", pod.key}, {"node", node}, {"error", r.error().message}});
+    queue.errored(pod.key, ex.now());
+    events.warning(reference(pod), "FailedScheduling", "binding rejected: " + r.error().message);
+    work.set();
+  }
+
+  static kube::ObjectReference reference(const Subject& pod) { return {"v1", "Pod", pod.ns, pod.name, pod.uid, pod.resource_version, ""}; }
+
+  void report_unschedulable(const core::Pod& pod, std::string message) {
+    Subject subject = subject_of(pod);
+    events.warning(reference(subject), "FailedScheduling", message);
+    const core::PodCondition* now = nullptr;
+    for (const auto& c : pod.status.conditions)
+      if (c.type == "PodScheduled") now = &c;
+    if (now && now->status == "False" && now->reason == "Unschedulable" && now->message == message) return;
+    json::Value condition;
+    condition["type"] = "PodScheduled";
+    condition["status"] = "False";
+    condition["reason"] = "Unschedulable";
+    condition["message"] = std::move(message);
+    if (pod.metadata.generation != 0) condition["observedGeneration"] = pod.metadata.generation;
+    if (!now || now->status != "False") condition["lastTransitionTime"] = format_rfc3339(ex.now());
+    scope->spawn(write_condition(std::move(subject), std::move(condition)));
+  }
+
+  Task<void> write_condition(Subject pod, json::Value condition) {
+    co_await permits.acquire();
+    json::Value patch;
+    patch["metadata"]["uid"] = pod.uid;
+    patch["status"]["conditions"].push_back(std::move(condition));
+    kube::WriteOptions o;
+    o.subresource = "status";
+    auto r = co_await client.patch(core::Pod::resource(), pod.ns, pod.name, kube::PatchType::kStrategic, std::move(patch), std::move(o));
+    permits.release();
+    if (!r.ok() && r.error().code != Code::kNotFound)
+      log.warn("cannot write the pod's PodScheduled condition", {{"pod", pod.key}, {"error", r.error().message}});
+  }
+};
+
+Scheduler::Scheduler(Executor& ex, kube::Client client, Options options) : impl_(std::make_unique<Impl>(ex, client, std::move(options))) {}
+Scheduler::~Scheduler() = default;
+
+void Scheduler::start(TaskScope& scope) {
+  impl_->scope = &scope;
+  impl_->nodes.start(scope);
+  impl_->namespaces.start(scope);
+  impl_->default_spread.start(scope);
+  impl_->pods.start(scope);
+  scope.spawn(impl_->run());
+}
+
+bool Scheduler::synced() const { return impl_->synced; }
+size_t Scheduler::pending() const { return impl_->queue.active() + impl_->queue.backing_off() + impl_->queue.unschedulable(); }
+
+}  // namespace caravel::scheduler
