@@ -70,6 +70,7 @@ Task<void> Reflector::run() {
       continue;
     }
     std::string version = list->resource_version;
+    version_ = version;
     callbacks_.replace(std::move(list->items));
     list = Error{};  // the items are large: do not keep them while watching
 
@@ -110,7 +111,7 @@ Task<void> Reflector::run() {
         any = true;
         WatchEvent& event = **e;
         const std::string& v = version_of(event.object);
-        if (!v.empty()) version = v;
+        if (!v.empty()) version_ = version = v;
         if (event.type != WatchEventType::kBookmark) callbacks_.event(event.type, std::move(event.object));
       }
     }

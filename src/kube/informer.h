@@ -35,6 +35,8 @@ class Reflector {
   };
   Reflector(Executor& ex, Client client, Resource resource, InformerOptions options, Callbacks callbacks);
   Task<void> run();  // until its scope is destroyed
+  // The last resourceVersion that the callbacks have been told of, "" before the first list.
+  const std::string& version() const { return version_; }
   // For what the server sent and our types cannot hold.
   static void log_undecodable(const Resource& resource, const json::Value& object, const Error& why);
 
@@ -44,7 +46,11 @@ class Reflector {
   Resource resource_;
   InformerOptions options_;
   Callbacks callbacks_;
+  std::string version_;
 };
+
+// True when resourceVersion a was given after b (both of one API server; they grow, see KEP-5504).
+inline bool newer_version(const std::string& a, const std::string& b) { return a.size() != b.size() ? a.size() > b.size() : a > b; }
 
 template <class T>
 class Informer {
@@ -106,6 +112,8 @@ class Informer {
     return out;
   }
   size_t size() const { return cache_.size(); }
+  // True once the cache holds everything up to this resourceVersion: after a write, what it answered.
+  bool has_seen(const std::string& resource_version) const { return !newer_version(resource_version, reflector_->version()); }
 
  private:
   struct Index {

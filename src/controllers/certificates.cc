@@ -1,0 +1,163 @@
+// CSR approving: the client and serving certificates that node agents ask for are approved when the asker
+// may have them. CSR signing: approved requests of the signers kubernetes.io/* get their certificate.
+#include "controllers/common.h"
+#include "controllers/context.h"
+#include "kube/types/certificates.h"
+
+namespace caravel::controllers {
+
+using kube::certificates::CertificateSigningRequest;
+using kube::certificates::CertificateSigningRequestCondition;
+
+namespace {
+
+constexpr const char* kClient = "kubernetes.io/kube-apiserver-client";
+constexpr const char* kKubeletClient = "kubernetes.io/kube-apiserver-client-kubelet";
+constexpr const char* kKubeletServing = "kubernetes.io/kubelet-serving";
+
+const CertificateSigningRequestCondition* find(const CertificateSigningRequest& c, std::string_view type) {
+  for (auto& x : c.status.conditions)
+    if (x.type == type) return &x;
+  return nullptr;
+}
+bool has(const std::vector<std::string>& list, std::string_view s) { return std::find(list.begin(), list.end(), s) != list.end(); }
+bool only(const std::vector<std::string>& usages, std::initializer_list<std::string_view> allowed, std::string_view required) {
+  for (auto& u : usages)
+    if (std::find(allowed.begin(), allowed.end(), u) == allowed.end()) return false;
+  return has(usages, required);
+}
+CertificateSigningRequestCondition make_condition(std::string type, std::string reason, std::string message, Time now) {
+  CertificateSigningRequestCondition c;
+  c.type = std::move(type);
+  c.status = "True";
+  c.reason = std::move(reason);
+  c.message = std::move(message);
+  c.last_update_time = c.last_transition_time = Time::from_seconds(now.seconds());
+  return c;
+}
+
+// "" when the subject and usages are those of a node's certificate for this signer, else why not.
+std::string objection(const CertificateSigningRequest& c, const Signer::Subject& s) {
+  if (s.common_name.rfind("system:node:", 0) != 0 || s.organizations != std::vector<std::string>(1, "system:nodes"))
+    return "the subject is not a node's (CN system:node:NAME, O system:nodes)";
+  if (c.spec.signer_name == kKubeletClient) {
+    if (!s.dns_names.empty() || !s.ip_addresses.empty()) return "a node's client certificate has no alternative names";
+    if (!only(c.spec.usages, {"client auth", "digital signature", "key encipherment"}, "client auth")) return "the usages are not those of a client";
+    return "";
+  }
+  if (s.dns_names.empty() && s.ip_addresses.empty()) return "a serving certificate needs a DNS name or an IP address";
+  if (!only(c.spec.usages, {"server auth", "digital signature", "key encipherment"}, "server auth")) return "the usages are not those of a server";
+  return "";
+}
+
+class Approver final : public Runner {
+ public:
+  explicit Approver(const Context& c)
+      : ex_(c.ex), client_(c.client("certificate-controller")), signer_(c.options.signer), csrs_(c.informer<CertificateSigningRequest>()),
+        queue_(c.ex, "csr-approving", [this](std::string key) { return sync(std::move(key)); }) {
+    csrs_.add_handler([this](auto&, auto& now) {
+      if (now) queue_.enqueue(now->metadata.name);
+    });
+  }
+  void start(TaskScope& scope) override {
+    if (signer_) queue_.start(scope);
+  }
+
+ private:
+  Task<Result<kube::Requeue>> sync(std::string name) {
+    std::shared_ptr<const CertificateSigningRequest> c = csrs_.get("", name);
+    if (!c || !c->status.certificate.empty() || find(*c, "Approved") || find(*c, "Denied")) co_return kube::Requeue::never();
+    if (c->spec.signer_name != kKubeletClient && c->spec.signer_name != kKubeletServing) co_return kube::Requeue::never();
+    Result<Signer::Subject> s = signer_->inspect(c->spec.request);
+    if (!s.ok()) co_return kube::Requeue::never();  // the signer says so in a condition once approved by hand
+    if (!objection(*c, *s).empty()) co_return kube::Requeue::never();
+    bool self = c->spec.username == s->common_name && has(c->spec.groups, "system:nodes");
+    bool bootstrap = has(c->spec.groups, "system:bootstrappers") || has(c->spec.groups, "system:masters");
+    std::string message;
+    if (self) message = "The node asks for its own certificate.";
+    else if (bootstrap && c->spec.signer_name == kKubeletClient) message = "A bootstrapping node asks for its first certificate.";
+    else co_return kube::Requeue::never();
+    CertificateSigningRequest next = *c;
+    next.status.conditions.push_back(make_condition("Approved", "AutoApproved", message, ex_.now()));
+    kube::WriteOptions o;
+    o.subresource = "approval";
+    Result<CertificateSigningRequest> r = co_await client_.update<CertificateSigningRequest>(std::move(next), o);
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    co_return kube::Requeue::never();
+  }
+  Executor& ex_;
+  kube::Client client_;
+  Signer* signer_;
+  kube::Informer<CertificateSigningRequest>& csrs_;
+  kube::Controller queue_;
+};
+
+class CsrSigner final : public Runner {
+ public:
+  explicit CsrSigner(const Context& c)
+      : ex_(c.ex), client_(c.client("certificate-controller")), signer_(c.options.signer), lifetime_(c.options.certificate_lifetime),
+        csrs_(c.informer<CertificateSigningRequest>()), queue_(c.ex, "csr-signing", [this](std::string key) { return sync(std::move(key)); }) {
+    csrs_.add_handler([this](auto&, auto& now) {
+      if (now) queue_.enqueue(now->metadata.name);
+    });
+  }
+  void start(TaskScope& scope) override {
+    if (signer_) queue_.start(scope);
+  }
+
+ private:
+  // What upstream keeps requests for after their work is done.
+  static constexpr Duration kKeepApproved = 1h, kKeepPending = 24h;
+
+  Task<Result<kube::Requeue>> sync(std::string name) {
+    std::shared_ptr<const CertificateSigningRequest> c = csrs_.get("", name);
+    if (!c) co_return kube::Requeue::never();
+    bool decided = !c->status.certificate.empty() || find(*c, "Denied") || find(*c, "Failed");
+    Duration keep = decided ? kKeepApproved : kKeepPending;
+    Duration left = c->metadata.creation_timestamp + keep - ex_.now();
+    if (left <= Duration(0)) {
+      Status s = co_await client_.remove<CertificateSigningRequest>("", name);
+      if (!s.ok() && s.error().code != Code::kNotFound) co_return std::move(s).error();
+      co_return kube::Requeue::never();
+    }
+    if (decided || !find(*c, "Approved")) co_return kube::Requeue::in(left);
+    const std::string& signer = c->spec.signer_name;
+    if (signer != kClient && signer != kKubeletClient && signer != kKubeletServing) co_return kube::Requeue::in(left);
+    CertificateSigningRequest next = *c;
+    std::string wrong;
+    Result<Signer::Subject> subject = signer_->inspect(c->spec.request);
+    if (!subject.ok()) wrong = subject.error().message;
+    else if (signer != kClient) wrong = objection(*c, *subject);
+    else if (!only(c->spec.usages, {"client auth", "digital signature", "key encipherment"}, "client auth")) wrong = "the usages are not those of a client";
+    else if (has(subject->organizations, "system:masters")) wrong = "the group system:masters is not given by this signer";
+    if (wrong.empty()) {
+      Signer::Request q;
+      q.csr_pem = c->spec.request;
+      q.signer_name = signer;
+      q.usages = c->spec.usages;
+      q.lifetime = lifetime_;
+      if (c->spec.expiration_seconds) q.lifetime = std::min<Duration>(q.lifetime, std::max<Duration>(600s, std::chrono::seconds(*c->spec.expiration_seconds)));
+      Result<std::string> pem = signer_->sign(q);
+      if (!pem.ok()) co_return std::move(pem).error();
+      next.status.certificate = std::move(*pem);
+    } else {
+      next.status.conditions.push_back(make_condition("Failed", "SignerValidationFailure", wrong, ex_.now()));
+    }
+    Result<CertificateSigningRequest> r = co_await client_.update_status<CertificateSigningRequest>(std::move(next));
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    co_return kube::Requeue::in(left);
+  }
+  Executor& ex_;
+  kube::Client client_;
+  Signer* signer_;
+  Duration lifetime_;
+  kube::Informer<CertificateSigningRequest>& csrs_;
+  kube::Controller queue_;
+};
+
+}  // namespace
+
+std::unique_ptr<Runner> make_csr_approving(const Context& c) { return std::make_unique<Approver>(c); }
+std::unique_ptr<Runner> make_csr_signing(const Context& c) { return std::make_unique<CsrSigner>(c); }
+
+}  // namespace caravel::controllers

@@ -1,0 +1,71 @@
+#include "controllers/controllers.h"
+
+#include <algorithm>
+
+#include "controllers/context.h"
+
+namespace caravel::controllers {
+
+namespace {
+
+struct Row {
+  const char* name;
+  MakeRunner make;
+};
+constexpr Row kTable[] = {
+    {"deployment-controller", make_deployment},
+    {"replicaset-controller", make_replicaset},
+    {"statefulset-controller", make_statefulset},
+    {"daemonset-controller", make_daemonset},
+    {"job-controller", make_job},
+    {"ttl-after-finished-controller", make_ttl_after_finished},
+    {"endpointslice-controller", make_endpoint_slice},
+    {"endpoints-controller", make_endpoints},
+    {"namespace-controller", make_namespace},
+    {"garbage-collector-controller", make_garbage_collector},
+    {"serviceaccount-controller", make_service_account},
+    {"root-ca-certificate-publisher-controller", make_root_ca},
+    {"node-lifecycle-controller", make_node_lifecycle},
+    {"taint-eviction-controller", make_taint_eviction},
+    {"pod-garbage-collector-controller", make_pod_gc},
+    {"certificatesigningrequest-approving-controller", make_csr_approving},
+    {"certificatesigningrequest-signing-controller", make_csr_signing},
+    {"disruption-controller", make_disruption},
+    {"clusterrole-aggregation-controller", make_cluster_role_aggregation},
+};
+
+bool is_disabled(const Options& o, const char* name) {
+  return std::find(o.disabled.begin(), o.disabled.end(), name) != o.disabled.end() || std::find(o.disabled.begin(), o.disabled.end(), "*") != o.disabled.end();
+}
+
+// Owns everything: its frame is what the caller's scope destroys. Members go in reverse order, so that the
+// tasks end before what they use.
+Task<void> run(Executor* ex, TransportFor transport, Options options) {
+  kube::Client shared(transport("controller-manager"), "controller-manager");
+  kube::SharedInformers informers(*ex, shared);
+  Context context{*ex, informers, transport, options};
+  std::vector<std::unique_ptr<Runner>> runners;
+  TaskScope scope;
+  for (auto& row : kTable)
+    if (!is_disabled(options, row.name)) runners.push_back(row.make(context));
+  informers.start(scope);
+  co_await informers.wait_synced();
+  for (auto& r : runners) r->start(scope);
+  Log("controllers").info("controllers started", {{"count", runners.size()}});
+  Event forever(*ex);
+  co_await forever.wait();
+}
+
+}  // namespace
+
+std::vector<std::string> controller_names() {
+  std::vector<std::string> out;
+  for (auto& row : kTable) out.push_back(row.name);
+  return out;
+}
+
+void start_all(Executor& ex, TransportFor transport, Options options, TaskScope& scope) {
+  scope.spawn(run(&ex, std::move(transport), std::move(options)));
+}
+
+}  // namespace caravel::controllers

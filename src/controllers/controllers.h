@@ -1,0 +1,60 @@
+// The controllers of the control plane: what kube-controller-manager runs.
+//
+// Each controller is a loop over keys (kube::Controller) on shared informers; what it does is decided by
+// functions of the objects and the time. Everything they know is in the API: they may be destroyed at any
+// instruction and started again. Threading: one executor.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/executor.h"
+#include "base/result.h"
+#include "base/scope.h"
+#include "kube/client.h"
+
+namespace caravel::controllers {
+
+// Issues certificates for approved requests. Handed in because keys and X.509 live in net/.
+class Signer {
+ public:
+  virtual ~Signer() = default;
+  struct Request {
+    std::string csr_pem;
+    std::string signer_name;          // "kubernetes.io/kube-apiserver-client-kubelet"
+    std::vector<std::string> usages;  // "client auth", "digital signature", ...
+    Duration lifetime;
+  };
+  // What the request asks for, after its signature was checked.
+  struct Subject {
+    std::string common_name;
+    std::vector<std::string> organizations, dns_names, ip_addresses;
+  };
+  virtual Result<Subject> inspect(const std::string& csr_pem) = 0;
+  virtual Result<std::string> sign(const Request& request) = 0;  // PEM chain
+};
+
+struct Options {
+  std::vector<std::string> disabled;  // controllers not to run, by name; "*" is all
+  std::string root_ca;                // PEM, for kube-root-ca.crt in every namespace; empty: not published
+  Signer* signer = nullptr;           // null: certificate requests are not signed
+  Duration certificate_lifetime = std::chrono::hours(24 * 365);
+  Duration node_monitor_period = std::chrono::seconds(5);
+  // A node whose Lease and status are silent for this long is Unknown.
+  Duration node_monitor_grace = std::chrono::seconds(50);
+  int terminated_pod_threshold = 12500;
+};
+
+// The transport that a controller uses; the name is "deployment-controller", ... and
+// "controller-manager" for the shared informers. It outlives the scope.
+using TransportFor = std::function<kube::Transport&(std::string_view name)>;
+
+// Names that Options::disabled takes, in starting order.
+std::vector<std::string> controller_names();
+
+// Starts all that are not disabled in `scope`; returns at once.
+void start_all(Executor& ex, TransportFor transport, Options options, TaskScope& scope);
+
+}  // namespace caravel::controllers

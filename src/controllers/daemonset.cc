@@ -1,0 +1,349 @@
+// DaemonSet: one pod on every node that suits the template. Pods are bound by the scheduler; each names
+// its node in a required node affinity. Rolling updates replace pods within maxUnavailable, or start the
+// new pod first within maxSurge.
+#include "controllers/common.h"
+#include "controllers/context.h"
+#include "controllers/history.h"
+#include "controllers/node_match.h"
+
+namespace caravel::controllers {
+
+using kube::apps::ControllerRevision;
+using kube::apps::DaemonSet;
+using kube::core::Node;
+using kube::core::Pod;
+
+namespace {
+
+constexpr size_t kBurst = 250;
+
+void add_toleration(std::vector<kube::core::Toleration>& list, const char* key, const char* effect) {
+  kube::core::Toleration t;
+  t.key = key;
+  t.operator_ = "Exists";
+  t.effect = effect;
+  for (auto& o : list)
+    if (o.key == t.key && o.operator_ == t.operator_ && o.effect == t.effect) return;
+  list.push_back(std::move(t));
+}
+
+// Daemon pods stay on nodes in trouble.
+std::vector<kube::core::Toleration> daemon_tolerations(const kube::core::PodSpec& p) {
+  std::vector<kube::core::Toleration> out = p.tolerations;
+  add_toleration(out, "node.kubernetes.io/not-ready", "NoExecute");
+  add_toleration(out, "node.kubernetes.io/unreachable", "NoExecute");
+  add_toleration(out, "node.kubernetes.io/disk-pressure", "NoSchedule");
+  add_toleration(out, "node.kubernetes.io/memory-pressure", "NoSchedule");
+  add_toleration(out, "node.kubernetes.io/pid-pressure", "NoSchedule");
+  add_toleration(out, "node.kubernetes.io/unschedulable", "NoSchedule");
+  if (p.host_network) add_toleration(out, "node.kubernetes.io/network-unavailable", "NoSchedule");
+  return out;
+}
+
+struct Fit {
+  bool run = false;   // a pod belongs there
+  bool stay = false;  // one that is there may stay
+};
+Fit fit(const DaemonSet& ds, const Node& n) {
+  const kube::core::PodSpec& spec = ds.spec.template_.spec;
+  Fit f;
+  if (!spec.node_name.empty() && spec.node_name != n.metadata.name) return f;
+  if (!node_affinity_matches(spec, n)) return f;
+  std::vector<kube::core::Toleration> tolerations = daemon_tolerations(spec);
+  f.run = f.stay = true;
+  for (auto& t : n.spec.taints) {
+    if (t.effect == "PreferNoSchedule" || tolerates(tolerations, t)) continue;
+    f.run = false;
+    if (t.effect == "NoExecute") f.stay = false;
+  }
+  return f;
+}
+
+// The node that a daemon pod is for, bound or not.
+std::string target_node(const Pod& p) {
+  if (!p.spec.node_name.empty()) return p.spec.node_name;
+  if (!p.spec.affinity || !p.spec.affinity->node_affinity || !p.spec.affinity->node_affinity->required_during_scheduling_ignored_during_execution) return "";
+  for (auto& t : p.spec.affinity->node_affinity->required_during_scheduling_ignored_during_execution->node_selector_terms)
+    for (auto& r : t.match_fields)
+      if (r.key == "metadata.name" && r.operator_ == "In" && r.values.size() == 1) return r.values[0];
+  return "";
+}
+
+void pin_to_node(kube::core::PodSpec& p, const std::string& node) {
+  kube::core::NodeSelectorRequirement r;
+  r.key = "metadata.name";
+  r.operator_ = "In";
+  r.values.push_back(node);
+  if (!p.affinity) p.affinity.emplace();
+  if (!p.affinity->node_affinity) p.affinity->node_affinity.emplace();
+  auto& required = p.affinity->node_affinity->required_during_scheduling_ignored_during_execution;
+  if (!required) required.emplace();
+  if (required->node_selector_terms.empty()) required->node_selector_terms.emplace_back();
+  for (auto& t : required->node_selector_terms) t.match_fields.assign(1, r);
+}
+
+class DaemonSetController final : public Runner {
+ public:
+  explicit DaemonSetController(const Context& c)
+      : ex_(c.ex),
+        client_(c.client("daemon-set-controller")),
+        events_(c.ex, client_, "daemonset-controller"),
+        sets_(c.informer<DaemonSet>()),
+        pods_(c.informer<Pod>()),
+        nodes_(c.informer<Node>()),
+        revisions_(c.informer<ControllerRevision>()),
+        queue_(c.ex, "daemonset-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+    add_owner_index(pods_);
+    add_orphan_index(pods_);
+    add_owner_index(revisions_);
+    sets_.add_handler([this](auto& old, auto& now) { queue_.enqueue(key_of(now ? *now : *old)); });
+    pods_.add_handler([this](auto& old, auto& now) {
+      if (!now) expect_.gone(old->metadata.uid);
+      const Pod& p = now ? *now : *old;
+      const kube::meta::OwnerReference* o = controller_of(p.metadata);
+      if (o && o->kind == "DaemonSet") queue_.enqueue(kube::ObjectKey{p.metadata.namespace_, o->name});
+      if (!o && now)
+        for (auto& ds : sets_.in_namespace(p.metadata.namespace_))
+          if (matches(ds->spec.selector, p.metadata.labels)) queue_.enqueue(key_of(*ds));
+    });
+    nodes_.add_handler([this](auto& old, auto& now) {
+      if (old && now && old->metadata.labels == now->metadata.labels && old->spec.taints == now->spec.taints) return;
+      for (auto& [key, ds] : sets_.all()) {
+        Fit a = old ? fit(*ds, *old) : Fit(), b = now ? fit(*ds, *now) : Fit();
+        if (a.run != b.run || a.stay != b.stay) queue_.enqueue(key);
+      }
+    });
+  }
+  void start(TaskScope& scope) override { queue_.start(scope); }
+
+ private:
+  using SetPtr = std::shared_ptr<const DaemonSet>;
+  static kube::ObjectKey key_of(const DaemonSet& d) { return {d.metadata.namespace_, d.metadata.name}; }
+
+  Task<Result<kube::Requeue>> sync(std::string key) {
+    SetPtr ds = sets_.get(kube::ObjectKey::parse(key));
+    if (!ds || is_terminating(ds->metadata)) co_return kube::Requeue::never();
+    if (!expect_.met(key, pods_)) co_return kube::Requeue::in(kExpectationRetry);
+    std::optional<int32_t> collisions = ds->status.collision_count;
+    Result<History> h = co_await sync_history(client_, revisions_.by_index(kOwnerIndex, ds->metadata.uid), owner_reference(*ds), ds->metadata.namespace_,
+                                              ds->spec.template_.metadata.labels, ds->spec.template_, &collisions);
+    if (!h.ok()) {
+      if (collisions != ds->status.collision_count) {
+        DaemonSet next = *ds;
+        next.status.collision_count = collisions;
+        Result<DaemonSet> r = co_await client_.update_status<DaemonSet>(std::move(next));
+        (void)r;
+      }
+      co_return std::move(h).error();
+    }
+    std::string hash = revision_hash(*h->update);
+    std::vector<PodPtr> claimed = co_await claim<Pod, DaemonSet>(client_, &pods_, ds, ds->spec.selector);
+    std::map<std::string, std::vector<PodPtr>> by_node;
+    for (auto& p : claimed)
+      if (!expect_.is_deleted(p->metadata.uid)) by_node[target_node(*p)].push_back(p);
+
+    Plan plan = manage(*ds, by_node, hash);
+    if (ds->spec.update_strategy.type != "OnDelete") roll(*ds, by_node, hash, plan);
+    Status s = co_await carry_out(ds, plan, hash, key);
+    if (!s.ok()) co_return std::move(s).error();
+    Status st = co_await write_status(ds, by_node, hash);
+    if (!st.ok()) co_return std::move(st).error();
+    std::set<std::string> live;
+    live.insert(h->update->metadata.name);
+    for (auto& p : claimed)
+      if (auto it = p->metadata.labels.find(kRevisionHash); it != p->metadata.labels.end()) live.insert(ds->metadata.name + "-" + it->second);
+    Status trimmed = co_await trim_history(client_, h->all, live, ds->spec.revision_history_limit.value_or(10));
+    if (!trimmed.ok()) co_return std::move(trimmed).error();
+    if (plan.again) co_return kube::Requeue::in(*plan.again);
+    co_return kube::Requeue::never();
+  }
+
+  struct Plan {
+    std::vector<std::string> create_on;
+    std::vector<PodPtr> remove;
+    std::optional<Duration> again;
+  };
+
+  static bool is_current(const Pod& p, const std::string& hash) {
+    auto it = p.metadata.labels.find(kRevisionHash);
+    return it != p.metadata.labels.end() && it->second == hash;
+  }
+
+  // Which pods are missing and which are too many, update aside.
+  Plan manage(const DaemonSet& ds, const std::map<std::string, std::vector<PodPtr>>& by_node, const std::string& hash) {
+    Plan plan;
+    for (auto& [key, node] : nodes_.all()) {
+      Fit f = fit(ds, *node);
+      auto it = by_node.find(node->metadata.name);
+      std::vector<PodPtr> alive;
+      bool failed = false;
+      if (it != by_node.end())
+        for (auto& p : it->second) {
+          if (is_terminating(p->metadata)) {
+            failed = true;  // its successor comes when it is gone
+            continue;
+          }
+          if (p->status.phase == "Failed" || p->status.phase == "Succeeded") {
+            failed = true;
+            if (f.stay) {
+              plan.remove.push_back(p);
+              events_.warning(kube::reference_to(ds), p->status.phase == "Failed" ? "FailedDaemonPod" : "SucceededDaemonPod",
+                              "Found finished daemon pod " + p->metadata.namespace_ + "/" + p->metadata.name + " on node " + node->metadata.name + ", will try to delete it");
+            }
+            continue;
+          }
+          alive.push_back(p);
+        }
+      if (f.run && alive.empty() && !failed) plan.create_on.push_back(node->metadata.name);
+      if (!f.stay)
+        for (auto& p : alive) plan.remove.push_back(p);
+      bool surging = ds.spec.update_strategy.rolling_update && max_surge(ds) > 0 && alive.size() == 2 && is_current(*alive[0], hash) != is_current(*alive[1], hash);
+      if (f.stay && alive.size() > 1 && !surging) {
+        std::sort(alive.begin(), alive.end(), [](auto& a, auto& b) {
+          bool ab = !a->spec.node_name.empty(), bb = !b->spec.node_name.empty();
+          if (ab != bb) return ab;
+          if (a->metadata.creation_timestamp != b->metadata.creation_timestamp) return a->metadata.creation_timestamp < b->metadata.creation_timestamp;
+          return a->metadata.uid < b->metadata.uid;
+        });
+        for (size_t i = 1; i < alive.size(); ++i) plan.remove.push_back(alive[i]);
+      }
+    }
+    // Pods for nodes that are no more are left to the pod garbage collector if bound; unbound ones go here.
+    for (auto& [name, list] : by_node)
+      if (!nodes_.get("", name))
+        for (auto& p : list)
+          if (p->spec.node_name.empty() && !is_terminating(p->metadata)) plan.remove.push_back(p);
+    return plan;
+  }
+
+  int desired(const DaemonSet& ds) const {
+    int n = 0;
+    for (auto& [k, node] : nodes_.all()) n += fit(ds, *node).run;
+    return n;
+  }
+  int max_surge(const DaemonSet& ds) const {
+    auto& r = ds.spec.update_strategy.rolling_update;
+    return r && r->max_surge ? r->max_surge->scaled(desired(ds), true).value_or(0) : 0;
+  }
+  int max_unavailable(const DaemonSet& ds) const {
+    auto& r = ds.spec.update_strategy.rolling_update;
+    int n = r && r->max_unavailable ? r->max_unavailable->scaled(desired(ds), true).value_or(1) : 1;
+    return n == 0 && max_surge(ds) == 0 ? 1 : n;
+  }
+
+  void roll(const DaemonSet& ds, const std::map<std::string, std::vector<PodPtr>>& by_node, const std::string& hash, Plan& plan) {
+    int surge = max_surge(ds), budget = max_unavailable(ds), surging = 0, unavailable = 0;
+    Time now = ex_.now();
+    std::vector<PodPtr> candidates;
+    std::vector<std::string> surge_on;
+    for (auto& [key, node] : nodes_.all()) {
+      if (!fit(ds, *node).run) continue;
+      PodPtr old, fresh;
+      auto it = by_node.find(node->metadata.name);
+      if (it != by_node.end())
+        for (auto& p : it->second)
+          if (is_active(*p)) (is_current(*p, hash) ? fresh : old) = p;
+      bool ready = (old && is_available(*old, ds.spec.min_ready_seconds, now)) || (fresh && is_available(*fresh, ds.spec.min_ready_seconds, now));
+      if (surge > 0) {
+        if (old && fresh) {
+          if (is_available(*fresh, ds.spec.min_ready_seconds, now)) plan.remove.push_back(old);
+          else ++surging;
+        } else if (old) {
+          if (is_available(*old, ds.spec.min_ready_seconds, now)) surge_on.push_back(node->metadata.name);
+          else plan.remove.push_back(old);
+        }
+        continue;
+      }
+      if (!ready) ++unavailable;
+      if (!old) continue;
+      if (!is_available(*old, ds.spec.min_ready_seconds, now)) plan.remove.push_back(old);  // replaces nothing that serves
+      else candidates.push_back(old);
+    }
+    for (auto& n : surge_on)
+      if (surging++ < surge) plan.create_on.push_back(n);
+    for (auto& p : candidates)
+      if (unavailable++ < budget) plan.remove.push_back(p);
+    if (ds.spec.min_ready_seconds > 0) plan.again = std::chrono::seconds(ds.spec.min_ready_seconds);
+  }
+
+  Task<Status> carry_out(SetPtr ds, Plan plan, std::string hash, std::string key) {
+    if (plan.create_on.size() > kBurst) plan.create_on.resize(kBurst);
+    std::vector<Pod> fresh;
+    for (auto& node : plan.create_on) {
+      Pod p = pod_from_template(ds->spec.template_, ds->metadata.namespace_, ds->metadata.name + "-");
+      p.metadata.labels[kRevisionHash] = hash;
+      p.metadata.owner_references.push_back(owner_reference(*ds));
+      p.spec.tolerations = daemon_tolerations(p.spec);
+      pin_to_node(p.spec, node);
+      fresh.push_back(std::move(p));
+    }
+    Created made = co_await create_pods(ex_, client_, std::move(fresh));
+    for (auto& p : made.pods) {
+      expect_.wrote(key, p.metadata.resource_version);
+      events_.normal(kube::reference_to(*ds), "SuccessfulCreate", "Created pod: " + p.metadata.name);
+    }
+    if (made.error && made.error->message.find("is being terminated") == std::string::npos) {
+      events_.warning(kube::reference_to(*ds), "FailedCreate", "Error creating: " + made.error->message);
+      co_return *made.error;
+    }
+    if (plan.create_on.size() == kBurst) queue_.enqueue_after(key, 10ms);
+    for (auto& p : plan.remove) expect_.deleted(p->metadata.uid);
+    Status s = co_await delete_pods(ex_, client_, plan.remove);
+    if (!s.ok()) {
+      for (auto& p : plan.remove) expect_.gone(p->metadata.uid);
+      events_.warning(kube::reference_to(*ds), "FailedDelete", "Error deleting: " + s.error().message);
+      co_return s;
+    }
+    for (auto& p : plan.remove) events_.normal(kube::reference_to(*ds), "SuccessfulDelete", "Deleted pod: " + p->metadata.name);
+    co_return ok();
+  }
+
+  Task<Status> write_status(SetPtr ds, std::map<std::string, std::vector<PodPtr>> by_node, std::string hash) {
+    kube::apps::DaemonSetStatus s = ds->status;
+    s.current_number_scheduled = s.number_misscheduled = s.desired_number_scheduled = s.number_ready = 0;
+    s.updated_number_scheduled = s.number_available = 0;
+    Time now = ex_.now();
+    for (auto& [key, node] : nodes_.all()) {
+      bool run = fit(*ds, *node).run;
+      auto it = by_node.find(node->metadata.name);
+      PodPtr oldest;
+      if (it != by_node.end())
+        for (auto& p : it->second)
+          if (!oldest || p->metadata.creation_timestamp < oldest->metadata.creation_timestamp) oldest = p;
+      if (!run) {
+        if (oldest) ++s.number_misscheduled;
+        continue;
+      }
+      ++s.desired_number_scheduled;
+      if (!oldest) continue;
+      ++s.current_number_scheduled;
+      if (is_ready(*oldest)) ++s.number_ready;
+      if (is_available(*oldest, ds->spec.min_ready_seconds, now)) ++s.number_available;
+      if (is_current(*oldest, hash)) ++s.updated_number_scheduled;
+    }
+    s.number_unavailable = s.desired_number_scheduled - s.number_available;
+    s.observed_generation = ds->metadata.generation;
+    if (s == ds->status) co_return ok();
+    DaemonSet next = *ds;
+    next.status = s;
+    Result<DaemonSet> r = co_await client_.update_status<DaemonSet>(std::move(next));
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    co_return ok();
+  }
+
+  Executor& ex_;
+  kube::Client client_;
+  kube::EventRecorder events_;
+  kube::Informer<DaemonSet>& sets_;
+  kube::Informer<Pod>& pods_;
+  kube::Informer<Node>& nodes_;
+  kube::Informer<ControllerRevision>& revisions_;
+  Expectations expect_;
+  kube::Controller queue_;
+};
+
+}  // namespace
+
+std::unique_ptr<Runner> make_daemonset(const Context& c) { return std::make_unique<DaemonSetController>(c); }
+
+}  // namespace caravel::controllers

@@ -1,0 +1,403 @@
+// Garbage collector: objects whose owners are all gone go too.
+//
+// Upstream's promises: an object with any living owner stays (its references to dead ones are removed);
+// "foreground" deletion keeps the owner until its blocking dependents are gone; "orphan" strips the
+// references first. An owner counts as gone only after the API server has said so for its uid. All kinds
+// that discovery names are watched, CRDs' included.
+// Different here: one graph of metadata is looked at by uid, level-triggered, instead of a stream of graph
+// events with virtual nodes.
+#include <unordered_map>
+
+#include "controllers/common.h"
+#include "controllers/context.h"
+#include "controllers/discovery.h"
+
+namespace caravel::controllers {
+
+namespace {
+
+constexpr Duration kDiscoveryPeriod = 30s;
+constexpr Duration kDiscoveryRetry = 2s;
+// An owner that was found absent is not asked for again within this time.
+constexpr Duration kAbsentFor = 500s;
+constexpr int kGcWorkers = 20;
+constexpr const char* kForeground = "foregroundDeletion";
+constexpr const char* kOrphan = "orphan";
+
+// High-volume kinds that own nothing and are owned by nothing worth the memory.
+bool is_ignored(const kube::Resource& r) { return r.kind == "Event"; }
+
+struct Owner {
+  std::string api_version, kind, name, uid;
+  bool block = false;
+};
+
+struct Node {
+  kube::Resource resource;
+  std::string ns, name, uid, version;
+  std::vector<Owner> owners;
+  std::vector<std::string> finalizers;
+  bool deleting = false;
+  bool has(const char* finalizer) const { return std::find(finalizers.begin(), finalizers.end(), finalizer) != finalizers.end(); }
+};
+
+Node node_of(const kube::Resource& r, const json::Value& o) {
+  const json::Value& m = o["metadata"];
+  Node n;
+  n.resource = r;
+  n.ns = m["namespace"].as_string();
+  n.name = m["name"].as_string();
+  n.uid = m["uid"].as_string();
+  n.version = m["resourceVersion"].as_string();
+  n.deleting = m["deletionTimestamp"].is_string();
+  for (const json::Value& f : m["finalizers"].as_array()) n.finalizers.push_back(f.as_string());
+  for (const json::Value& ref : m["ownerReferences"].as_array()) {
+    Owner w;
+    w.api_version = ref["apiVersion"].as_string();
+    w.kind = ref["kind"].as_string();
+    w.name = ref["name"].as_string();
+    w.uid = ref["uid"].as_string();
+    w.block = ref["blockOwnerDeletion"].as_bool();
+    n.owners.push_back(std::move(w));
+  }
+  return n;
+}
+
+class GarbageCollector final : public Runner {
+ public:
+  explicit GarbageCollector(const Context& c)
+      : ex_(c.ex),
+        client_(c.client("generic-garbage-collector")),
+        queue_(c.ex, "garbage-collector", [this](std::string uid) { return look_at(std::move(uid)); }, kGcWorkers) {}
+
+  void start(TaskScope& scope) override { scope.spawn(run(this)); }
+
+ private:
+  struct Monitor {
+    ServedResource served;
+    std::unique_ptr<kube::Reflector> reflector;
+    std::set<std::string> uids;
+    bool synced = false;
+    TaskScope scope;
+  };
+
+  static Task<void> run(GarbageCollector* self) {
+    TaskScope workers;
+    bool started = false;
+    for (;;) {
+      Result<Discovered> d = co_await discover(self->client_);
+      if (d.ok()) self->watch(*d);
+      else self->log_.warn("discovery failed", {{"error", d.error().message}});
+      if (!started && d.ok()) {
+        // Nothing is judged before everything that exists has been seen once.
+        while (!self->all_synced()) co_await sleep(self->ex_, 50ms);
+        self->queue_.start(workers);
+        started = true;
+      }
+      co_await sleep(self->ex_, d.ok() ? kDiscoveryPeriod : kDiscoveryRetry);
+    }
+  }
+
+  bool all_synced() const {
+    for (auto& [r, m] : monitors_)
+      if (!m->synced) return false;
+    return true;
+  }
+
+  void watch(const Discovered& d) {
+    std::map<kube::Resource, const ServedResource*> wanted;
+    for (auto& s : d.resources)
+      if (s.verbs.count("list") && s.verbs.count("watch") && s.verbs.count("delete") && !is_ignored(s.resource)) wanted[s.resource] = &s;
+    if (d.failed_groups.empty())
+      for (auto it = monitors_.begin(); it != monitors_.end();) {
+        if (wanted.count(it->first)) {
+          ++it;
+          continue;
+        }
+        // The kind is served no more (its CRD is gone), and with it its objects.
+        std::set<std::string> uids = it->second->uids;
+        it = monitors_.erase(it);
+        for (auto& u : uids) forget(u);
+      }
+    for (auto& [r, s] : wanted) {
+      kinds_[r.api_version() + "/" + r.kind] = r;
+      if (monitors_.count(r)) continue;
+      auto m = std::make_unique<Monitor>();
+      m->served = *s;
+      Monitor* raw = m.get();
+      kube::Reflector::Callbacks cb;
+      cb.replace = [this, raw](std::vector<json::Value> items) { on_list(raw, items); };
+      cb.event = [this, raw](kube::WatchEventType t, json::Value v) { on_event(raw, t, v); };
+      m->reflector = std::make_unique<kube::Reflector>(ex_, client_, r, kube::InformerOptions(), std::move(cb));
+      m->scope.spawn(m->reflector->run());
+      monitors_[r] = std::move(m);
+    }
+  }
+
+  void on_list(Monitor* m, const std::vector<json::Value>& items) {
+    std::set<std::string> gone = m->uids;
+    for (auto& v : items) {
+      Node n = node_of(m->served.resource, v);
+      gone.erase(n.uid);
+      m->uids.insert(n.uid);
+      remember(std::move(n));
+    }
+    for (auto& u : gone) {
+      m->uids.erase(u);
+      forget(u);
+    }
+    m->synced = true;
+  }
+  void on_event(Monitor* m, kube::WatchEventType t, const json::Value& v) {
+    Node n = node_of(m->served.resource, v);
+    if (t == kube::WatchEventType::kDeleted) {
+      m->uids.erase(n.uid);
+      forget(n.uid);
+    } else {
+      m->uids.insert(n.uid);
+      remember(std::move(n));
+    }
+  }
+
+  void remember(Node n) {
+    std::string uid = n.uid;
+    auto it = nodes_.find(uid);
+    bool fresh = it == nodes_.end();
+    bool was_deleting = !fresh && it->second.deleting;
+    if (!fresh)
+      for (auto& o : it->second.owners) drop_dependent(o.uid, uid);
+    for (auto& o : n.owners) {
+      dependents_[o.uid].insert(uid);
+      // An owner that is being deleted in the foreground waits for changes of its dependents.
+      auto w = nodes_.find(o.uid);
+      if (w != nodes_.end() && w->second.deleting) queue_.enqueue(o.uid);
+    }
+    bool work = !n.owners.empty() || (n.deleting && (n.has(kForeground) || n.has(kOrphan)));
+    bool begins = n.deleting && !was_deleting;
+    absent_.erase(uid);
+    nodes_[uid] = std::move(n);
+    if (work) queue_.enqueue(uid);
+    if (begins) enqueue_dependents(uid);
+  }
+  void forget(const std::string& uid) {
+    auto it = nodes_.find(uid);
+    if (it == nodes_.end()) return;
+    std::vector<Owner> owners = std::move(it->second.owners);
+    nodes_.erase(it);
+    for (auto& o : owners) {
+      drop_dependent(o.uid, uid);
+      auto w = nodes_.find(o.uid);
+      if (w != nodes_.end() && w->second.deleting) queue_.enqueue(o.uid);
+    }
+    enqueue_dependents(uid);
+  }
+  void drop_dependent(const std::string& owner, const std::string& uid) {
+    auto it = dependents_.find(owner);
+    if (it == dependents_.end()) return;
+    it->second.erase(uid);
+    if (it->second.empty()) dependents_.erase(it);
+  }
+  void enqueue_dependents(const std::string& uid) {
+    auto it = dependents_.find(uid);
+    if (it == dependents_.end()) return;
+    for (auto& d : it->second) queue_.enqueue(d);
+  }
+  std::vector<Node> dependents_of(const std::string& uid) const {
+    std::vector<Node> out;
+    auto it = dependents_.find(uid);
+    if (it == dependents_.end()) return out;
+    for (auto& d : it->second)
+      if (auto n = nodes_.find(d); n != nodes_.end()) out.push_back(n->second);
+    return out;
+  }
+
+  Task<Result<kube::Requeue>> look_at(std::string uid) {
+    auto it = nodes_.find(uid);
+    if (it == nodes_.end()) co_return kube::Requeue::never();
+    Node n = it->second;
+    if (n.deleting) {
+      if (n.has(kOrphan)) {
+        Result<kube::Requeue> r = co_await orphan_dependents(n);
+        co_return r;
+      }
+      if (n.has(kForeground)) {
+        Result<kube::Requeue> r = co_await delete_dependents(n);
+        co_return r;
+      }
+      co_return kube::Requeue::never();
+    }
+    if (n.owners.empty()) co_return kube::Requeue::never();
+    Result<kube::Requeue> r = co_await judge(n);
+    co_return r;
+  }
+
+  // What is known of an owner. kUnknown: the API server could not be asked.
+  enum class Life { kSolid, kGone, kWaiting, kUnknown };
+
+  Task<Life> life_of(Node n, Owner o) {
+    auto it = nodes_.find(o.uid);
+    if (it != nodes_.end()) {
+      const Node& w = it->second;
+      // References across namespaces count as references to nothing.
+      if (w.ns.empty() || w.ns == n.ns) co_return w.deleting && w.has(kForeground) ? Life::kWaiting : Life::kSolid;
+    }
+    if (auto a = absent_.find(o.uid); a != absent_.end() && ex_.now() - a->second < kAbsentFor) co_return Life::kGone;
+    auto kind = kinds_.find(o.api_version + "/" + o.kind);
+    if (kind == kinds_.end()) {
+      // Another version of a known kind, or a kind that is not served: only the former can be asked.
+      std::string group = o.api_version.substr(0, o.api_version.find('/') == std::string::npos ? 0 : o.api_version.find('/'));
+      for (auto k = kinds_.begin(); k != kinds_.end(); ++k)
+        if (k->second.kind == o.kind && k->second.group == group) kind = k;
+      if (kind == kinds_.end()) co_return Life::kUnknown;
+    }
+    kube::Resource r = kind->second;
+    Result<json::Value> live = co_await client_.get(r, r.namespaced ? n.ns : "", o.name);
+    if (!live.ok() && live.error().code != Code::kNotFound) co_return Life::kUnknown;
+    if (!live.ok() || std::as_const(*live).path({"metadata", "uid"}).as_string() != o.uid) {
+      if (absent_.size() > 100'000) absent_.clear();
+      absent_[o.uid] = ex_.now();
+      co_return Life::kGone;
+    }
+    Node w = node_of(r, *live);
+    co_return w.deleting && w.has(kForeground) ? Life::kWaiting : Life::kSolid;
+  }
+
+  Task<Result<kube::Requeue>> judge(Node n) {
+    std::vector<Owner> solid, gone, waiting;
+    for (auto& o : n.owners) {
+      Life l = co_await life_of(n, o);
+      if (l == Life::kUnknown) co_return kube::Requeue::in(kDiscoveryPeriod);
+      (l == Life::kSolid ? solid : l == Life::kGone ? gone : waiting).push_back(o);
+    }
+    if (!solid.empty()) {
+      if (gone.empty() && waiting.empty()) co_return kube::Requeue::never();
+      std::vector<std::string> drop;
+      for (auto* list : {&gone, &waiting})
+        for (auto& o : *list) drop.push_back(o.uid);
+      Status s = co_await drop_references(n, drop);
+      if (!s.ok()) co_return std::move(s).error();
+      co_return kube::Requeue::never();
+    }
+    kube::DeleteOptions o;
+    o.uid = n.uid;
+    o.propagation_policy = n.has(kOrphan) ? "Orphan" : n.has(kForeground) ? "Foreground" : "Background";
+    if (!waiting.empty() && !dependents_of(n.uid).empty()) {
+      // Its owner waits for it, so it waits for its own dependents. A circle must not wait for itself.
+      bool circle = false;
+      for (auto& d : dependents_of(n.uid)) circle = circle || (d.deleting && d.has(kForeground));
+      if (circle) {
+        Status s = co_await unblock(n);
+        if (!s.ok()) co_return std::move(s).error();
+      }
+      o.propagation_policy = "Foreground";
+    } else if (waiting.empty()) {
+      o.resource_version = n.version;  // a new owner may have been added since
+    }
+    Result<json::Value> r = co_await client_.remove(n.resource, n.ns, n.name, o);
+    if (!r.ok() && r.error().code != Code::kNotFound) {
+      if (r.error().code == Code::kConflict) co_return kube::Requeue::in(100ms);
+      co_return std::move(r).error();
+    }
+    co_return kube::Requeue::never();
+  }
+
+  Task<Result<kube::Requeue>> delete_dependents(Node n) {
+    bool blocked = false;
+    for (auto& d : dependents_of(n.uid)) {
+      bool blocks = false;
+      for (auto& o : d.owners)
+        if (o.uid == n.uid && o.block) blocks = true;
+      blocked = blocked || blocks;
+      if (!d.deleting) queue_.enqueue(d.uid);
+    }
+    if (blocked) co_return kube::Requeue::never();
+    Status s = co_await drop_finalizer(n, kForeground);
+    if (!s.ok()) co_return std::move(s).error();
+    co_return kube::Requeue::never();
+  }
+
+  Task<Result<kube::Requeue>> orphan_dependents(Node n) {
+    std::vector<Node> dependents = dependents_of(n.uid);
+    for (auto& d : dependents) {
+      Status s = co_await drop_references(d, std::vector<std::string>(1, n.uid));
+      if (!s.ok()) co_return std::move(s).error();
+    }
+    Status s = co_await drop_finalizer(n, kOrphan);
+    if (!s.ok()) co_return std::move(s).error();
+    co_return kube::Requeue::never();
+  }
+
+  // Works on the live object with its resourceVersion: strategic merge does not exist for custom resources.
+  Task<Status> drop_references(Node n, std::vector<std::string> owner_uids) {
+    Result<json::Value> live = co_await client_.get(n.resource, n.ns, n.name);
+    if (!live.ok()) {
+      if (live.error().code == Code::kNotFound) co_return ok();
+      co_return std::move(live).error();
+    }
+    const json::Value object = std::move(*live);
+    const json::Value& m = object["metadata"];
+    if (m["uid"].as_string() != n.uid) co_return ok();
+    json::Array keep;
+    for (const json::Value& ref : m["ownerReferences"].as_array())
+      if (std::find(owner_uids.begin(), owner_uids.end(), ref["uid"].as_string()) == owner_uids.end()) keep.push_back(ref);
+    if (keep.size() == m["ownerReferences"].size()) co_return ok();
+    Status s = co_await patch_metadata(n, m["resourceVersion"].as_string(), "ownerReferences", std::move(keep));
+    co_return s;
+  }
+  Task<Status> unblock(Node n) {
+    Result<json::Value> live = co_await client_.get(n.resource, n.ns, n.name);
+    if (!live.ok()) {
+      if (live.error().code == Code::kNotFound) co_return ok();
+      co_return std::move(live).error();
+    }
+    const json::Value object = std::move(*live);
+    const json::Value& m = object["metadata"];
+    if (m["uid"].as_string() != n.uid) co_return ok();
+    json::Array refs = m["ownerReferences"].as_array();
+    for (json::Value& ref : refs) ref["blockOwnerDeletion"] = false;
+    Status s = co_await patch_metadata(n, m["resourceVersion"].as_string(), "ownerReferences", std::move(refs));
+    co_return s;
+  }
+  Task<Status> drop_finalizer(Node n, const char* finalizer) {
+    Result<json::Value> live = co_await client_.get(n.resource, n.ns, n.name);
+    if (!live.ok()) {
+      if (live.error().code == Code::kNotFound) co_return ok();
+      co_return std::move(live).error();
+    }
+    const json::Value object = std::move(*live);
+    const json::Value& m = object["metadata"];
+    if (m["uid"].as_string() != n.uid) co_return ok();
+    json::Array keep;
+    for (const json::Value& f : m["finalizers"].as_array())
+      if (f.as_string() != finalizer) keep.push_back(f);
+    if (keep.size() == m["finalizers"].size()) co_return ok();
+    Status s = co_await patch_metadata(n, m["resourceVersion"].as_string(), "finalizers", std::move(keep));
+    co_return s;
+  }
+  Task<Status> patch_metadata(Node n, std::string version, const char* field, json::Array value) {
+    json::Value p = json::Value::object();
+    json::Value& m = p["metadata"];
+    m["uid"] = n.uid;
+    m["resourceVersion"] = std::move(version);
+    m[field] = value.empty() ? json::Value() : json::Value(std::move(value));
+    Result<json::Value> r = co_await client_.patch(n.resource, n.ns, n.name, kube::PatchType::kMerge, std::move(p));
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    co_return ok();
+  }
+
+  Executor& ex_;
+  kube::Client client_;
+  Log log_{"garbage-collector"};
+  std::unordered_map<std::string, Node> nodes_;
+  std::unordered_map<std::string, std::set<std::string>> dependents_;  // owner's uid -> uids
+  std::unordered_map<std::string, Time> absent_;
+  std::map<std::string, kube::Resource> kinds_;  // "apps/v1/Deployment"
+  kube::Controller queue_;
+  std::map<kube::Resource, std::unique_ptr<Monitor>> monitors_;
+};
+
+}  // namespace
+
+std::unique_ptr<Runner> make_garbage_collector(const Context& c) { return std::make_unique<GarbageCollector>(c); }
+
+}  // namespace caravel::controllers

@@ -1,0 +1,166 @@
+// Namespace: deletes everything in a namespace that is being deleted, over all kinds that discovery
+// names, and lifts the "kubernetes" finalizer once nothing is left. What is in the way shows as the
+// namespace's conditions.
+#include "controllers/common.h"
+#include "controllers/context.h"
+#include "controllers/discovery.h"
+
+namespace caravel::controllers {
+
+using kube::core::Namespace;
+using kube::core::NamespaceCondition;
+
+namespace {
+
+constexpr const char* kFinalizer = "kubernetes";
+constexpr Duration kLookAgain = 1s;
+constexpr Duration kLookAgainMax = 15s;
+
+void set_condition(kube::core::NamespaceStatus& s, const std::string& type, bool bad, const std::string& reason, const std::string& good_reason,
+                   const std::string& message, const std::string& good_message, Time now) {
+  NamespaceCondition c;
+  c.type = type;
+  c.status = bad ? "True" : "False";
+  c.reason = bad ? reason : good_reason;
+  c.message = bad ? message : good_message;
+  c.last_transition_time = Time::from_seconds(now.seconds());
+  for (auto& old : s.conditions) {
+    if (old.type != type) continue;
+    if (old.status == c.status) c.last_transition_time = old.last_transition_time;
+    old = c;
+    return;
+  }
+  s.conditions.push_back(std::move(c));
+}
+
+struct Left {
+  int objects = 0;
+  std::map<std::string, int> by_resource, by_finalizer;
+  std::vector<std::string> errors;
+};
+
+class NamespaceController final : public Runner {
+ public:
+  explicit NamespaceController(const Context& c)
+      : ex_(c.ex),
+        client_(c.client("namespace-controller")),
+        namespaces_(c.informer<Namespace>()),
+        queue_(c.ex, "namespace-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+    namespaces_.add_handler([this](auto&, auto& now) {
+      if (now && is_terminating(now->metadata)) queue_.enqueue(now->metadata.name);
+    });
+  }
+  void start(TaskScope& scope) override { queue_.start(scope); }
+
+ private:
+  Task<Result<kube::Requeue>> sync(std::string name) {
+    std::shared_ptr<const Namespace> cached = namespaces_.get("", name);
+    if (!cached || !is_terminating(cached->metadata)) {
+      tries_.erase(name);
+      co_return kube::Requeue::never();
+    }
+    Result<Namespace> live = co_await client_.get<Namespace>("", name);
+    if (!live.ok()) {
+      if (live.error().code == Code::kNotFound) co_return kube::Requeue::never();
+      co_return std::move(live).error();
+    }
+    Namespace ns = std::move(*live);
+    if (!is_terminating(ns.metadata)) co_return kube::Requeue::never();
+    bool ours = std::find(ns.spec.finalizers.begin(), ns.spec.finalizers.end(), kFinalizer) != ns.spec.finalizers.end();
+    if (!ours) co_return kube::Requeue::never();
+
+    Result<Discovered> served = co_await discover(client_);
+    if (!served.ok()) co_return std::move(served).error();
+    Left left;
+    for (auto& r : served->resources) {
+      if (!r.resource.namespaced || !r.verbs.count("delete") || !r.verbs.count("list")) continue;
+      co_await empty_resource(r, name, &left);
+    }
+    // Pods that still run may create more: what depends on them is looked at again.
+    Time now = ex_.now();
+    kube::core::NamespaceStatus before = ns.status;
+    set_conditions(ns.status, *served, left, now);
+    if (!(ns.status == before)) {
+      Namespace next = ns;
+      Result<Namespace> r = co_await client_.update_status<Namespace>(std::move(next));
+      if (!r.ok()) co_return std::move(r).error();
+      ns = std::move(*r);
+    }
+    if (left.objects > 0 || !left.errors.empty() || !served->failed_groups.empty()) {
+      int n = std::min(4, tries_[name]++);
+      co_return kube::Requeue::in(std::min<Duration>(kLookAgain * (1 << n), kLookAgainMax));
+    }
+    std::erase(ns.spec.finalizers, kFinalizer);
+    kube::WriteOptions o;
+    o.subresource = "finalize";
+    Result<Namespace> r = co_await client_.update<Namespace>(std::move(ns), o);
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    tries_.erase(name);
+    co_return kube::Requeue::never();
+  }
+
+  Task<void> empty_resource(const ServedResource& r, std::string ns, Left* left) {
+    kube::ListOptions in;
+    in.ns = ns;
+    Result<kube::ListResult<json::Value>> list = co_await client_.list(r.resource, in);
+    if (!list.ok()) {
+      if (list.error().code != Code::kNotFound && list.error().code != Code::kUnsupported)
+        left->errors.push_back(r.resource.group_resource() + ": " + list.error().message);
+      co_return;
+    }
+    if (list->items.empty()) co_return;
+    kube::DeleteOptions background;
+    background.propagation_policy = "Background";
+    if (r.verbs.count("deletecollection")) {
+      Result<json::Value> d = co_await client_.remove_collection(r.resource, in, background);
+      if (!d.ok() && d.error().code != Code::kNotFound) left->errors.push_back(r.resource.group_resource() + ": " + d.error().message);
+    } else {
+      for (const json::Value& o : list->items) {
+        std::string name = o["metadata"]["name"].as_string();
+        Result<json::Value> d = co_await client_.remove(r.resource, ns, name, background);
+        if (!d.ok() && d.error().code != Code::kNotFound && d.error().code != Code::kConflict)
+          left->errors.push_back(r.resource.group_resource() + ": " + d.error().message);
+      }
+    }
+    Result<kube::ListResult<json::Value>> rest = co_await client_.list(r.resource, in);
+    if (!rest.ok()) {
+      left->errors.push_back(r.resource.group_resource() + ": " + rest.error().message);
+      co_return;
+    }
+    for (const json::Value& o : rest->items) {
+      ++left->objects;
+      ++left->by_resource[r.resource.group_resource()];
+      for (const json::Value& f : o["metadata"]["finalizers"].as_array()) ++left->by_finalizer[f.as_string()];
+    }
+  }
+
+  static void set_conditions(kube::core::NamespaceStatus& s, const Discovered& served, const Left& left, Time now) {
+    std::string failed, errors, remaining, finalizers;
+    for (auto& g : served.failed_groups) failed += (failed.empty() ? "" : ", ") + g;
+    for (auto& e : left.errors) errors += (errors.empty() ? "" : ", ") + e;
+    for (auto& [r, n] : left.by_resource) remaining += (remaining.empty() ? "" : ", ") + r + " has " + std::to_string(n) + " resource instances";
+    for (auto& [f, n] : left.by_finalizer) finalizers += (finalizers.empty() ? "" : ", ") + f + " in " + std::to_string(n) + " resource instances";
+    set_condition(s, "NamespaceDeletionDiscoveryFailure", !failed.empty(), "DiscoveryFailed", "ResourcesDiscovered",
+                  "Discovery failed for some groups: " + failed, "All resources successfully discovered", now);
+    set_condition(s, "NamespaceDeletionGroupVersionParsingFailure", false, "GroupVersionParsingFailed", "ParsedGroupVersions", "",
+                  "All legacy kube types successfully parsed", now);
+    set_condition(s, "NamespaceDeletionContentFailure", !errors.empty(), "ContentDeletionFailed", "ContentDeleted",
+                  "Failed to delete all resource types: " + errors, "All content successfully deleted, may be waiting on finalization", now);
+    set_condition(s, "NamespaceContentRemaining", left.objects > 0, "SomeResourcesRemain", "ContentRemoved",
+                  "Some resources are remaining: " + remaining, "All content successfully removed", now);
+    set_condition(s, "NamespaceFinalizersRemaining", !finalizers.empty(), "SomeFinalizersRemain", "ContentHasNoFinalizers",
+                  "Some content in the namespace has finalizers remaining: " + finalizers, "All content-preserving finalizers finished", now);
+  }
+
+  Executor& ex_;
+  kube::Client client_;
+  kube::Informer<Namespace>& namespaces_;
+  std::map<std::string, int> tries_;
+  kube::Controller queue_;
+};
+
+}  // namespace
+
+std::unique_ptr<Runner> make_namespace(const Context& c) { return std::make_unique<NamespaceController>(c); }
+
+}  // namespace caravel::controllers
