@@ -7,7 +7,10 @@
 #include "base/strings.h"
 #include "certs/command.h"
 #include "gitserver/command.h"
+#include "images/command.h"
 #include "ingress/command.h"
+#include "proxy/command.h"
+#include "world/command.h"
 #include "proxy/command.h"
 
 namespace caravel {
@@ -19,6 +22,10 @@ const std::vector<const Command*>& commands() {
       &certs::kCertManagerCommand,
       &certs::kAcmeSolverCommand,
       &gitserver::kGitServerCommand,
+      &images::kImagesCommand,
+      &proxy::kProxyCommand,
+      &world::kWorldCommand,
+      &world::kEdgeCommand,
       &proxy::kProxyCommand,
   };
   return all;

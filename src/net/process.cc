@@ -149,7 +149,7 @@ class ChildProcess final : public Process {
   ChildProcess(EventLoop& loop, pid_t pid, int pidfd) : loop_(loop), pid_(pid), pidfd_(pidfd), ended_(loop) { scope_.spawn(watch()); }
   ~ChildProcess() override {
     scope_.cancel_all();
-    if (running_) {
+    if (running_ && !released_) {
       kill_now();
       int status;
       while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
@@ -181,6 +181,7 @@ class ChildProcess final : public Process {
     }
     co_return exit_;
   }
+  void release() override { released_ = true; }
   Stream* stdin_stream() override { return in.get(); }
   Stream* stdout_stream() override { return out.get(); }
   Stream* stderr_stream() override { return err.get(); }
@@ -194,6 +195,7 @@ class ChildProcess final : public Process {
   bool terminal = false;
 
  private:
+  bool released_ = false;
   void kill_now() { syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0); }
   Task<void> watch() {
     while (running_) {

@@ -46,6 +46,8 @@ class Process {
   virtual Status signal(int signo) = 0;
   // SIGTERM, then SIGKILL after `grace`.
   virtual Task<ExitStatus> stop(Duration grace) = 0;
+  // Lets go of it: it runs on when this object is destroyed (start it with die_with_parent = false).
+  virtual void release() = 0;
   virtual Stream* stdin_stream() = 0;   // null without the pipe
   virtual Stream* stdout_stream() = 0;
   virtual Stream* stderr_stream() = 0;
