@@ -196,7 +196,7 @@ TEST(Kinds, RegistryKnowsNames) {
   EXPECT_EQ(find_by_name("nosuch"), nullptr);
   int builtin = 0;
   for (auto* k : all_kinds()) builtin += !k->crd;
-  EXPECT_EQ(builtin, 69);  // 68 resources and core bindings
+  EXPECT_EQ(builtin, 68);
 }
 
 TEST(Kinds, EveryKindDecodesEncodesAndHasAManifest) {

@@ -1,0 +1,25 @@
+// Patches on JSON: RFC 6902, RFC 7386, Kubernetes' strategic merge patch, and the three-way patch that
+// client-side apply sends. The patch type of a request is kube::PatchType (kube/client.h).
+#pragma once
+
+#include "base/json.h"
+#include "base/result.h"
+#include "kube/schema.h"
+
+namespace caravel::kube {
+
+// kInvalid with upstream's kind of message; kTooLarge beyond 10000 operations.
+Result<json::Value> json_patch(const json::Value& document, const json::Value& patch);
+json::Value merge_patch(json::Value document, const json::Value& patch);
+// All directives: $patch, $retainKeys, $setElementOrder/x, $deleteFromPrimitiveList/x; null deletes.
+Result<json::Value> strategic_merge_patch(const Schema& schema, const json::Value& original, const json::Value& patch);
+
+// The merge patch that leads from `from` to `to`.
+json::Value create_merge_patch(const json::Value& from, const json::Value& to);
+// kubectl apply's patch: what changed from `live` to `modified`, and deletions of what `last_applied` had
+// and `modified` has no more. Strategic where the schema is built in, else a merge patch.
+json::Value three_way_merge_patch(const json::Value& last_applied, const json::Value& modified, const json::Value& live);
+Result<json::Value> three_way_strategic_patch(const Schema& schema, const json::Value& last_applied, const json::Value& modified,
+                                              const json::Value& live);
+
+}  // namespace caravel::kube
