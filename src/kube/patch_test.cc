@@ -1,0 +1,111 @@
+#include "kube/patch.h"
+
+#include <gtest/gtest.h>
+
+#include "base/yaml.h"
+#include "kube/types/apps.h"
+#include "kube/types/core.h"
+
+namespace caravel::kube {
+namespace {
+
+json::Value y(const char* text) { return *yaml::parse(text); }
+
+TEST(JsonPatch, Operations) {
+  json::Value doc = y("{a: {b: [1, 2]}, c: x}");
+  auto r = json_patch(doc, y(R"([{op: add, path: /a/b/-, value: 3}, {op: remove, path: /c}, {op: replace, path: /a/b/0, value: 9}, {op: copy, from: /a/b, path: /d}, {op: test, path: /d/1, value: 2}, {op: move, from: /d, path: /e~1f}])"));
+  ASSERT_TRUE(r.ok()) << r.error().message;
+  EXPECT_TRUE(*r == y("{a: {b: [9, 2, 3]}, 'e/f': [9, 2, 3]}"));
+  EXPECT_FALSE(json_patch(doc, y("[{op: remove, path: /zz}]")).ok());
+  EXPECT_FALSE(json_patch(doc, y("[{op: test, path: /c, value: y}]")).ok());
+  EXPECT_FALSE(json_patch(doc, y("[{op: add, path: /a/b/7, value: 1}]")).ok());
+}
+
+TEST(MergePatch, Rfc7386) {
+  EXPECT_TRUE(merge_patch(y("{a: 1, b: {c: 2, d: 3}}"), y("{a: null, b: {c: 5}, e: [1]}")) == y("{b: {c: 5, d: 3}, e: [1]}"));
+  EXPECT_TRUE(merge_patch(y("[1]"), y("{a: 1}")) == y("{a: 1}"));
+}
+
+struct Strategic : ::testing::Test {
+  SchemaPtr schema = schema_of(apps::Deployment::type_info());
+  json::Value apply(const char* original, const char* patch) {
+    auto r = strategic_merge_patch(*schema, y(original), y(patch));
+    EXPECT_TRUE(r.ok()) << (r.ok() ? "" : r.error().message);
+    return r.ok() ? *r : json::Value();
+  }
+};
+
+TEST_F(Strategic, ContainersMergeByName) {
+  auto r = apply("{spec: {template: {spec: {containers: [{name: a, image: x}, {name: b, image: y}]}}}}",
+                 "{spec: {template: {spec: {containers: [{name: b, image: z}, {name: c, image: w}]}}}}");
+  EXPECT_TRUE(r == y("{spec: {template: {spec: {containers: [{name: a, image: x}, {name: b, image: z}, {name: c, image: w}]}}}}")) << json::dump(r);
+}
+
+TEST_F(Strategic, DeleteReplaceAndOrder) {
+  auto r = apply("{spec: {template: {spec: {containers: [{name: a}, {name: b}, {name: c}]}}}}",
+                 "{spec: {template: {spec: {$setElementOrder/containers: [{name: c}, {name: a}], containers: [{$patch: delete, name: b}]}}}}");
+  EXPECT_TRUE(r == y("{spec: {template: {spec: {containers: [{name: c}, {name: a}]}}}}")) << json::dump(r);
+  r = apply("{spec: {template: {spec: {containers: [{name: a}]}}}}", "{spec: {template: {spec: {containers: [{$patch: replace}, {name: z}]}}}}");
+  EXPECT_TRUE(r == y("{spec: {template: {spec: {containers: [{name: z}]}}}}")) << json::dump(r);
+  r = apply("{spec: {selector: {matchLabels: {a: b}}}}", "{spec: {selector: {$patch: replace, matchLabels: {c: d}}}}");
+  EXPECT_TRUE(r == y("{spec: {selector: {matchLabels: {c: d}}}}"));
+}
+
+TEST_F(Strategic, RetainKeysAndAtomicLists) {
+  auto r = apply("{spec: {strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1}}}}", "{spec: {strategy: {$retainKeys: [type], type: Recreate}}}");
+  EXPECT_TRUE(r == y("{spec: {strategy: {type: Recreate}}}")) << json::dump(r);
+  r = apply("{spec: {template: {spec: {containers: [{name: a, command: [x, y]}]}}}}", "{spec: {template: {spec: {containers: [{name: a, command: [z]}]}}}}");
+  EXPECT_TRUE(r == y("{spec: {template: {spec: {containers: [{name: a, command: [z]}]}}}}"));
+}
+
+TEST_F(Strategic, PrimitiveListsAndNulls) {
+  auto r = apply("{metadata: {finalizers: [a, b], labels: {x: '1', z: '2'}}}", "{metadata: {$deleteFromPrimitiveList/finalizers: [a], finalizers: [c], labels: {x: null}}}");
+  EXPECT_TRUE(r == y("{metadata: {finalizers: [b, c], labels: {z: '2'}}}")) << json::dump(r);
+  EXPECT_FALSE(strategic_merge_patch(*schema, y("{spec: {template: {spec: {containers: [{name: a}]}}}}"), y("{spec: {template: {spec: {containers: [{image: a}]}}}}")).ok());
+}
+
+TEST_F(Strategic, ThreeWay) {
+  json::Value last = y("{spec: {replicas: 2, template: {spec: {containers: [{name: a, image: x}, {name: side, image: s}]}}}}");
+  json::Value modified = y("{spec: {template: {spec: {containers: [{name: a, image: y}]}}}}");
+  json::Value live = y("{spec: {replicas: 2, paused: true, template: {spec: {containers: [{name: a, image: x, imagePullPolicy: Always}, {name: side, image: s}, {name: injected}]}}}}");
+  auto p = three_way_strategic_patch(*schema, last, modified, live);
+  ASSERT_TRUE(p.ok());
+  auto r = strategic_merge_patch(*schema, live, *p);
+  ASSERT_TRUE(r.ok());
+  EXPECT_TRUE(*r == y("{spec: {paused: true, template: {spec: {containers: [{name: a, image: y, imagePullPolicy: Always}, {name: injected}]}}}}")) << json::dump(*r) << json::dump(*p);
+  EXPECT_TRUE(three_way_merge_patch(y("{a: 1, b: {c: 1}}"), y("{b: {d: 2}}"), y("{a: 1, b: {c: 1, x: 0}}")) == y("{a: null, b: {c: null, d: 2}}"));
+}
+
+TEST(Schema, PruneNamesWhatItDrops) {
+  json::Value d = y("{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, foo: 1}, spec: {replicas: 1, replica: 2, template: {spec: {containers: [{name: a, img: x}]}}}}");
+  std::vector<std::string> unknown;
+  prune(*schema_of(apps::Deployment::type_info()), d, &unknown);
+  EXPECT_EQ(unknown, (std::vector<std::string>{"metadata.foo", "spec.replica", "spec.template.spec.containers[0].img"}));
+  EXPECT_EQ(d["spec"].find("replica"), nullptr);
+}
+
+TEST(Schema, CrdDefaultsAndPreserve) {
+  auto s = schema_from_crd(y("{type: object, properties: {spec: {type: object, default: {}, properties: {n: {type: integer, default: 3}, free: {type: object, x-kubernetes-preserve-unknown-fields: true}}}}}"));
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  json::Value v = y("{apiVersion: a/v1, kind: B, metadata: {name: x, labels: {l: m}}, extra: 1}");
+  set_schema_defaults(**s, v);
+  std::vector<std::string> unknown;
+  prune(**s, v, &unknown);
+  EXPECT_EQ(unknown, (std::vector<std::string>{"extra"}));
+  EXPECT_EQ(v["spec"]["n"].as_int(), 3);
+  v = y("{spec: {free: {x: {y: 1}}, n: null}}");
+  set_schema_defaults(**s, v);
+  prune(**s, v);
+  EXPECT_TRUE(v == y("{spec: {free: {x: {y: 1}}, n: 3}}"));
+}
+
+TEST(Schema, OurCrdsBecomeSchemas) {
+  for (auto& crd : all_crd_manifests())
+    for (auto& version : crd["spec"]["versions"].as_array()) {
+      auto s = schema_from_crd(version["schema"]["openAPIV3Schema"]);
+      EXPECT_TRUE(s.ok()) << crd["metadata"]["name"].as_string() << ": " << (s.ok() ? "" : s.error().message);
+    }
+}
+
+}  // namespace
+}  // namespace caravel::kube
