@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "certs/command.h"
+#include "dns/command.h"
 #include "gitserver/command.h"
 #include "images/command.h"
 #include "ingress/command.h"
@@ -27,6 +28,8 @@ const std::vector<const Command*>& commands() {
       &world::kWorldCommand,
       &world::kEdgeCommand,
       &proxy::kProxyCommand,
+      &dns::kDnsCommand,
+      &dns::kVpcDnsCommand,
   };
   return all;
 }
