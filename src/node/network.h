@@ -1,0 +1,27 @@
+// A pod's network on the node, as the AWS VPC CNI makes it: a veth pair whose node end has a host route
+// to the pod's address; inside, the address as a /32, 169.254.1.1 as the gateway with a fixed neighbour
+// entry. Packets leave by the node's own routing; addresses of further ENIs leave by their ENI's table.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "net/event_loop.h"
+#include "node/address_pool.h"
+
+namespace caravel::node {
+
+// "eni" + 11 hexadecimal digits of a hash, the VPC CNI's form (15 characters is the kernel's limit).
+std::string veth_name(const std::string& owner);
+// The commands for `ip -batch` in the node's and in the pod's namespace.
+std::string node_side_commands(const std::string& veth, const PodAddress& address, int sandbox_pid, int mtu);
+std::string pod_side_commands(const std::string& veth, const PodAddress& address);
+
+// Connects the network namespace of a sandbox (its pause process) to this one. Idempotent.
+Task<Status> connect_pod(net::EventLoop& loop, std::string owner, PodAddress address, int sandbox_pid, int mtu);
+// Removes what is left of a pod's connection (the kernel removes it with the pod's namespace).
+Task<Status> disconnect_pod(net::EventLoop& loop, std::string owner);
+// Switches on forwarding and what else the node's namespace needs to carry pods.
+Status prepare_node_network();
+
+}  // namespace caravel::node

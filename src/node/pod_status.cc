@@ -1,0 +1,231 @@
+#include "node/pod_status.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+
+namespace caravel::node {
+namespace {
+
+core::ContainerStateTerminated terminated(const ContainerRecord& r) {
+  core::ContainerStateTerminated t;
+  t.exit_code = r.exit_code;
+  t.reason = !r.reason.empty() ? r.reason : r.exit_code == 0 ? "Completed" : "Error";
+  t.message = r.message;
+  t.started_at = r.started_at;
+  t.finished_at = r.finished_at;
+  t.container_id = "containerd://" + r.id;
+  return t;
+}
+
+class StatusComputer {
+ public:
+  explicit StatusComputer(const StatusInput& in) : in_(in), pod_(*in.pod), rt_(*in.runtime) {}
+
+  core::PodStatus compute() {
+    out_ = pod_.status;
+    initialized_ = initialized(pod_, rt_);
+    out_.init_container_statuses.clear();
+    out_.container_statuses.clear();
+    for (auto& c : pod_.spec.init_containers) out_.init_container_statuses.push_back(container_status(c, true));
+    for (auto& c : pod_.spec.containers) out_.container_statuses.push_back(container_status(c, false));
+    out_.host_ip = in_.node_ip;
+    out_.host_ips.clear();
+    out_.host_ips.emplace_back().ip = in_.node_ip;
+    if (!out_.start_time) out_.start_time = in_.now;
+    if (out_.qos_class.empty()) out_.qos_class = qos_class(pod_);
+    out_.observed_generation = pod_.metadata.generation;
+    std::string ip;
+    for (auto& s : rt_.sandboxes)
+      if (ip.empty()) ip = s.pod_ip;
+    if (!ip.empty()) {
+      out_.pod_ip = ip;
+      out_.pod_ips.clear();
+      out_.pod_ips.emplace_back().ip = ip;
+    }
+    if (out_.phase != "Succeeded" && out_.phase != "Failed") out_.phase = phase();
+    conditions();
+    return std::move(out_);
+  }
+
+ private:
+  core::ContainerStatus container_status(const core::Container& c, bool init) {
+    core::ContainerStatus s;
+    s.name = c.name;
+    s.image = c.image;
+    s.started = false;
+    s.resources = c.resources;
+    const ContainerRecord* r = rt_.latest(c.name);
+    auto wait = rt_.waiting.find(c.name);
+    if (!r) {
+      core::ContainerStateWaiting w;
+      const bool other_phase = init ? false : !pod_.spec.init_containers.empty() && !initialized_;
+      w.reason = init || other_phase ? "PodInitializing" : "ContainerCreating";
+      if (wait != rt_.waiting.end()) {
+        w.reason = wait->second.reason;
+        w.message = wait->second.message;
+      }
+      s.state.waiting = w;
+      return s;
+    }
+    s.container_id = "containerd://" + r->id;
+    s.image_id = r->image_ref;
+    s.restart_count = r->attempt;
+    auto& history = rt_.containers.at(c.name);
+    if (history.size() > 1 && history[1].state == cri::kExited) s.last_state.terminated = terminated(history[1]);
+    if (r->state == cri::kRunning) {
+      s.state.running.emplace().started_at = r->started_at;
+      auto p = rt_.probes.find(c.name);
+      const ProbeState* probe = p != rt_.probes.end() && p->second.container_id == r->id ? &p->second : nullptr;
+      s.started = !c.startup_probe || (probe && probe->started);
+      s.ready = *s.started && (!c.readiness_probe || (probe && probe->ready));
+      if (init && !is_sidecar(c)) s.ready = false;
+    } else if (r->state == cri::kExited) {
+      const bool backing_off = in_.plan && std::count(in_.plan->backing_off.begin(), in_.plan->backing_off.end(), c.name);
+      if (wait != rt_.waiting.end() && (backing_off || wait->second.reason != "CrashLoopBackOff")) {
+        core::ContainerStateWaiting w;
+        w.reason = wait->second.reason;
+        w.message = wait->second.message;
+        s.state.waiting = w;
+        s.last_state.terminated = terminated(*r);
+      } else {
+        s.state.terminated = terminated(*r);
+      }
+      if (init && r->exit_code == 0 && !is_sidecar(c)) s.ready = true;
+    } else {
+      s.state.waiting.emplace().reason = "ContainerCreating";
+    }
+    return s;
+  }
+
+  std::string phase() const {
+    int pending_init = 0, failed_init = 0;
+    for (size_t i = 0; i < pod_.spec.init_containers.size(); ++i) {
+      const auto& c = pod_.spec.init_containers[i];
+      if (is_sidecar(c) || initialized_) continue;
+      const ContainerRecord* r = rt_.latest(c.name);
+      if (r && r->state == cri::kExited && r->exit_code == 0) continue;
+      if (r && r->state == cri::kExited && !should_restart(pod_, c, true, *r)) ++failed_init;
+      else ++pending_init;
+    }
+    if (failed_init) return "Failed";
+    int running = 0, waiting = 0, stopped = 0, succeeded = 0;
+    for (auto& s : out_.container_statuses) {
+      if (s.state.running) ++running;
+      else if (s.state.terminated) {
+        ++stopped;
+        if (s.state.terminated->exit_code == 0) ++succeeded;
+      } else if (s.last_state.terminated) ++stopped;
+      else ++waiting;
+    }
+    const bool was_running = pod_.status.phase == "Running";
+    if (pending_init || waiting) return was_running && !pending_init ? "Running" : "Pending";
+    if (running) return "Running";
+    if (!stopped) return "Pending";
+    const std::string& policy = pod_.spec.restart_policy;
+    // A pod that is being deleted is not restarted, whatever its policy.
+    const bool deleted = pod_.metadata.deletion_timestamp.has_value();
+    if (!deleted && (policy == "Always" || policy.empty())) return "Running";
+    if (stopped == succeeded) return "Succeeded";
+    return policy == "OnFailure" && !deleted ? "Running" : "Failed";
+  }
+
+  void set_condition(const std::string& type, bool value, const std::string& reason = "", const std::string& message = "") {
+    for (auto& c : out_.conditions)
+      if (c.type == type) {
+        if ((c.status == "True") != value) c.last_transition_time = in_.now;
+        c.status = value ? "True" : "False";
+        c.reason = reason;
+        c.message = message;
+        c.observed_generation = pod_.metadata.generation;
+        return;
+      }
+    core::PodCondition c;
+    c.type = type;
+    c.status = value ? "True" : "False";
+    c.reason = reason;
+    c.message = message;
+    c.last_transition_time = in_.now;
+    c.observed_generation = pod_.metadata.generation;
+    out_.conditions.push_back(std::move(c));
+  }
+
+  void conditions() {
+    const bool terminal = out_.phase == "Succeeded" || out_.phase == "Failed";
+    set_condition("PodReadyToStartContainers", rt_.sandbox() && !rt_.sandbox()->pod_ip.empty());
+
+    std::vector<std::string> incomplete;
+    for (size_t i = 0; i < pod_.spec.init_containers.size(); ++i) {
+      const auto& s = out_.init_container_statuses[i];
+      const bool done = is_sidecar(pod_.spec.init_containers[i]) ? s.started.value_or(false) : s.state.terminated && s.state.terminated->exit_code == 0;
+      if (!done) incomplete.push_back(s.name);
+    }
+    const std::string names_incomplete = "containers with incomplete status: [" + join(incomplete, " ") + "]";
+    if (out_.phase == "Succeeded") set_condition("Initialized", true, "PodCompleted");
+    else if (incomplete.empty() || initialized_) set_condition("Initialized", true);
+    else set_condition("Initialized", false, "ContainersNotInitialized", names_incomplete);
+
+    std::vector<std::string> unready;
+    for (size_t i = 0; i < pod_.spec.init_containers.size(); ++i)
+      if (is_sidecar(pod_.spec.init_containers[i]) && !out_.init_container_statuses[i].ready) unready.push_back(out_.init_container_statuses[i].name);
+    for (auto& s : out_.container_statuses)
+      if (!s.ready) unready.push_back(s.name);
+    std::string reason, message;
+    bool ready = true;
+    if (terminal) {
+      ready = false;
+      reason = out_.phase == "Succeeded" ? "PodCompleted" : "PodFailed";
+    } else if (!unready.empty()) {
+      ready = false;
+      reason = "ContainersNotReady";
+      message = "containers with unready status: [" + join(unready, " ") + "]";
+    }
+    set_condition("ContainersReady", ready, reason, message);
+    if (ready) {
+      std::vector<std::string> missing;
+      for (auto& g : pod_.spec.readiness_gates) {
+        auto it = std::find_if(pod_.status.conditions.begin(), pod_.status.conditions.end(), [&](auto& c) { return c.type == g.condition_type; });
+        if (it == pod_.status.conditions.end()) missing.push_back("corresponding condition of pod readiness gate \"" + g.condition_type + "\" does not exist.");
+        else if (it->status != "True")
+          missing.push_back("the status of pod readiness gate \"" + g.condition_type + "\" is not \"True\", but " + it->status);
+      }
+      if (!missing.empty()) {
+        ready = false;
+        reason = "ReadinessGatesNotReady";
+        message = join(missing, ", ");
+      }
+    }
+    set_condition("Ready", ready, reason, message);
+    if (std::none_of(out_.conditions.begin(), out_.conditions.end(), [](auto& c) { return c.type == "PodScheduled"; })) set_condition("PodScheduled", true);
+  }
+
+  const StatusInput& in_;
+  const core::Pod& pod_;
+  const PodRuntime& rt_;
+  core::PodStatus out_;
+  bool initialized_ = false;
+};
+
+}  // namespace
+
+core::PodStatus compute_status(const StatusInput& in) { return StatusComputer(in).compute(); }
+
+std::string qos_class(const core::Pod& pod) {
+  bool any = false, guaranteed = true;
+  for (auto* list : {&pod.spec.init_containers, &pod.spec.containers})
+    for (auto& c : *list) {
+      for (auto* m : {&c.resources.requests, &c.resources.limits})
+        for (auto& [k, v] : *m)
+          if ((k == "cpu" || k == "memory") && !v.is_zero()) any = true;
+      for (const char* r : {"cpu", "memory"}) {
+        auto limit = c.resources.limits.find(r);
+        auto request = c.resources.requests.find(r);
+        if (limit == c.resources.limits.end() || limit->second.is_zero()) guaranteed = false;
+        else if (request != c.resources.requests.end() && request->second != limit->second) guaranteed = false;
+      }
+    }
+  if (!any) return "BestEffort";
+  return guaranteed ? "Guaranteed" : "Burstable";
+}
+
+}  // namespace caravel::node
