@@ -1,6 +1,7 @@
 #include "node/network.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -63,7 +64,13 @@ Task<Status> connect_pod(net::EventLoop& loop, std::string owner, PodAddress add
   const std::string veth = veth_name(owner);
   int fd = open(("/proc/" + std::to_string(pid) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) co_return unavailable("the pod's sandbox process " + std::to_string(pid) + " is gone");
-  if (access(("/sys/class/net/" + veth).c_str(), F_OK) == 0) co_await disconnect_pod(loop, owner);
+  if (if_nametoindex(veth.c_str()) != 0) {
+    Status old = co_await disconnect_pod(loop, owner);
+    if (!old.ok()) {
+      close(fd);
+      co_return old;
+    }
+  }
   Status s = co_await run_ip(loop, node_side_commands(veth, address, pid, mtu), -1);
   if (s.ok()) s = co_await run_ip(loop, pod_side_commands(veth, address), fd);
   close(fd);

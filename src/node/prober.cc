@@ -1,0 +1,177 @@
+#include "node/prober.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+#include "net/grpc.h"
+
+namespace caravel::node {
+namespace {
+
+constexpr size_t kBodyMax = 10 << 10;  // bytes of an answer that we look at
+constexpr const char* kUserAgent = "kube-probe/1.36";
+
+class Runner final : public ProbeRunner {
+ public:
+  Runner(net::EventLoop& loop, cri::Runtime& runtime) : loop_(&loop), runtime_(&runtime) {
+    net::TlsClientOptions tls;
+    tls.insecure = true;  // as upstream: probes do not verify
+    net::HttpClientOptions options;
+    if (auto context = net::make_tls_client(tls); context.ok()) options.tls = *context;
+    options.http2 = false;
+    http_ = std::make_unique<net::HttpClient>(loop, options);
+  }
+
+  Task<Status> check(core::Probe probe, std::string container_id, std::string host, std::vector<core::ContainerPort> ports) override {
+    const Duration timeout = std::chrono::seconds(std::max(1, probe.timeout_seconds));
+    if (probe.exec) return exec(probe.exec->command, std::move(container_id), std::max(1, probe.timeout_seconds));
+    if (probe.http_get) return http(*probe.http_get, std::move(host), std::move(ports), timeout);
+    if (probe.tcp_socket) return tcp(*probe.tcp_socket, std::move(host), std::move(ports), timeout);
+    if (probe.grpc) return grpc(*probe.grpc, std::move(host), timeout);
+    return nothing();
+  }
+
+ private:
+  Task<Status> nothing() { co_return invalid("missing probe handler"); }
+
+  Task<Status> exec(std::vector<std::string> command, std::string id, int64_t timeout) {
+    auto r = co_await runtime_->exec_sync(std::move(id), std::move(command), timeout);
+    if (!r.ok()) co_return std::move(r).error();
+    if (r->exit_code != 0) co_return invalid(r->stdout_ + r->stderr_);
+    co_return ok();
+  }
+
+  Task<Status> http(core::HTTPGetAction a, std::string host, std::vector<core::ContainerPort> ports, Duration timeout) {
+    CO_TRY(int port, resolve_port(a.port, ports));
+    if (!a.host.empty()) host = a.host;
+    net::ClientRequest q;
+    std::string path = a.path.empty() ? "/" : a.path[0] == '/' ? a.path : "/" + a.path;
+    q.url = (a.scheme == "HTTPS" ? "https://" : "http://") + host + ":" + std::to_string(port) + path;
+    q.headers.set("user-agent", kUserAgent);
+    q.headers.set("accept", "*/*");
+    q.headers.set("connection", "close");
+    for (auto& h : a.http_headers) q.headers.set(h.name, h.value);
+    q.timeout = timeout;
+    const std::string url = q.url;
+    auto r = co_await http_->send(std::move(q), kBodyMax);
+    if (!r.ok()) {
+      if (r.error().code == Code::kTooLarge) co_return ok();
+      co_return make_error(r.error().code, "Get \"" + url + "\": " + r.error().message);
+    }
+    if (r->status < 200 || r->status >= 400) co_return invalid("HTTP probe failed with statuscode: " + std::to_string(r->status));
+    co_return ok();
+  }
+
+  Task<Status> tcp(core::TCPSocketAction a, std::string host, std::vector<core::ContainerPort> ports, Duration timeout) {
+    CO_TRY(int port, resolve_port(a.port, ports));
+    if (!a.host.empty()) host = a.host;
+    net::ConnectOptions o;
+    o.timeout = timeout;
+    net::Address to;
+    to.text = host + ":" + std::to_string(port);
+    auto r = co_await net::connect(*loop_, to, o);
+    if (!r.ok()) co_return make_error(r.error().code, "dial tcp " + to.text + ": " + r.error().message);
+    co_return ok();
+  }
+
+  // grpc.health.v1.Health/Check over HTTP/2 without TLS.
+  Task<Status> grpc(core::GRPCAction a, std::string host, Duration timeout) {
+    auto client = net::make_grpc_client(*loop_, "http://" + host + ":" + std::to_string(a.port));
+    std::string request;
+    const std::string service = a.service.value_or("");
+    if (!service.empty()) request = std::string("\x0a") + static_cast<char>(service.size()) + service;
+    auto r = co_await client->call("/grpc.health.v1.Health/Check", request, timeout);
+    if (!r.ok()) co_return make_error(r.error().code, "rpc error: " + r.error().message);
+    // HealthCheckResponse{status = 1}: SERVING.
+    if (*r != std::string("\x08\x01", 2)) co_return invalid("service unhealthy (responded with \"NOT_SERVING\")");
+    co_return ok();
+  }
+
+  net::EventLoop* loop_;
+  cri::Runtime* runtime_;
+  std::unique_ptr<net::HttpClient> http_;
+};
+
+}  // namespace
+
+Result<int> resolve_port(const kube::IntOrString& port, const std::vector<core::ContainerPort>& ports) {
+  if (!port.is_string) return static_cast<int>(port.int_value);
+  for (auto& p : ports)
+    if (p.name == port.string_value) return static_cast<int>(p.container_port);
+  if (auto n = parse_int(port.string_value)) return static_cast<int>(*n);
+  return not_found("couldn't find port: " + port.string_value);
+}
+
+std::unique_ptr<ProbeRunner> make_probe_runner(net::EventLoop& loop, cri::Runtime& runtime) { return std::make_unique<Runner>(loop, runtime); }
+
+ContainerProber::ContainerProber(Executor& ex, ProbeRunner& runner, core::Container container, ContainerRecord record, std::string host,
+                                 std::function<void(std::string)> unhealthy, std::function<void()> changed)
+    : ex_(&ex),
+      runner_(&runner),
+      container_(std::move(container)),
+      record_(std::move(record)),
+      host_(std::move(host)),
+      unhealthy_(std::move(unhealthy)),
+      changed_(std::move(changed)),
+      started_(ex) {
+  state_.container_id = record_.id;
+  if (container_.startup_probe) {
+    scope_.spawn(loop(Kind::kStartup, *container_.startup_probe));
+  } else {
+    state_.started = true;
+    started_.set();
+  }
+  if (container_.readiness_probe) scope_.spawn(loop(Kind::kReadiness, *container_.readiness_probe));
+  else state_.ready = true;
+  if (container_.liveness_probe) scope_.spawn(loop(Kind::kLiveness, *container_.liveness_probe));
+}
+
+ContainerProber::~ContainerProber() = default;
+
+Task<void> ContainerProber::wait_started() { co_await started_.wait(); }
+
+Task<void> ContainerProber::loop(Kind kind, core::Probe probe) {
+  const char* name = kind == Kind::kStartup ? "Startup" : kind == Kind::kLiveness ? "Liveness" : "Readiness";
+  const Duration period = std::chrono::seconds(probe.period_seconds > 0 ? probe.period_seconds : 10);
+  const int successes_wanted = std::max(1, probe.success_threshold), failures_wanted = probe.failure_threshold > 0 ? probe.failure_threshold : 3;
+  if (kind != Kind::kStartup) co_await wait_started();
+  const Time first = record_.started_at + std::chrono::seconds(probe.initial_delay_seconds);
+  if (first > ex_->now()) co_await sleep(*ex_, first - ex_->now());
+  int successes = 0, failures = 0;
+  while (true) {
+    Status s = co_await runner_->check(probe, record_.id, host_, container_.ports);
+    if (s.ok()) {
+      failures = 0;
+      ++successes;
+    } else {
+      successes = 0;
+      ++failures;
+      unhealthy_(std::string(name) + " probe failed: " + s.error().message);
+    }
+    if (successes == successes_wanted) {
+      if (kind == Kind::kStartup) {
+        state_.started = true;
+        started_.set();
+        changed_();
+        co_return;
+      }
+      if (kind == Kind::kReadiness && !state_.ready) {
+        state_.ready = true;
+        changed_();
+      }
+    }
+    if (failures >= failures_wanted) {
+      if (kind == Kind::kReadiness) {
+        if (std::exchange(state_.ready, false)) changed_();
+      } else {
+        state_.failed = true;
+        state_.failure_message = "Container " + container_.name + " failed " + to_lower(name) + " probe, will be restarted";
+        changed_();
+        co_return;
+      }
+    }
+    co_await sleep(*ex_, period);
+  }
+}
+
+}  // namespace caravel::node
