@@ -23,7 +23,7 @@ class StatusComputer {
   explicit StatusComputer(const StatusInput& in) : in_(in), pod_(*in.pod), rt_(*in.runtime) {}
 
   core::PodStatus compute() {
-    out_ = pod_.status;
+    start_from_previous();
     initialized_ = initialized(pod_, rt_);
     out_.init_container_statuses.clear();
     out_.container_statuses.clear();
@@ -49,6 +49,18 @@ class StatusComputer {
   }
 
  private:
+  // Conditions of others (readiness gates, DisruptionTarget) come from the object, ours from what we wrote.
+  void start_from_previous() {
+    static const char* kOwn[] = {"PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"};
+    auto own = [](const core::PodCondition& c) { return std::find(std::begin(kOwn), std::end(kOwn), c.type) != std::end(kOwn); };
+    out_ = pod_.status;
+    if (!in_.previous) return;
+    out_ = *in_.previous;
+    std::erase_if(out_.conditions, [&](auto& c) { return !own(c); });
+    for (auto& c : pod_.status.conditions)
+      if (!own(c)) out_.conditions.push_back(c);
+  }
+
   core::ContainerStatus container_status(const core::Container& c, bool init) {
     core::ContainerStatus s;
     s.name = c.name;
@@ -118,7 +130,7 @@ class StatusComputer {
       } else if (s.last_state.terminated) ++stopped;
       else ++waiting;
     }
-    const bool was_running = pod_.status.phase == "Running";
+    const bool was_running = out_.phase == "Running";
     if (pending_init || waiting) return was_running && !pending_init ? "Running" : "Pending";
     if (running) return "Running";
     if (!stopped) return "Pending";

@@ -10,6 +10,8 @@ struct StatusInput {
   const core::Pod* pod = nullptr;
   const PodRuntime* runtime = nullptr;
   const PodPlan* plan = nullptr;
+  // What was written last, when the object in hand may be older than that.
+  const core::PodStatus* previous = nullptr;
   std::string node_ip;
   Time now;
 };
