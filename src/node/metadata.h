@@ -1,0 +1,27 @@
+// The instance metadata service (IMDSv2): who this instance is.
+#pragma once
+
+#include <string>
+
+#include "net/http.h"
+#include "node/instance.h"
+
+namespace caravel::node {
+
+class InstanceMetadata {
+ public:
+  InstanceMetadata(net::EventLoop& loop, std::string endpoint = "http://169.254.169.254");
+  // "instance-id", "placement/availability-zone", ...; kNotFound when the service has no such item.
+  Task<Result<std::string>> get(std::string item);
+  Task<Result<std::string>> user_data();
+  // Identity and placement; kUnavailable when there is no metadata service.
+  Task<Result<InstanceFacts>> facts();
+
+ private:
+  Task<Result<std::string>> fetch(std::string path);
+  net::EventLoop* loop_;
+  std::string endpoint_, token_;
+  net::HttpClient http_;
+};
+
+}  // namespace caravel::node
