@@ -10,6 +10,7 @@
 #include "gitserver/command.h"
 #include "images/command.h"
 #include "ingress/command.h"
+#include "node/command.h"
 #include "proxy/command.h"
 #include "world/command.h"
 #include "proxy/command.h"
@@ -19,6 +20,7 @@ namespace {
 
 const std::vector<const Command*>& commands() {
   static const std::vector<const Command*> all = {
+      &node::kNodeCommand,
       &ingress::kIngressCommand,
       &certs::kCertManagerCommand,
       &certs::kAcmeSolverCommand,

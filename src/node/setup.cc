@@ -90,7 +90,7 @@ std::vector<Flag> node_flags() {
       {"containerd", "SOCKET", "containerd's socket", "/run/containerd/containerd.sock"},
       {"root-dir", "DIR", "pods, certificates and logs", "/var/lib/caravel/nodes/local"},
       {"cgroup-root", "PATH", "parent of the pods' cgroups; default: /caravel/INSTANCE"},
-      {"network-namespace", "PATH", "this node's network namespace as containerd's runtime sees it"},
+      {"netns", "PATH", "this node's network namespace as containerd's runtime sees it"},
       {"listen", "ADDRESS", "HTTPS server for logs, exec and port-forward", "0.0.0.0:10250"},
       {"mtu", "BYTES", "of the pods' interfaces", "9001"},
       {"imds", "URL", "instance metadata service", "http://169.254.169.254"},
@@ -133,7 +133,7 @@ Task<Result<Setup>> read_setup(net::EventLoop& loop, const Flags& flags) {
   n.instance_id = s.facts.id.empty() ? n.node_name : s.facts.id;
   n.root_directory = flags.get("root-dir");
   n.cgroup_root = flags.given("cgroup-root") ? flags.get("cgroup-root") : "/caravel/" + n.instance_id;
-  n.network_namespace = flags.given("network-namespace") ? flags.get("network-namespace") : "/proc/" + std::to_string(getpid()) + "/ns/net";
+  n.network_namespace = flags.given("netns") ? flags.get("netns") : "/proc/" + std::to_string(getpid()) + "/ns/net";
   n.cluster_dns = s.config.cluster_dns;
   if (n.cluster_dns.empty()) n.cluster_dns.push_back(flags.get("cluster-dns"));
   parse_resolv_conf(net::read_file("/etc/resolv.conf").value_or(""), n.node_dns, n.node_searches);
