@@ -158,12 +158,12 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     object.erase("status");
   }
   t.model->set_defaults(object);
-  if (t.strategy->prepare_create) t.strategy->prepare_create(object);
   for (int attempt = 0;; ++attempt) {
     json::Value o = object;
     json::Value& m = o["metadata"];
     if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
     m["uid"] = new_uid(core_->ex);
+    if (t.strategy->prepare_create) t.strategy->prepare_create(o);
     AdmissionRequest a;
     a.operation = Operation::kCreate;
     a.type = &t;
@@ -180,14 +180,14 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
       if (!s.ok()) co_return std::move(s).error();
     }
     t.model->set_defaults(o);
-    if (t.strategy->allocate) {
-      if (Status s = t.strategy->allocate(o, nullptr, call->dry_run); !s.ok()) co_return std::move(s).error();
-    }
     if (Status s = check_new(*call, o); !s.ok()) co_return std::move(s).error();
     if (Status s = core_->admission.validate(a); !s.ok()) co_return std::move(s).error();
     if (remote) {
       Status s = co_await core_->remote_admission->validate(a);
       if (!s.ok()) co_return std::move(s).error();
+    }
+    if (t.strategy->allocate) {
+      if (Status s = t.strategy->allocate(o, nullptr, call->dry_run); !s.ok()) co_return std::move(s).error();
     }
     Writer w;
     w.manager = call->manager;
