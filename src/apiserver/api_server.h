@@ -28,7 +28,6 @@ struct ApiServerOptions {
   std::string git_commit = "5f2c8d1a7b9e4c3d6f8a0b1c2d3e4f5a6b7c8d9e";
   TokenOptions tokens;             // no signing key: no tokens are issued (simulations)
   std::string client_ca;           // PEM, published in kube-system/extension-apiserver-authentication
-  // Called for what is not served here: the connection-like subresources (proxy.h). Null: 503.
   bool publish_endpoints = true;   // keep default/kubernetes' endpoints at the advertise address
 };
 
@@ -57,6 +56,9 @@ class ApiServer {
   Task<Status> bring_up();
   Task<Status> bootstrap();
   Task<Status> add_builtin_kinds();
+  Task<Status> ensure(std::string plural, std::string ns, json::Value object);
+  Task<Status> publish_endpoints();
+  Task<void> keep_endpoints();
   Task<Response> serve_resource(Request& r);
   Task<Response> serve_path(Request& r);
   Task<Response> serve_subresource(Request& r, ServedTypePtr t);

@@ -4,7 +4,6 @@
 #include <set>
 
 #include "apiserver/api_server.h"
-#include "apiserver/openapi.h"
 #include "base/hash.h"
 #include "base/strings.h"
 
@@ -294,24 +293,6 @@ bool Discovery::serve(const Request& r, Response* out) {
       return json::dump(v);
     }, "application/json");
     return true;
-  }
-  if (seg[0] == "openapi") {
-    if (p == "/openapi/v2") {
-      *out = cached(p, [&] { return openapi_v2(core_->types, options_->version); }, "application/json");
-      return true;
-    }
-    if (p == "/openapi/v3") {
-      *out = cached(p, [&] { return openapi_v3_index(core_->types); }, "application/json");
-      return true;
-    }
-    if (seg.size() >= 4 && seg[1] == "v3") {
-      std::string group = seg[2] == "api" ? "" : seg.size() > 4 ? seg[3] : "", version = seg.back();
-      auto vs = versions(group);
-      if (std::find(vs.begin(), vs.end(), version) == vs.end()) return false;
-      *out = cached(p, [&] { return openapi_v3_group(core_->types, group, version, options_->version); }, "application/json");
-      if (r.param("hash")) out->headers.emplace_back("Cache-Control", "public, immutable");
-      return true;
-    }
   }
   return false;
 }

@@ -257,7 +257,7 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
     if (auto* s = object.find("status")) result["status"] = *s;
     else result.erase("status");
     object = std::move(result);
-  } else if (t.strategy->status_subresource) {
+  } else if (t.strategy->status_subresource && call->subresource != "binding") {
     if (auto* s = live.find("status")) object["status"] = *s;
     else object.erase("status");
   }
@@ -311,7 +311,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     if (t.strategy->allocate && call->subresource.empty()) {
       if (Status s = t.strategy->allocate(*object, live.get(), call->dry_run); !s.ok()) co_return std::move(s).error();
     }
-    if (t.strategy->generation && call->subresource != "status" && !same_spec(*object, *live))
+    if (t.strategy->generation && call->subresource != "status" && call->subresource != "binding" && !same_spec(*object, *live))
       (*object)["metadata"]["generation"] = live->path({"metadata", "generation"}).as_int() + 1;
     std::vector<Cause> causes;
     validate_object_meta(*object, t.resource.namespaced, causes);

@@ -88,8 +88,6 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
         for (auto& f : o["spec"]["finalizers"].as_array()) has = has || f.as_string() == "kubernetes";
         if (!has) o["spec"]["finalizers"].push_back("kubernetes");
       };
-      // Finalizers of the spec belong to the finalize subresource.
-      s->prepare_update = [](Value& o, const Value& old) { o["spec"]["finalizers"] = old["spec"]["finalizers"]; };
     } else if (kind == "Service") {
       s->returns_deleted_object = true;
       s->prepare_create = [](Value& o) {
