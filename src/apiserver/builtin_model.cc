@@ -1,7 +1,9 @@
 #include "apiserver/builtin_model.h"
 
 #include "apiserver/defaults.h"
-#include "apiserver/strategic_merge.h"
+#include "apiserver/columns.h"
+#include "kube/patch.h"
+#include "kube/schema.h"
 #include "kube/type_info.h"
 
 namespace caravel::apiserver {
@@ -88,50 +90,17 @@ class BuiltinModel final : public TypeModel {
     table_defaults(type_, object);
   }
   void validate(const Value&, const Value*, std::vector<Cause>&) const override {}
-  Result<Value> strategic_merge(const Value& live, const Value& patch) const override { return apply_strategic_merge(type_, live, patch); }
+  Result<Value> strategic_merge(const Value& live, const Value& patch) const override {
+    auto r = kube::strategic_merge_patch(*kube::schema_of(type_), live, patch);
+    if (!r.ok()) return status::bad_request(r.error().message);
+    return r;
+  }
   Result<Value> apply(const Value*, const Value&, const Writer&, bool) const override {
     return status::unsupported_media_type("server-side apply is not available yet");
   }
   void track(const Value*, Value&, const Writer&) const override {}
   Value table(const std::vector<ValuePtr>& objects, Time now) const override {
-    Value t = Value::object();
-    auto column = [&](std::string_view name, std::string_view type, std::string_view format, int priority) {
-      Value c = Value::object();
-      c["name"] = name;
-      c["type"] = type;
-      c["format"] = format;
-      c["description"] = "";
-      c["priority"] = priority;
-      t["columnDefinitions"].push_back(std::move(c));
-    };
-    column("Name", "string", "name", 0);
-    for (auto& c : kind_.columns)
-      if (c.source[0] == '.') column(c.name, c.type == "date" ? "string" : c.type, "", c.priority);
-    t["rows"] = Value::array();
-    for (auto& o : objects) {
-      Value row = Value::object();
-      Value cells = Value::array({(*o)["metadata"]["name"]});
-      for (auto& c : kind_.columns) {
-        if (c.source[0] != '.') continue;
-        const Value* v = o.get();
-        std::string_view rest = c.source;
-        while (v && rest.size() > 1) {
-          rest.remove_prefix(1);
-          size_t dot = rest.find('.');
-          v = v->find(rest.substr(0, dot));
-          rest = dot == rest.npos ? std::string_view() : rest.substr(dot);
-        }
-        if (v && c.type == "date") {
-          auto when = parse_rfc3339(v->as_string());
-          cells.push_back(when.ok() ? human_duration(now - *when) : "<unknown>");
-        } else {
-          cells.push_back(v ? *v : Value());
-        }
-      }
-      row["cells"] = std::move(cells);
-      t["rows"].push_back(std::move(row));
-    }
-    return t;
+    return table_of(kind_, objects, now);
   }
   Result<std::string> to_protobuf(const Value& object) const override {
     void* o = type_.create();

@@ -1,7 +1,7 @@
 // patch, in its four forms.
 #include "apiserver/object_meta.h"
-#include "apiserver/patches.h"
 #include "apiserver/rest.h"
+#include "kube/patch.h"
 #include "base/strings.h"
 #include "base/yaml.h"
 
@@ -16,7 +16,7 @@ Result<json::Value> patched(const ServedType& t, Form form, const json::Value& p
                             std::vector<std::string>* warnings) {
   json::Value out;
   if (form == Form::kJson) {
-    auto r = apply_json_patch(live, patch);
+    auto r = kube::json_patch(live, patch);
     if (!r.ok()) {
       if (r.error().code == Code::kTooLarge) return status::too_large(r.error().message);
       if (r.error().code == Code::kBadRequest) return status::bad_request(r.error().message);
@@ -24,7 +24,7 @@ Result<json::Value> patched(const ServedType& t, Form form, const json::Value& p
     }
     out = std::move(*r);
   } else if (form == Form::kMerge) {
-    out = apply_merge_patch(live, patch);
+    out = kube::merge_patch(live, patch);
   } else {
     TRY(out, t.model->strategic_merge(live, patch));
   }

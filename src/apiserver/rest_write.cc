@@ -77,6 +77,9 @@ Result<json::Value> Rest::decode_body(const Request& r, const ServedType& t, Wri
     return status::bad_request(given_kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": unknown conversion");
   object["apiVersion"] = t.resource.api_version();
   object["kind"] = kind;
+  if (auto* m = object.find("metadata"); m && !m->is_null() && !m->is_object())
+    return status::bad_request(kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind +
+                               ": json: cannot unmarshal value into Go struct field ObjectMeta.metadata of type v1.ObjectMeta");
   std::string prefix = kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": ";
   std::vector<std::string> unknown;
   if (Status s = t.model->accept(object, unknown); !s.ok()) {
@@ -160,7 +163,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
   t.model->set_defaults(object);
   for (int attempt = 0;; ++attempt) {
     json::Value o = object;
-    json::Value& m = o["metadata"];
+    json::Value& m = o["metadata"];  // until the strategy adds members
     if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
     m["uid"] = new_uid(core_->ex);
     if (t.strategy->prepare_create) t.strategy->prepare_create(o);
@@ -168,7 +171,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     a.operation = Operation::kCreate;
     a.type = &t;
     a.ns = call->ns;
-    a.name = m["name"].as_string();
+    a.name = meta_string(o, "name");
     a.object = &o;
     a.user = call->user;
     a.dry_run = call->dry_run;

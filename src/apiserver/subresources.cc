@@ -4,8 +4,8 @@
 
 #include "apiserver/api_server.h"
 #include "apiserver/object_meta.h"
-#include "apiserver/patches.h"
 #include "base/strings.h"
+#include "kube/patch.h"
 
 namespace caravel::apiserver {
 
@@ -119,11 +119,11 @@ Task<Response> serve_scale(ApiServer& server, Request& r, ServedTypePtr t) {
     auto patch = json::parse(r.body);
     if (!patch.ok()) co_return error_response(status::bad_request("error decoding patch: " + patch.error().message));
     if (patch->is_array()) {
-      auto done = apply_json_patch(scale, *patch);
+      auto done = kube::json_patch(scale, *patch);
       if (!done.ok()) co_return error_response(status::make(422, "Invalid", done.error().message));
       scale = std::move(*done);
     } else {
-      scale = apply_merge_patch(std::move(scale), *patch);
+      scale = kube::merge_patch(std::move(scale), *patch);
     }
   } else {
     co_return error_response(status::method_not_allowed());
