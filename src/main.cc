@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "certs/command.h"
 #include "dns/command.h"
+#include "gitops/command.h"
 #include "gitserver/command.h"
 #include "images/command.h"
 #include "ingress/command.h"
@@ -22,6 +23,7 @@ const std::vector<const Command*>& commands() {
   static const std::vector<const Command*> all = {
       &node::kNodeCommand,
       &ingress::kIngressCommand,
+      &gitops::kArgoCdCommand,
       &certs::kCertManagerCommand,
       &certs::kAcmeSolverCommand,
       &gitserver::kGitServerCommand,
