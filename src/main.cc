@@ -7,14 +7,13 @@
 #include "base/strings.h"
 #include "certs/command.h"
 #include "dns/command.h"
-#include "gitops/command.h"
 #include "gitserver/command.h"
 #include "images/command.h"
 #include "ingress/command.h"
+#include "karpenter/command.h"
 #include "node/command.h"
 #include "proxy/command.h"
 #include "world/command.h"
-#include "proxy/command.h"
 
 namespace caravel {
 namespace {
@@ -23,15 +22,14 @@ const std::vector<const Command*>& commands() {
   static const std::vector<const Command*> all = {
       &node::kNodeCommand,
       &ingress::kIngressCommand,
-      &gitops::kArgoCdCommand,
       &certs::kCertManagerCommand,
       &certs::kAcmeSolverCommand,
       &gitserver::kGitServerCommand,
+      &karpenter::kKarpenterCommand,
       &images::kImagesCommand,
       &proxy::kProxyCommand,
       &world::kWorldCommand,
       &world::kEdgeCommand,
-      &proxy::kProxyCommand,
       &dns::kDnsCommand,
       &dns::kVpcDnsCommand,
   };

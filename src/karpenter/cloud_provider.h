@@ -76,6 +76,8 @@ class CloudProvider {
   Task<Status> delete_launch_templates(std::string node_class);
 
   const CloudSettings& settings() const { return settings_; }
+  CloudSettings& settings() { return settings_; }
+  aws::Client& aws() { return *aws_; }
 
  private:
   Task<Result<std::vector<json::Value>>> pages(std::string service, std::string action, json::Value input, std::string items);

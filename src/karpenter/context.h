@@ -81,6 +81,7 @@ struct Context {
   kube::DynamicInformer pools, claims, node_classes;
   // Pods that have a place promised (until when), and nodes with promised pods.
   std::map<std::string, Time> nominated_nodes;
+  std::map<std::string, Time> last_pod_event;  // by claim: when a pod last came or went
 };
 
 // Reads of documents.

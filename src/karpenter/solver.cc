@@ -36,6 +36,7 @@ struct Claim {
   std::vector<HostPort> ports;
   std::vector<std::string> pods;
   std::vector<char> merged;  // kinds whose requirements are part of ours
+  bool min_values = false;   // some requirement wants a minimum of values
 };
 
 bool taints_admit(const std::vector<Taint>& taints, const PodSpec& pod) {
@@ -275,12 +276,13 @@ class Solver {
   std::string try_claim(Claim& c, int k, bool constrained, bool& for_good) {
     Kind& kind = kinds_[k];
     for_good = true;
+    if (std::string why = untolerated(c.pool->taints, kind.spec); !why.empty()) return why;
     if (ports_conflict(kind.spec.ports, c.ports)) return "host port conflict";
     Amounts requests = c.requests;
     requests += kind.request;
     const auto& types = c.pool->instance_types;
     bool merged_before = static_cast<size_t>(k) < c.merged.size() && c.merged[k];
-    if (merged_before && !constrained) {
+    if (merged_before && !constrained && !c.min_values) {
       // Only the sizes can have become too small; the last type that fits is looked for from the back,
       // where the large ones are.
       if (std::none_of(c.types.rbegin(), c.types.rend(), [&](int t) { return requests.fits_in(types[t]->allocatable); })) return "no instance type has enough resources";
@@ -317,6 +319,7 @@ class Solver {
     if (std::string few = too_few_values(merged, *c.pool, left); !few.empty()) return few;
     c.types = std::move(left);
     at(c.merged, static_cast<size_t>(k)) = 1;
+    for (const auto& [key, r] : merged.all()) c.min_values = c.min_values || r.min_values.has_value();
     accept(c, kind, std::move(requests), &merged);
     return "";
   }
