@@ -1,0 +1,158 @@
+// Names, labels and addresses, in the words of apimachinery's validation.
+#include <algorithm>
+
+#include "base/strings.h"
+#include "kube/validation.h"
+
+namespace caravel::kube {
+
+namespace {
+
+bool lower(char c) { return c >= 'a' && c <= 'z'; }
+bool digit(char c) { return c >= '0' && c <= '9'; }
+bool upper(char c) { return c >= 'A' && c <= 'Z'; }
+bool alnum(char c) { return lower(c) || digit(c) || upper(c); }
+
+constexpr const char* kLabel =
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or "
+    "'123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+constexpr const char* kSubdomain =
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
+    "'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+constexpr const char* kLabel1035 =
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. "
+    "'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+constexpr const char* kNamePart =
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used "
+    "for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+constexpr const char* kLabelValue =
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or "
+    "'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+
+bool is_label(std::string_view s) {
+  if (s.empty() || !(lower(s.front()) || digit(s.front())) || !(lower(s.back()) || digit(s.back()))) return false;
+  return std::all_of(s.begin(), s.end(), [](char c) { return lower(c) || digit(c) || c == '-'; });
+}
+bool is_name_part(std::string_view s) {
+  if (s.empty() || !alnum(s.front()) || !alnum(s.back())) return false;
+  return std::all_of(s.begin(), s.end(), [](char c) { return alnum(c) || c == '-' || c == '_' || c == '.'; });
+}
+bool is_subdomain(std::string_view s) {
+  for (auto& part : split(s, '.'))
+    if (!is_label(part)) return false;
+  return true;
+}
+std::string at_most(int n) { return "must be no more than " + std::to_string(n) + " bytes"; }
+
+bool is_ipv4(std::string_view s) {
+  auto parts = split(s, '.');
+  if (parts.size() != 4) return false;
+  for (auto& p : parts) {
+    if (p.empty() || p.size() > 3 || (p.size() > 1 && p[0] == '0') || !std::all_of(p.begin(), p.end(), digit)) return false;
+    if (*parse_int(p) > 255) return false;
+  }
+  return true;
+}
+bool is_ipv6(std::string_view s) {
+  size_t gap = s.find("::");
+  if (gap != s.npos && s.find("::", gap + 1) != s.npos) return false;
+  size_t groups = 0;
+  for (auto& side : {s.substr(0, gap), gap == s.npos ? std::string_view() : s.substr(gap + 2)}) {
+    if (side.empty()) continue;
+    for (auto& g : split(side, ':')) {
+      if (g.find('.') != g.npos) {
+        if (!is_ipv4(g)) return false;
+        groups += 2;
+        continue;
+      }
+      if (g.empty() || g.size() > 4) return false;
+      for (char c : g)
+        if (!digit(c) && !(c >= 'a' && c <= 'f') && !(c >= 'A' && c <= 'F')) return false;
+      ++groups;
+    }
+  }
+  return gap == s.npos ? groups == 8 && s.find(':') != s.npos : groups < 8;
+}
+
+}  // namespace
+
+std::string check_dns1123_label(std::string_view s) {
+  if (s.size() > 63) return at_most(63);
+  return is_label(s) ? "" : kLabel;
+}
+std::string check_dns1123_subdomain(std::string_view s) {
+  if (s.size() > 253) return at_most(253);
+  return is_subdomain(s) ? "" : kSubdomain;
+}
+std::string check_dns1035_label(std::string_view s) {
+  if (s.size() > 63) return at_most(63);
+  return is_label(s) && lower(s.front()) ? "" : kLabel1035;
+}
+std::string check_qualified_name(std::string_view s) {
+  size_t slash = s.find('/');
+  std::string_view name = s;
+  if (slash != s.npos) {
+    if (s.find('/', slash + 1) != s.npos)
+      return std::string("a qualified name ") + kNamePart + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+    std::string_view prefix = s.substr(0, slash);
+    name = s.substr(slash + 1);
+    if (prefix.empty()) return "prefix part must be non-empty";
+    if (std::string e = check_dns1123_subdomain(prefix); !e.empty()) return "prefix part " + e;
+  }
+  if (name.empty()) return "name part must be non-empty";
+  if (name.size() > 63) return "name part " + at_most(63);
+  return is_name_part(name) ? "" : std::string("name part ") + kNamePart;
+}
+std::string check_label_value(std::string_view s) {
+  if (s.size() > 63) return at_most(63);
+  return s.empty() || is_name_part(s) ? "" : kLabelValue;
+}
+std::string check_path_segment_name(std::string_view s) {
+  if (s == "." || s == "..") return "may not be '" + std::string(s) + "'";
+  if (s.find('/') != s.npos) return "may not contain '/'";
+  if (s.find('%') != s.npos) return "may not contain '%'";
+  return "";
+}
+std::string check_config_map_key(std::string_view s) {
+  if (s.size() > 253) return at_most(253);
+  if (s.empty() || !std::all_of(s.begin(), s.end(), [](char c) { return alnum(c) || c == '-' || c == '_' || c == '.'; }))
+    return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
+           "'[-._a-zA-Z0-9]+')";
+  if (s == "." || s == "..") return "must not be '" + std::string(s) + "'";
+  if (s.starts_with("..")) return "must not start with '..'";
+  return "";
+}
+std::string check_env_var_name(std::string_view s) {
+  if (s.empty()) return "environment variable name must be non-empty";
+  for (char c : s)
+    if (c < 0x20 || c > 0x7e || c == '=')
+      return "a valid environment variable name must consist only of printable ASCII characters other than '='";
+  return "";
+}
+std::string check_ip(std::string_view s) { return is_ipv4(s) || is_ipv6(s) ? "" : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"; }
+std::string check_port_name(std::string_view s) {
+  if (s.size() > 15) return "must be no more than 15 characters";
+  if (s.empty() || !std::all_of(s.begin(), s.end(), [](char c) { return lower(c) || digit(c) || c == '-'; }))
+    return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
+  if (std::none_of(s.begin(), s.end(), lower)) return "must contain at least one letter (a-z)";
+  if (s.find("--") != s.npos) return "must not contain consecutive hyphens";
+  if (s.front() == '-' || s.back() == '-') return "must not begin or end with a hyphen";
+  return "";
+}
+std::string check_wildcard_subdomain(std::string_view s) {
+  if (s.size() > 253) return at_most(253);
+  return s.starts_with("*.") && is_subdomain(s.substr(2)) ? ""
+                                                          : "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case "
+                                                            "alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is "
+                                                            "'\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+}
+
+NameCheck name_check(std::string_view group, std::string_view kind) {
+  if (group == "rbac.authorization.k8s.io") return check_path_segment_name;
+  if (kind == "Namespace") return check_dns1123_label;
+  if (kind == "Service" && group.empty()) return check_dns1035_label;
+  if (group == "authentication.k8s.io" || group == "authorization.k8s.io") return nullptr;
+  return check_dns1123_subdomain;
+}
+
+}  // namespace caravel::kube
