@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "certs/command.h"
 #include "dns/command.h"
+#include "gitops/command.h"
 #include "gitserver/command.h"
 #include "images/command.h"
 #include "ingress/command.h"
@@ -14,6 +15,7 @@
 #include "node/command.h"
 #include "proxy/command.h"
 #include "world/command.h"
+#include "proxy/command.h"
 
 namespace caravel {
 namespace {
@@ -22,6 +24,7 @@ const std::vector<const Command*>& commands() {
   static const std::vector<const Command*> all = {
       &node::kNodeCommand,
       &ingress::kIngressCommand,
+      &gitops::kArgoCdCommand,
       &certs::kCertManagerCommand,
       &certs::kAcmeSolverCommand,
       &gitserver::kGitServerCommand,
@@ -30,6 +33,7 @@ const std::vector<const Command*>& commands() {
       &proxy::kProxyCommand,
       &world::kWorldCommand,
       &world::kEdgeCommand,
+      &proxy::kProxyCommand,
       &dns::kDnsCommand,
       &dns::kVpcDnsCommand,
   };

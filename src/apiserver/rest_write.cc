@@ -77,6 +77,9 @@ Result<json::Value> Rest::decode_body(const Request& r, const ServedType& t, Wri
     return status::bad_request(given_kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": unknown conversion");
   object["apiVersion"] = t.resource.api_version();
   object["kind"] = kind;
+  if (auto* m = object.find("metadata"); m && !m->is_null() && !m->is_object())
+    return status::bad_request(kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind +
+                               ": json: cannot unmarshal value into Go struct field ObjectMeta.metadata of type v1.ObjectMeta");
   std::string prefix = kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": ";
   std::vector<std::string> unknown;
   if (Status s = t.model->accept(object, unknown); !s.ok()) {
@@ -158,17 +161,17 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     object.erase("status");
   }
   t.model->set_defaults(object);
-  if (t.strategy->prepare_create) t.strategy->prepare_create(object);
   for (int attempt = 0;; ++attempt) {
     json::Value o = object;
-    json::Value& m = o["metadata"];
+    json::Value& m = o["metadata"];  // until the strategy adds members
     if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
     m["uid"] = new_uid(core_->ex);
+    if (t.strategy->prepare_create) t.strategy->prepare_create(o);
     AdmissionRequest a;
     a.operation = Operation::kCreate;
     a.type = &t;
     a.ns = call->ns;
-    a.name = m["name"].as_string();
+    a.name = meta_string(o, "name");
     a.object = &o;
     a.user = call->user;
     a.dry_run = call->dry_run;
@@ -180,14 +183,14 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
       if (!s.ok()) co_return std::move(s).error();
     }
     t.model->set_defaults(o);
-    if (t.strategy->allocate) {
-      if (Status s = t.strategy->allocate(o, nullptr, call->dry_run); !s.ok()) co_return std::move(s).error();
-    }
     if (Status s = check_new(*call, o); !s.ok()) co_return std::move(s).error();
     if (Status s = core_->admission.validate(a); !s.ok()) co_return std::move(s).error();
     if (remote) {
       Status s = co_await core_->remote_admission->validate(a);
       if (!s.ok()) co_return std::move(s).error();
+    }
+    if (t.strategy->allocate) {
+      if (Status s = t.strategy->allocate(o, nullptr, call->dry_run); !s.ok()) co_return std::move(s).error();
     }
     Writer w;
     w.manager = call->manager;
@@ -257,7 +260,7 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
     if (auto* s = object.find("status")) result["status"] = *s;
     else result.erase("status");
     object = std::move(result);
-  } else if (t.strategy->status_subresource) {
+  } else if (t.strategy->status_subresource && call->subresource != "binding") {
     if (auto* s = live.find("status")) object["status"] = *s;
     else object.erase("status");
   }
@@ -311,7 +314,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     if (t.strategy->allocate && call->subresource.empty()) {
       if (Status s = t.strategy->allocate(*object, live.get(), call->dry_run); !s.ok()) co_return std::move(s).error();
     }
-    if (t.strategy->generation && call->subresource != "status" && !same_spec(*object, *live))
+    if (t.strategy->generation && call->subresource != "status" && call->subresource != "binding" && !same_spec(*object, *live))
       (*object)["metadata"]["generation"] = live->path({"metadata", "generation"}).as_int() + 1;
     std::vector<Cause> causes;
     validate_object_meta(*object, t.resource.namespaced, causes);

@@ -67,6 +67,16 @@ Task<Result<StreamingResponse>> Http1Connection::exchange(ClientRequest& request
   auto state = state_;
   fresh_retry = false;
   bool reused = state->used;
+  // An exchange that is given up before its answer leaves a connection that nobody may use again.
+  struct Unfinished {
+    std::shared_ptr<State> state;
+    ~Unfinished() {
+      if (!state) return;
+      state->broken = true;
+      state->busy = false;
+      if (state->stream) state->stream->close();
+    }
+  } unfinished{state};
   state->busy = state->used = true;
   std::string text = request.method + " " + target + " HTTP/1.1\r\nhost: " + authority + "\r\n";
   bool may_have_body = request.method != "GET" && request.method != "HEAD" && request.method != "DELETE";
@@ -110,6 +120,7 @@ Task<Result<StreamingResponse>> Http1Connection::exchange(ClientRequest& request
     out.headers = std::move(head->headers);
     if (head->status != 101) out.body = std::make_unique<ResponseBody>(state, *framing, keep_alive);
     out.trailers = [] { return Headers(); };
+    unfinished.state = nullptr;
     co_return out;
   }
 }

@@ -1,6 +1,6 @@
 // One HTTP/1.1 connection of the server: requests one after the other, each handled to its end before
-// the next is read. While a response streams, the reading side is watched so that a peer that leaves is
-// noticed (peer_gone).
+// the next is read. While a handler waits, the socket is watched so that a peer that leaves is noticed
+// (peer_gone).
 #include "base/log.h"
 #include "base/strings.h"
 #include "net/http_internal.h"
@@ -11,13 +11,12 @@ namespace {
 
 constexpr size_t kSmallBody = 64 * 1024;         // head and body go out in one write up to this
 constexpr size_t kUnreadBodyMax = 256 * 1024;    // what is skipped of a body that the handler left unread
-constexpr size_t kPipelineBytesMax = 64 * 1024;  // what a client may send ahead while a response streams
 
 struct Connection {
   ServerShared& server;
   StreamPtr stream;
   BufferedReader reader;
-  bool gone = false;
+  bool gone = false;  // nothing can be written any more
   Connection(ServerShared& s, StreamPtr st, std::string early) : server(s), stream(std::move(st)), reader(*stream, std::move(early)) {}
 };
 
@@ -54,7 +53,6 @@ class Writer final : public ResponseWriter {
     if (chunked_) head += "transfer-encoding: chunked\r\n";
     else if (http10_) keep_alive_ = false;
     append_head(head, headers);
-    if (on_stream) on_stream();
     co_return co_await put(head);
   }
 
@@ -87,12 +85,10 @@ class Writer final : public ResponseWriter {
   }
 
   bool started() const override { return started_; }
-  bool peer_gone() const override { return c_.gone; }
+  bool peer_gone() const override { return c_.gone || (c_.stream && c_.stream->peer_gone()); }
   bool finished() const { return finished_; }
   bool upgraded() const { return upgraded_; }
   bool keep_alive() const { return keep_alive_; }
-  // Called when a streamed response begins: from then on the peer is watched.
-  std::function<void()> on_stream;
 
  private:
   StreamPtr take_upgraded();
@@ -135,18 +131,9 @@ bool wants_keep_alive(const Http1Head& head) {
 
 Task<Status> send_continue(Connection& c) { co_return co_await c.stream->write("HTTP/1.1 100 Continue\r\n\r\n"); }
 
-// Reads while the handler works: notices the end of the peer. Requests sent ahead wait in the buffer.
-Task<void> watch_peer(Connection& c, std::string* ahead) {
-  std::vector<char> room(4096);
-  while (ahead->size() < kPipelineBytesMax) {
-    std::span<char> span(room);
-    auto n = co_await c.stream->read(span);
-    if (!n.ok() || *n == 0) {
-      c.gone = true;
-      co_return;
-    }
-    ahead->append(room.data(), *n);
-  }
+Task<void> watch_peer(Stream& stream, Event& changed) {
+  co_await stream.wait_peer_gone();
+  changed.pulse();
 }
 
 struct Deadline {
@@ -197,17 +184,13 @@ Task<bool> handle_one(Connection& c, Http1Head head, bool tls, const std::string
   shape.headers = request.headers;
   Writer writer(c, head.minor_version == 0, request.method == "HEAD", wants_keep_alive(shape) && !c.server.closing);
 
-  std::string ahead;
-  bool upgrade = !request.headers.get("upgrade").empty();
-  {
-    TaskScope watcher;
-    // With an unread body or an upgrade the handler reads the stream itself.
-    if (framing->kind == BodyKind::kNone && !upgrade && !c.reader.has_buffered())
-      writer.on_stream = [&c, &watcher, &ahead] { watcher.spawn(watch_peer(c, &ahead)); };
-    ++c.server.open_requests;
-    co_await c.server.handler(request, writer);
-    --c.server.open_requests;
-  }
+  Event changed(c.server.loop);
+  TaskScope watcher;
+  watcher.spawn(watch_peer(*c.stream, changed));
+  // After an upgrade the handler reads the stream itself and so learns of its end.
+  bool done = co_await run_handler(c.server, request, writer, changed, [&writer] { return writer.peer_gone() && !writer.upgraded(); });
+  watcher.cancel_all();
+  if (!done) co_return false;
   if (writer.upgraded()) co_return false;
   if (!writer.started()) {
     net::Headers headers{{"content-type", "text/plain"}};
@@ -224,7 +207,6 @@ Task<bool> handle_one(Connection& c, Http1Head head, bool tls, const std::string
     if (*piece) skipped += (*piece)->size();
     if (skipped > kUnreadBodyMax) co_return false;
   }
-  if (!ahead.empty()) c.reader = BufferedReader(*c.stream, std::move(ahead));
   co_return true;
 }
 

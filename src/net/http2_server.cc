@@ -5,6 +5,8 @@
 namespace caravel::net {
 namespace {
 
+constexpr Duration kLookForHandlers = std::chrono::milliseconds(100);
+
 class Writer final : public ResponseWriter {
  public:
   Writer(ServerShared& server, std::shared_ptr<Http2Session> session, Http2StreamPtr stream, bool head_only)
@@ -79,9 +81,8 @@ Task<void> handle(ServerShared& server, std::shared_ptr<Http2Session> session, H
   Http2Body body(session, stream, false);
   request.body = &body;
   Writer writer(server, session, stream, request.method == "HEAD");
-  ++server.open_requests;
-  co_await server.handler(request, writer);
-  --server.open_requests;
+  bool done = co_await run_handler(server, request, writer, stream->changed, [&writer] { return writer.peer_gone(); });
+  if (!done) co_return;
   if (!writer.started()) {
     Headers headers{{"content-type", "text/plain"}};
     auto sent = co_await writer.send(500, headers, "the request was not answered\n");
@@ -109,8 +110,8 @@ Task<void> serve_http2(ServerShared& server, StreamPtr stream, bool tls, std::st
   };
   co_await session->run(std::move(early));
   session->on_request = nullptr;
-  // Handlers see peer_gone(); those that wait on something else end with the scope.
-  co_await yield(server.loop);
+  // Handlers see peer_gone(), or are ended after their grace.
+  while (requests.running() > 0) co_await sleep(server.loop, kLookForHandlers);
 }
 
 }  // namespace caravel::net

@@ -18,6 +18,10 @@ struct ServerShared {
   bool closing = false;
 };
 
+// Runs the handler for one request. When the peer has left (`gone`, looked at whenever `changed` is
+// pulsed) the handler has a grace to notice; then it is destroyed where it stands, and the result is false.
+Task<bool> run_handler(ServerShared& server, ServerRequest& request, ResponseWriter& writer, Event& changed, std::function<bool()> gone);
+
 // Serve one connection to its end. `early` holds bytes already read from it.
 Task<void> serve_http1(ServerShared& server, StreamPtr stream, bool tls, std::string early);
 Task<void> serve_http2(ServerShared& server, StreamPtr stream, bool tls, std::string early);

@@ -9,6 +9,20 @@ constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr Duration kHandshakeTimeout = std::chrono::seconds(10);
 constexpr Duration kAcceptRetry = std::chrono::milliseconds(50);
 
+// A peer that leaves while its response streams (a watch) has left for good. One that leaves before may
+// only have closed its sending side.
+constexpr Duration kStreamGoneGrace = std::chrono::seconds(1), kRequestGoneGrace = std::chrono::seconds(30);
+
+Task<void> call_handler(ServerShared& server, ServerRequest& request, ResponseWriter& writer, bool& done, Event& changed) {
+  struct Count {
+    size_t& n;
+    ~Count() { --n; }
+  } count{++server.open_requests};
+  co_await server.handler(request, writer);
+  done = true;
+  changed.pulse();
+}
+
 struct Closer {
   EventLoop& loop;
   Executor::TimerId id;
@@ -56,6 +70,24 @@ Task<void> serve_one(ServerShared& shared, StreamPtr stream, std::shared_ptr<Tls
 }
 
 }  // namespace
+
+Task<bool> run_handler(ServerShared& server, ServerRequest& request, ResponseWriter& writer, Event& changed, std::function<bool()> gone) {
+  bool done = false;
+  TaskScope work;
+  work.spawn(call_handler(server, request, writer, done, changed));
+  Time give_up{};
+  while (!done) {
+    if (!gone()) {
+      co_await changed.wait();
+      continue;
+    }
+    Time now = server.loop.now();
+    if (give_up.is_zero()) give_up = now + (writer.started() ? kStreamGoneGrace : kRequestGoneGrace);
+    if (now >= give_up) co_return false;
+    co_await changed.wait(give_up - now);
+  }
+  co_return true;
+}
 
 struct HttpServer::Impl {
   ServerShared shared;

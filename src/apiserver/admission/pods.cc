@@ -1,0 +1,215 @@
+// Plugins about pods: their ServiceAccount and its token volume, tolerations, priority, resource defaults.
+#include <algorithm>
+
+#include "apiserver/admission/builtin.h"
+#include "apiserver/object_meta.h"
+#include "base/strings.h"
+#include "kube/quantity.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+using json::Value;
+
+constexpr std::string_view kTokenMount = "/var/run/secrets/kubernetes.io/serviceaccount";
+constexpr std::string_view kMirrorPod = "kubernetes.io/config.mirror";
+
+bool new_pod(const AdmissionRequest& r) { return r.operation == Operation::kCreate && r.subresource.empty() && r.is("", "pods"); }
+bool is_mirror(const Value& pod) { return pod["metadata"]["annotations"].find(kMirrorPod) != nullptr; }
+
+template <class F>
+void each_container(Value& pod, F f) {
+  for (std::string_view list : {"initContainers", "containers"})
+    if (Value* cs = pod["spec"].find(list); cs && cs->is_array())
+      for (auto& c : cs->arr()) f(c);
+}
+
+class ServiceAccountPlugin final : public AdmissionPlugin {
+ public:
+  explicit ServiceAccountPlugin(Core& core) : core_(&core) {}
+  std::string_view name() const override { return "ServiceAccount"; }
+  Status admit(AdmissionRequest& r) override {
+    if (!new_pod(r) || is_mirror(*r.object)) return ok();
+    Value& spec = (*r.object)["spec"];
+    if (spec["serviceAccountName"].as_string().empty()) spec["serviceAccountName"] = "default";
+    const std::string account = spec["serviceAccountName"].as_string();
+    spec["serviceAccount"] = account;
+    ServedTypePtr t = core_->types.find("", "v1", "serviceaccounts");
+    ObjectPtr sa = t ? t->storage->cache->get(r.ns, account) : nullptr;
+    if (!sa)
+      return status::forbidden(r.type->resource, r.name, "error looking up service account " + r.ns + "/" + account + ": serviceaccount \"" + account + "\" not found");
+    ValuePtr v = sa->value();
+    if (spec["imagePullSecrets"].size() == 0 && (*v)["imagePullSecrets"].size()) spec["imagePullSecrets"] = (*v)["imagePullSecrets"];
+    bool mount = (*v)["automountServiceAccountToken"].as_bool(true);
+    if (auto* p = spec.find("automountServiceAccountToken"); p && p->is_bool()) mount = p->as_bool();
+    if (!mount) return ok();
+    bool needed = false;
+    auto mounted = [](const Value& c) {
+      for (auto& m : c["volumeMounts"].as_array())
+        if (m["mountPath"].as_string() == kTokenMount) return true;
+      return false;
+    };
+    each_container(*r.object, [&](Value& c) { needed = needed || !mounted(c); });
+    if (!needed) return ok();
+    const std::string volume = "kube-api-access-" + random_suffix(core_->ex);
+    each_container(*r.object, [&](Value& c) {
+      if (mounted(c)) return;
+      Value m = Value::object();
+      m["name"] = volume;
+      m["readOnly"] = true;
+      m["mountPath"] = kTokenMount;
+      c["volumeMounts"].push_back(std::move(m));
+    });
+    auto made = json::parse(R"({"projected":{"defaultMode":420,"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},)"
+                            R"({"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],"name":"kube-root-ca.crt"}},)"
+                            R"({"downwardAPI":{"items":[{"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"},"path":"namespace"}]}}]}})");
+    Value vol = Value::object();
+    vol["name"] = volume;
+    vol["projected"] = std::move((*made)["projected"]);
+    spec["volumes"].push_back(std::move(vol));
+    return ok();
+  }
+
+ private:
+  Core* core_;
+};
+
+class TolerationSecondsPlugin final : public AdmissionPlugin {
+ public:
+  std::string_view name() const override { return "DefaultTolerationSeconds"; }
+  Status admit(AdmissionRequest& r) override {
+    if (!new_pod(r)) return ok();
+    Value& spec = (*r.object)["spec"];
+    for (std::string_view key : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
+      bool tolerated = false;
+      for (auto& t : spec["tolerations"].as_array()) {
+        const std::string& effect = t["effect"].as_string();
+        const std::string& k = t["key"].as_string();
+        if ((k == key || k.empty()) && (effect == "NoExecute" || effect.empty())) tolerated = true;
+      }
+      if (tolerated) continue;
+      Value t = Value::object();
+      t["key"] = key;
+      t["operator"] = "Exists";
+      t["effect"] = "NoExecute";
+      t["tolerationSeconds"] = 300;
+      spec["tolerations"].push_back(std::move(t));
+    }
+    return ok();
+  }
+};
+
+class PriorityPlugin final : public AdmissionPlugin {
+ public:
+  explicit PriorityPlugin(Core& core) : core_(&core) {}
+  std::string_view name() const override { return "Priority"; }
+  Status admit(AdmissionRequest& r) override {
+    if (!new_pod(r)) return ok();
+    Value& spec = (*r.object)["spec"];
+    ServedTypePtr t = core_->types.find("scheduling.k8s.io", "v1", "priorityclasses");
+    if (!t) return ok();
+    std::string wanted = spec["priorityClassName"].as_string();
+    int64_t value = 0;
+    std::string policy = "PreemptLowerPriority";
+    ValuePtr found;
+    if (wanted.empty()) {
+      for (auto& [key, o] : t->storage->cache->objects()) {
+        if (o->bytes->find("\"globalDefault\":true") == std::string::npos) continue;
+        ValuePtr v = o->value();
+        if (!found || (*v)["value"].as_int() < (*found)["value"].as_int()) found = v, wanted = o->name;
+      }
+      if (found) spec["priorityClassName"] = wanted;
+    } else {
+      ObjectPtr o = t->storage->cache->get("", wanted);
+      if (!o) return status::forbidden(r.type->resource, r.name, "no PriorityClass with name " + wanted + " was found");
+      found = o->value();
+    }
+    if (found) {
+      value = (*found)["value"].as_int();
+      if (!(*found)["preemptionPolicy"].as_string().empty()) policy = (*found)["preemptionPolicy"].as_string();
+    }
+    if (auto* p = spec.find("priority"); p && p->is_int() && p->as_int() != value)
+      return status::forbidden(r.type->resource, r.name,
+                               "the integer value of priority (" + std::to_string(p->as_int()) + ") must not be provided in pod spec; priority admission controller computed " +
+                                   std::to_string(value) + " from the given PriorityClass name");
+    spec["priority"] = value;
+    if (found) spec["preemptionPolicy"] = policy;
+    return ok();
+  }
+
+ private:
+  Core* core_;
+};
+
+class LimitRangerPlugin final : public AdmissionPlugin {
+ public:
+  explicit LimitRangerPlugin(Core& core) : core_(&core) {}
+  std::string_view name() const override { return "LimitRanger"; }
+  Status admit(AdmissionRequest& r) override {
+    if (!new_pod(r)) return ok();
+    for (auto& range : ranges(r.ns))
+      for (auto& l : (*range)["spec"]["limits"].as_array()) {
+        if (l["type"].as_string() != "Container") continue;
+        each_container(*r.object, [&](Value& c) {
+          auto fill = [&](std::string_view what, const Value& from) {
+            for (auto& m : from.as_object()) {
+              Value& res = c["resources"][what];
+              if (!res.find(m.key)) res[m.key] = m.value;
+            }
+          };
+          fill("limits", l["default"]);
+          fill("requests", l["defaultRequest"]);
+        });
+      }
+    return ok();
+  }
+  Status validate(const AdmissionRequest& r) override {
+    if (!new_pod(r)) return ok();
+    std::vector<std::string> problems;
+    for (auto& range : ranges(r.ns))
+      for (auto& l : (*range)["spec"]["limits"].as_array()) {
+        if (l["type"].as_string() != "Container") continue;
+        for (std::string_view list : {"initContainers", "containers"})
+          for (auto& c : (*r.object)["spec"][list].as_array()) check(c, l, problems);
+      }
+    if (problems.empty()) return ok();
+    return status::forbidden(r.type->resource, r.name, problems.size() == 1 ? problems[0] : "[" + join(problems, ", ") + "]");
+  }
+
+ private:
+  static void check(const Value& c, const Value& l, std::vector<std::string>& problems) {
+    auto amount = [](const Value& v) { return kube::Quantity::of(v.is_string() ? v.as_string() : json::dump(v)); };
+    const Value& res = c["resources"];
+    for (auto& m : l["max"].as_object()) {
+      const Value& limit = res["limits"][m.key];
+      if (limit.is_null()) problems.push_back("maximum " + m.key + " usage per Container is " + m.value.as_string() + ".  No limit is specified");
+      else if (amount(m.value) < amount(limit))
+        problems.push_back("maximum " + m.key + " usage per Container is " + m.value.as_string() + ", but limit is " + limit.as_string());
+    }
+    for (auto& m : l["min"].as_object()) {
+      const Value& request = res["requests"][m.key];
+      if (request.is_null()) problems.push_back("minimum " + m.key + " usage per Container is " + m.value.as_string() + ".  No request is specified");
+      else if (amount(request) < amount(m.value))
+        problems.push_back("minimum " + m.key + " usage per Container is " + m.value.as_string() + ", but request is " + request.as_string());
+    }
+  }
+  std::vector<ValuePtr> ranges(const std::string& ns) const {
+    std::vector<ValuePtr> out;
+    ServedTypePtr t = core_->types.find("", "v1", "limitranges");
+    if (!t || t->storage->cache->size() == 0) return out;
+    for (auto& [key, o] : t->storage->cache->objects())
+      if (o->ns == ns) out.push_back(o->value());
+    return out;
+  }
+  Core* core_;
+};
+
+}  // namespace
+
+std::unique_ptr<AdmissionPlugin> make_service_account(Core& core) { return std::make_unique<ServiceAccountPlugin>(core); }
+std::unique_ptr<AdmissionPlugin> make_default_toleration_seconds() { return std::make_unique<TolerationSecondsPlugin>(); }
+std::unique_ptr<AdmissionPlugin> make_priority(Core& core) { return std::make_unique<PriorityPlugin>(core); }
+std::unique_ptr<AdmissionPlugin> make_limit_ranger(Core& core) { return std::make_unique<LimitRangerPlugin>(core); }
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,201 @@
+#include "apiserver/api_server.h"
+
+#include "apiserver/crd.h"
+#include "apiserver/discovery.h"
+#include "apiserver/in_process_transport.h"
+#include "apiserver/reviews.h"
+#include "apiserver/subresources.h"
+#include "base/strings.h"
+
+namespace caravel::apiserver {
+
+ApiServer::ApiServer(Executor& ex, store::Store& store, ApiServerOptions options) : options_(std::move(options)), core_(ex, store), rest_(core_) {
+  requests_total_ = &core_.metrics.counter("apiserver_request_total", "Counter of apiserver requests broken out for each verb, group, version, resource and HTTP response code.",
+                                           {"verb", "group", "version", "resource", "subresource", "code"});
+}
+
+ApiServer::~ApiServer() { scope_.cancel_all(); }
+
+std::unique_ptr<kube::Transport> ApiServer::transport(User user) { return make_in_process_transport(*this, std::move(user)); }
+
+namespace {
+
+// The name that authorisation sees: of the URL, or the one that a field selector pins.
+std::string authorized_name(const Request& r) {
+  if (!r.name.empty() || (r.verb != "list" && r.verb != "watch" && r.verb != "deletecollection")) return r.name;
+  auto* s = r.param("fieldSelector");
+  if (!s || s->find("metadata.name") == std::string::npos) return "";
+  auto f = FieldSelector::parse(*s);
+  if (!f.ok()) return "";
+  auto* n = f->exact("metadata.name");
+  return n ? *n : "";
+}
+
+std::string cannot(const Request& r, const std::string& why) {
+  std::string m = "User \"" + r.user->name + "\" cannot ";
+  if (!r.is_resource) return m + r.verb + " path \"" + r.path + "\"";
+  std::string what = r.plural + (r.subresource.empty() ? "" : "/" + r.subresource);
+  m += r.verb + " resource \"" + what + "\" in API group \"" + r.group + "\"";
+  m += r.ns.empty() ? " at the cluster scope" : " in the namespace \"" + r.ns + "\"";
+  if (!why.empty()) m += ": " + why;
+  return m;
+}
+
+}  // namespace
+
+Status ApiServer::authorize(const Request& r) const {
+  Attributes a;
+  a.user = r.user.get();
+  a.verb = r.verb;
+  a.is_resource = r.is_resource;
+  std::string name;
+  if (r.is_resource) {
+    a.group = r.group;
+    a.version = r.version;
+    a.plural = r.plural;
+    a.subresource = r.subresource;
+    a.ns = r.ns;
+    name = authorized_name(r);
+    a.name = name;
+  } else {
+    a.path = r.path;
+  }
+  Decision d = authorizer_->authorize(a);
+  if (d.allowed) return ok();
+  kube::Resource res;
+  res.group = r.group;
+  res.plural = r.plural;
+  if (!r.is_resource) return status::forbidden_message({}, "", "forbidden: " + cannot(r, ""));
+  return status::forbidden(res, name, cannot(r, d.reason));
+}
+
+Task<Response> ApiServer::handle(Request& r) {
+  if (Status s = authorize(r); !s.ok()) {
+    Response res = error_response(s.error());
+    requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
+    co_return res;
+  }
+  if (r.is_resource) {
+    // The hot path without a task of its own.
+    if (r.verb == "get" && r.subresource.empty() && !r.name.empty()) {
+      ServedTypePtr t = core_.types.find(r.group, r.version, r.plural);
+      if (t && t->storage && t->resource.namespaced == !r.ns.empty() && t->has_verb("get")) co_return rest_.get(r, t);
+    }
+    Response res = co_await serve_resource(r);
+    requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
+    co_return res;
+  }
+  Response res = co_await serve_path(r);
+  co_return res;
+}
+
+Task<Response> ApiServer::serve_resource(Request& r) {
+  ServedTypePtr t = core_.types.find(r.group, r.version, r.plural);
+  if (!t) co_return error_response(status::path_not_found());
+  bool names_itself = r.plural == "namespaces" && r.group.empty();
+  if (names_itself) r.ns.clear();
+  if (!t->resource.namespaced && !r.ns.empty()) co_return error_response(status::path_not_found());
+  bool across = r.verb == "list" || r.verb == "watch" || (r.verb == "deletecollection" && false);
+  if (t->resource.namespaced && r.ns.empty() && !across) {
+    if (r.verb == "deletecollection" || r.verb == "create") co_return error_response(status::method_not_allowed());
+    co_return error_response(status::path_not_found());
+  }
+  if (!r.subresource.empty()) {
+    Response res = co_await serve_subresource(r, t);
+    co_return res;
+  }
+  if (!t->storage) {  // reviews
+    if (r.verb != "create") co_return error_response(status::method_not_allowed());
+    Response res = co_await serve_review(*this, r, t);
+    co_return res;
+  }
+  if (!t->has_verb(r.verb)) co_return error_response(status::method_not_allowed());
+  if (r.verb == "create" && !r.name.empty()) co_return error_response(status::method_not_allowed());
+  if (r.verb == "get") co_return rest_.get(r, t);
+  if (r.verb == "list") {
+    Response res = co_await rest_.list(r, t);
+    co_return res;
+  }
+  if (r.verb == "watch") {
+    Response res = co_await rest_.watch(r, t);
+    co_return res;
+  }
+  if (r.verb == "create") {
+    Response res = co_await rest_.create(r, t);
+    co_return res;
+  }
+  if (r.verb == "update") {
+    Response res = co_await rest_.update(r, t);
+    co_return res;
+  }
+  if (r.verb == "patch") {
+    Response res = co_await rest_.patch(r, t);
+    co_return res;
+  }
+  if (r.verb == "delete") {
+    Response res = co_await rest_.remove(r, t);
+    co_return res;
+  }
+  if (r.verb == "deletecollection") {
+    Response res = co_await rest_.remove_collection(r, t);
+    co_return res;
+  }
+  co_return error_response(status::method_not_allowed());
+}
+
+Task<Response> ApiServer::serve_subresource(Request& r, ServedTypePtr t) {
+  if (!t->subresource(r.subresource)) co_return error_response(status::path_not_found());
+  const std::string& s = r.subresource;
+  bool plain = s == "status" || s == "approval" || s == "finalize" || s == "ephemeralcontainers" || s == "resize";
+  if (plain) {
+    if (r.verb == "get") co_return rest_.get(r, t);
+    if (r.verb == "update" && s == "finalize") {
+      Response res = co_await finalize_namespace(*this, r, t);
+      co_return res;
+    }
+    if (r.verb == "update") {
+      Response res = co_await rest_.update(r, t);
+      co_return res;
+    }
+    if (r.verb == "patch") {
+      Response res = co_await rest_.patch(r, t);
+      co_return res;
+    }
+    co_return error_response(status::method_not_allowed());
+  }
+  Response res = co_await serve_special_subresource(*this, r, t);
+  co_return res;
+}
+
+Task<Response> ApiServer::serve_path(Request& r) {
+  Response res;
+  const std::string& p = r.path;
+  if (p == "/healthz" || p == "/livez" || p == "/readyz" || p.compare(0, 9, "/healthz/") == 0 || p.compare(0, 7, "/livez/") == 0 || p.compare(0, 8, "/readyz/") == 0) {
+    res.content_type = "text/plain; charset=utf-8";
+    std::string text;
+    std::string_view which = p.compare(0, 8, "/healthz") == 0 ? "healthz" : p.compare(0, 6, "/livez") == 0 ? "livez" : "readyz";
+    if (r.param("verbose"))
+      text = "[+]ping ok\n[+]log ok\n[+]store ok\n[+]informer-sync ok\n[+]poststarthook/rbac/bootstrap-roles ok\n" + std::string(which) + " check passed\n";
+    else
+      text = "ok";
+    if (!core_.ready && which == "readyz") res.status = 500, text = "[-]informer-sync failed: not started yet\nreadyz check failed\n";
+    res.body = std::make_shared<const std::string>(std::move(text));
+    res.headers.emplace_back("X-Content-Type-Options", "nosniff");
+    co_return res;
+  }
+  if (p == "/metrics") {
+    res.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    res.body = std::make_shared<const std::string>(core_.metrics.expose());
+    co_return res;
+  }
+  if (p == "/.well-known/openid-configuration" && tokens_) co_return json_response(200, tokens_->discovery_document());
+  if (p == "/openid/v1/jwks" && tokens_) {
+    res = json_response(200, tokens_->jwks());
+    res.content_type = "application/jwk-set+json";
+    co_return res;
+  }
+  if (discovery_->serve(r, &res)) co_return res;
+  co_return error_response(status::path_not_found());
+}
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,79 @@
+// The API server: puts the parts together and routes requests to them.
+//
+//   auto server = co_await ApiServer::start(ex, store, options);
+//   Response r = co_await server->handle(request);           // request.user is who asks
+//   auto transport = server->transport(user);                  // an in-process kube::Transport
+//
+// Threading: one executor. The store outlives the server.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "apiserver/authentication/authenticator.h"
+#include "apiserver/authorization/authorizer.h"
+#include "apiserver/core.h"
+#include "apiserver/rest.h"
+#include "apiserver/service_allocator.h"
+#include "kube/client.h"
+
+namespace caravel::apiserver {
+
+struct ApiServerOptions {
+  std::string service_cidr = "172.20.0.0/16";
+  std::string advertise_address = "127.0.0.1";
+  int advertise_port = 443;
+  std::string version = "v1.36.2-eks-5f2c8d1";
+  std::string git_commit = "5f2c8d1a7b9e4c3d6f8a0b1c2d3e4f5a6b7c8d9e";
+  TokenOptions tokens;             // no signing key: no tokens are issued (simulations)
+  std::string client_ca;           // PEM, published in kube-system/extension-apiserver-authentication
+  bool publish_endpoints = true;   // keep default/kubernetes' endpoints at the advertise address
+};
+
+class Discovery;
+class CrdController;
+
+class ApiServer {
+ public:
+  static Task<Result<std::unique_ptr<ApiServer>>> start(Executor& ex, store::Store& store, ApiServerOptions options);
+  ~ApiServer();
+
+  // Authorises and serves. parse_request_info() has been called.
+  Task<Response> handle(Request& r);
+  // As above for internal callers.
+  std::unique_ptr<kube::Transport> transport(User user);
+  // 403 with upstream's sentence, or nothing.
+  Status authorize(const Request& r) const;
+
+  Core& core() { return core_; }
+  Rest& rest() { return rest_; }
+  Authenticator& authenticator() { return *authenticator_; }
+  const ApiServerOptions& options() const { return options_; }
+
+ private:
+  ApiServer(Executor& ex, store::Store& store, ApiServerOptions options);
+  Task<Status> bring_up();
+  Task<Status> bootstrap();
+  Task<Status> add_builtin_kinds();
+  Task<Status> ensure(std::string plural, std::string ns, json::Value object);
+  Task<Status> publish_endpoints();
+  Task<void> keep_endpoints();
+  Task<Response> serve_resource(Request& r);
+  Task<Response> serve_path(Request& r);
+  Task<Response> serve_subresource(Request& r, ServedTypePtr t);
+
+  ApiServerOptions options_;
+  Core core_;
+  Rest rest_;
+  std::unique_ptr<ServiceAllocator> services_;
+  std::unique_ptr<Authorizer> authorizer_;
+  std::unique_ptr<TokenIssuer> tokens_;
+  std::unique_ptr<Authenticator> authenticator_;
+  std::unique_ptr<Discovery> discovery_;
+  std::unique_ptr<CrdController> crds_;
+  MetricFamily* requests_total_ = nullptr;
+  TaskScope scope_;
+};
+
+}  // namespace caravel::apiserver

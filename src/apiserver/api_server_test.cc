@@ -1,0 +1,305 @@
+// The API server through the in-process transport, in virtual time.
+#include "apiserver/api_server.h"
+
+#include <gtest/gtest.h>
+
+#include "base/scope.h"
+#include "net/x509.h"
+
+namespace caravel::apiserver {
+namespace {
+
+using json::Value;
+
+class ApiServerTest : public testing::Test {
+ protected:
+  VirtualExecutor ex{7};
+  std::unique_ptr<store::Store> store = store::make_memory_store(ex);
+  std::unique_ptr<ApiServer> server;
+  std::unique_ptr<kube::Transport> admin, other;
+
+  void SetUp() override {
+    ApiServerOptions o;
+    o.tokens.signing_key = *net::generate_key(net::KeyType::kEcdsaP256);
+    auto r = run_task(ex, ApiServer::start(ex, *store, o));
+    ASSERT_TRUE(r.ok()) << r.error().message;
+    server = std::move(*r);
+    User u;
+    u.name = "admin";
+    u.groups = {"system:masters", "system:authenticated"};
+    admin = server->transport(u);
+    User v;
+    v.name = "jane";
+    v.groups = {"system:authenticated"};
+    other = server->transport(v);
+  }
+  struct Answer {
+    int code = 0;
+    Value object;
+  };
+  Answer call(std::string method, std::string path, std::string body = "", std::string type = "application/json", kube::Transport* as = nullptr) {
+    Request r;
+    r.method = method;
+    size_t q = path.find('?');
+    r.path = path.substr(0, q);
+    if (q != path.npos) {
+      size_t at = q + 1;
+      while (at < path.size()) {
+        size_t end = std::min(path.find('&', at), path.size()), eq = path.find('=', at);
+        r.query.emplace_back(path.substr(at, eq - at), path.substr(eq + 1, end - eq - 1));
+        at = end + 1;
+      }
+    }
+    r.body = body;
+    r.content_type = type;
+    auto u = std::make_shared<User>();
+    u->name = as ? "jane" : "admin";
+    u->groups = {"system:authenticated"};
+    if (!as) u->groups.push_back("system:masters");
+    r.user = u;
+    r.user_agent = "test/1";
+    parse_request_info(r);
+    Response res = run_task(ex, handle(&r));
+    Answer a;
+    a.code = res.status;
+    if (res.body) {
+      auto v = json::parse(*res.body);
+      if (v.ok()) a.object = *v;
+    }
+    return a;
+  }
+  Task<Response> handle(Request* r) {
+    Response res = co_await server->handle(*r);
+    co_return res;
+  }
+  static std::string pod(std::string name, std::string labels = "{}") {
+    return R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + R"(","labels":)" + labels + R"(},"spec":{"containers":[{"name":"c","image":"nginx"}]}})";
+  }
+  void default_account() { call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})"); }
+};
+
+TEST_F(ApiServerTest, CreatesReadsUpdatesAndDeletes) {
+  Answer made = call("POST", "/api/v1/namespaces/default/configmaps", R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"v"}})");
+  ASSERT_EQ(made.code, 201) << json::dump(made.object);
+  EXPECT_FALSE(made.object["metadata"]["uid"].as_string().empty());
+  EXPECT_EQ(made.object["metadata"]["namespace"].as_string(), "default");
+  std::string rv = made.object["metadata"]["resourceVersion"].as_string();
+  ASSERT_FALSE(rv.empty());
+  Answer got = call("GET", "/api/v1/namespaces/default/configmaps/a");
+  EXPECT_EQ(json::dump_sorted(got.object), json::dump_sorted(made.object));
+  Value changed = got.object;
+  changed["data"]["k"] = "w";
+  Answer put = call("PUT", "/api/v1/namespaces/default/configmaps/a", json::dump(changed));
+  EXPECT_EQ(put.code, 200);
+  EXPECT_NE(put.object["metadata"]["resourceVersion"].as_string(), rv);
+  Answer stale = call("PUT", "/api/v1/namespaces/default/configmaps/a", json::dump(changed));
+  EXPECT_EQ(stale.code, 409);
+  EXPECT_EQ(stale.object["reason"].as_string(), "Conflict");
+  Answer same = call("PUT", "/api/v1/namespaces/default/configmaps/a", json::dump(put.object));
+  EXPECT_EQ(same.object["metadata"]["resourceVersion"], put.object["metadata"]["resourceVersion"]);
+  EXPECT_EQ(call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"a"}})").object["reason"].as_string(), "AlreadyExists");
+  EXPECT_EQ(call("DELETE", "/api/v1/namespaces/default/configmaps/a").object["status"].as_string(), "Success");
+  Answer gone = call("GET", "/api/v1/namespaces/default/configmaps/a");
+  EXPECT_EQ(gone.code, 404);
+  EXPECT_EQ(gone.object["message"].as_string(), "configmaps \"a\" not found");
+}
+
+TEST_F(ApiServerTest, PodsGetDefaultsTokenVolumeAndGracefulDeletion) {
+  EXPECT_EQ(call("POST", "/api/v1/namespaces/default/pods", pod("early")).code, 403);
+  default_account();
+  Answer made = call("POST", "/api/v1/namespaces/default/pods", pod("p"));
+  ASSERT_EQ(made.code, 201) << json::dump(made.object);
+  const Value& spec = made.object["spec"];
+  EXPECT_EQ(spec["restartPolicy"].as_string(), "Always");
+  EXPECT_EQ(spec["containers"].at(0)["imagePullPolicy"].as_string(), "Always");
+  EXPECT_EQ(spec["containers"].at(0)["volumeMounts"].at(0)["mountPath"].as_string(), "/var/run/secrets/kubernetes.io/serviceaccount");
+  EXPECT_EQ(spec["tolerations"].size(), 2u);
+  EXPECT_EQ(made.object["status"]["phase"].as_string(), "Pending");
+  EXPECT_EQ(made.object["status"]["qosClass"].as_string(), "BestEffort");
+  Answer bound = call("POST", "/api/v1/namespaces/default/pods/p/binding", R"({"target":{"kind":"Node","name":"n1"}})");
+  EXPECT_EQ(bound.code, 201) << json::dump(bound.object);
+  Answer again = call("POST", "/api/v1/namespaces/default/pods/p/binding", R"({"target":{"kind":"Node","name":"n2"}})");
+  EXPECT_EQ(again.code, 409);
+  Answer got = call("GET", "/api/v1/namespaces/default/pods/p");
+  EXPECT_EQ(got.object["spec"]["nodeName"].as_string(), "n1");
+  EXPECT_EQ(got.object["status"]["conditions"].at(0)["type"].as_string(), "PodScheduled");
+  Answer on_node = call("GET", "/api/v1/pods?fieldSelector=spec.nodeName=n1");
+  EXPECT_EQ(on_node.object["items"].size(), 1u);
+  Answer del = call("DELETE", "/api/v1/namespaces/default/pods/p");
+  EXPECT_EQ(del.object["metadata"]["deletionGracePeriodSeconds"].as_int(), 30);
+  EXPECT_EQ(call("GET", "/api/v1/namespaces/default/pods/p").code, 200);
+  call("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0");
+  EXPECT_EQ(call("GET", "/api/v1/namespaces/default/pods/p").code, 404);
+}
+
+TEST_F(ApiServerTest, StatusAndSpecAreSeparateAndGenerationCountsSpecs) {
+  std::string body = R"({"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}},"status":{"replicas":9}})";
+  std::string base = "/apis/apps/v1/namespaces/default/deployments";
+  Answer made = call("POST", base, body);
+  ASSERT_EQ(made.code, 201) << json::dump(made.object);
+  EXPECT_EQ(made.object["status"]["replicas"].as_int(), 0);
+  EXPECT_EQ(made.object["metadata"]["generation"].as_int(), 1);
+  EXPECT_EQ(made.object["spec"]["strategy"]["rollingUpdate"]["maxSurge"].as_string(), "25%");
+  Answer labelled = call("PATCH", base + "/d", R"({"metadata":{"labels":{"x":"y"}},"status":{"replicas":3}})", "application/merge-patch+json");
+  EXPECT_EQ(labelled.object["metadata"]["generation"].as_int(), 1);
+  EXPECT_EQ(labelled.object["status"]["replicas"].as_int(), 0);
+  Answer status = call("PATCH", base + "/d/status", R"({"spec":{"replicas":7},"status":{"replicas":3}})", "application/merge-patch+json");
+  EXPECT_EQ(status.object["status"]["replicas"].as_int(), 3);
+  EXPECT_EQ(status.object["spec"]["replicas"].as_int(), 1);
+  Answer scale = call("PATCH", base + "/d/scale", R"({"spec":{"replicas":5}})", "application/merge-patch+json");
+  EXPECT_EQ(scale.object["kind"].as_string(), "Scale");
+  EXPECT_EQ(scale.object["status"]["selector"].as_string(), "a=b");
+  Answer got = call("GET", base + "/d");
+  EXPECT_EQ(got.object["spec"]["replicas"].as_int(), 5);
+  EXPECT_EQ(got.object["metadata"]["generation"].as_int(), 2);
+  Answer strategic = call("PATCH", base + "/d", R"({"spec":{"template":{"spec":{"containers":[{"name":"side","image":"s"}]}}}})", "application/strategic-merge-patch+json");
+  EXPECT_EQ(strategic.object.path({"spec", "template", "spec", "containers"}).size(), 2u);
+}
+
+TEST_F(ApiServerTest, StrictDecodingNamesUnknownAndDuplicateFields) {
+  std::string url = "/api/v1/namespaces/default/configmaps";
+  Answer a = call("POST", url + "?fieldValidation=Strict", R"({"metadata":{"name":"x","foo":1},"dat":{},"data":{},"data":{}})");
+  EXPECT_EQ(a.code, 400);
+  EXPECT_EQ(a.object["message"].as_string(),
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: duplicate field \"data\", unknown field \"metadata.foo\", unknown field \"dat\"");
+}
+
+TEST_F(ApiServerTest, ListsInConsistentPages) {
+  for (int i = 0; i < 5; ++i) call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"c)" + std::to_string(i) + "\"}}");
+  Answer first = call("GET", "/api/v1/namespaces/default/configmaps?limit=2");
+  EXPECT_EQ(first.object["items"].size(), 2u);
+  EXPECT_EQ(first.object["metadata"]["remainingItemCount"].as_int(), 3);
+  call("DELETE", "/api/v1/namespaces/default/configmaps/c2");
+  call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"c21"}})");
+  std::string rest;
+  std::string token = first.object["metadata"]["continue"].as_string();
+  while (!token.empty()) {
+    Answer page = call("GET", "/api/v1/namespaces/default/configmaps?limit=2&continue=" + token);
+    EXPECT_EQ(page.object["metadata"]["resourceVersion"], first.object["metadata"]["resourceVersion"]);
+    for (auto& i : page.object["items"].as_array()) rest += i["metadata"]["name"].as_string() + " ";
+    token = page.object["metadata"]["continue"].as_string();
+  }
+  EXPECT_EQ(rest, "c2 c3 c4 ");
+}
+
+TEST_F(ApiServerTest, RbacForbidsAndAllows) {
+  Answer no = call("GET", "/api/v1/namespaces/default/pods", "", "", other.get());
+  EXPECT_EQ(no.code, 403);
+  EXPECT_EQ(no.object["message"].as_string(), "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"");
+  call("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+       R"({"metadata":{"name":"j"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"view"},"subjects":[{"kind":"User","name":"jane"}]})");
+  EXPECT_EQ(call("GET", "/api/v1/namespaces/default/pods", "", "", other.get()).code, 200);
+  EXPECT_EQ(call("GET", "/api/v1/namespaces/default/secrets", "", "", other.get()).code, 403);
+  EXPECT_EQ(call("GET", "/api/v1/namespaces/kube-system/pods", "", "", other.get()).code, 403);
+}
+
+TEST_F(ApiServerTest, ServicesGetAddressesAndPorts) {
+  Answer k = call("GET", "/api/v1/namespaces/default/services/kubernetes");
+  EXPECT_EQ(k.object["spec"]["clusterIP"].as_string(), "172.20.0.1");
+  Answer s = call("POST", "/api/v1/namespaces/default/services", R"({"metadata":{"name":"s"},"spec":{"type":"NodePort","ports":[{"port":80}]}})");
+  ASSERT_EQ(s.code, 201) << json::dump(s.object);
+  EXPECT_GE(s.object["spec"]["ports"].at(0)["nodePort"].as_int(), 30000);
+  EXPECT_EQ(s.object["spec"]["clusterIP"].as_string().substr(0, 7), "172.20.");
+  Answer clash = call("POST", "/api/v1/namespaces/default/services", R"({"metadata":{"name":"t"},"spec":{"clusterIP":"172.20.0.1","ports":[{"port":80}]}})");
+  EXPECT_EQ(clash.code, 422);
+}
+
+TEST_F(ApiServerTest, CustomResourcesAreServedAtOnceAndCleanedUp) {
+  std::string crd = R"({"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"foos.ex.io"},"spec":{"group":"ex.io","scope":"Namespaced",
+    "names":{"plural":"foos","kind":"Foo"},"versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{}},
+    "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{"n":{"type":"integer","default":3}}},"status":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}}}]}})";
+  Answer made = call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd);
+  ASSERT_EQ(made.code, 201) << json::dump(made.object);
+  ex.run_for(1s);
+  Answer got = call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/foos.ex.io");
+  bool established = false;
+  for (auto& c : got.object["status"]["conditions"].as_array()) established = established || (c["type"].as_string() == "Established" && c["status"].as_string() == "True");
+  EXPECT_TRUE(established) << json::dump(got.object);
+  Answer foo = call("POST", "/apis/ex.io/v1/namespaces/default/foos", R"({"apiVersion":"ex.io/v1","kind":"Foo","metadata":{"name":"f"},"spec":{"x":1}})");
+  ASSERT_EQ(foo.code, 201) << json::dump(foo.object);
+  EXPECT_EQ(json::dump(foo.object["spec"]), R"({"n":3})");
+  Answer st = call("PATCH", "/apis/ex.io/v1/namespaces/default/foos/f/status", R"({"status":{"ok":true}})", "application/merge-patch+json");
+  EXPECT_EQ(json::dump(st.object["status"]), R"({"ok":true})");
+  EXPECT_EQ(call("GET", "/apis/ex.io/v1").object["resources"].size(), 2u);
+  call("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/foos.ex.io");
+  ex.run_for(5s);
+  EXPECT_EQ(call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/foos.ex.io").code, 404);
+  EXPECT_EQ(call("GET", "/apis/ex.io/v1/namespaces/default/foos/f").code, 404);
+}
+
+TEST_F(ApiServerTest, TokensAuthenticateUntilTheirAccountGoes) {
+  default_account();
+  Answer t = call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", R"({"spec":{"expirationSeconds":3600}})");
+  ASSERT_EQ(t.code, 201) << json::dump(t.object);
+  Credentials c;
+  c.authorization = "Bearer " + t.object["status"]["token"].as_string();
+  auto u = server->authenticator().authenticate(c);
+  ASSERT_TRUE(u.ok());
+  EXPECT_EQ((*u)->name, "system:serviceaccount:default:default");
+  call("DELETE", "/api/v1/namespaces/default/serviceaccounts/default");
+  EXPECT_FALSE(server->authenticator().authenticate(c).ok());
+}
+
+Task<void> collect(kube::Transport* t, std::string ns, std::string selector, std::string version, std::string* out, std::optional<Error>* error) {
+  kube::ApiRequest r;
+  r.verb = "watch";
+  r.resource.version = "v1";
+  r.resource.plural = "configmaps";
+  r.ns = ns;
+  if (!selector.empty()) r.query.emplace_back("labelSelector", selector);
+  if (!version.empty()) r.query.emplace_back("resourceVersion", version);
+  auto w = co_await t->watch(std::move(r));
+  if (!w.ok()) {
+    *error = w.error();
+    co_return;
+  }
+  while (true) {
+    auto e = co_await (*w)->next();
+    if (!e.ok()) {
+      *error = e.error();
+      co_return;
+    }
+    if (!e->has_value()) co_return;
+    static const char* const kNames[] = {"+", "~", "-", "b"};
+    *out += kNames[static_cast<int>((*e)->type)] + (*e)->object["metadata"]["name"].as_string() + " ";
+  }
+}
+
+TEST_F(ApiServerTest, WatchesShowLeavingTheSelectorAsDeletion) {
+  std::string all, red;
+  std::optional<Error> error;
+  TaskScope scope;
+  call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"a","labels":{"c":"red"}}})");
+  scope.spawn(collect(admin.get(), "default", "", "", &all, &error));
+  scope.spawn(collect(admin.get(), "default", "c=red", "", &red, &error));
+  ex.run_ready();
+  call("PATCH", "/api/v1/namespaces/default/configmaps/a", R"({"metadata":{"labels":{"c":"blue"}}})", "application/merge-patch+json");
+  call("PATCH", "/api/v1/namespaces/default/configmaps/a", R"({"metadata":{"labels":{"c":"red"}}})", "application/merge-patch+json");
+  call("DELETE", "/api/v1/namespaces/default/configmaps/a");
+  ex.run_ready();
+  EXPECT_EQ(all, "+a ~a ~a -a ");
+  EXPECT_EQ(red, "+a -a +a -a ");
+  EXPECT_FALSE(error);
+}
+
+TEST_F(ApiServerTest, AWatchFromACompactedVersionIsGone) {
+  for (int i = 0; i < 40'000; ++i) {
+    store::Txn t;
+    store::Op op;
+    op.key = "/registry/core/configmaps/default/x";
+    op.value = R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x","namespace":"default","resourceVersion":""}})";
+    op.stamp_at = op.value.size() - 3;
+    t.ops.push_back(op);
+    run_task(ex, store->txn(t)).ok();
+  }
+  std::string out;
+  std::optional<Error> error;
+  TaskScope scope;
+  scope.spawn(collect(admin.get(), "default", "", "5", &out, &error));
+  ex.run_ready();
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->code, Code::kGone);
+}
+
+}  // namespace
+}  // namespace caravel::apiserver

@@ -1,0 +1,157 @@
+#include "apiserver/authentication/token_issuer.h"
+
+#include <algorithm>
+
+#include "apiserver/object_meta.h"
+#include "base/hash.h"
+#include "base/strings.h"
+#include "net/x509.h"
+
+namespace caravel::apiserver {
+
+namespace {
+constexpr size_t kKnownMax = 4'096;
+
+ObjectPtr look(Core& core, std::string_view group, std::string_view plural, std::string_view ns, std::string_view name) {
+  ServedTypePtr t = core.types.find_resource(group, plural);
+  return t && t->storage ? t->storage->cache->get(ns, name) : nullptr;
+}
+}  // namespace
+
+Result<std::unique_ptr<TokenIssuer>> TokenIssuer::make(Core& core, TokenOptions options) {
+  if (options.audiences.empty()) options.audiences = {options.issuer};
+  if (options.jwks_uri.empty()) options.jwks_uri = options.issuer + "/openid/v1/jwks";
+  std::unique_ptr<TokenIssuer> t(new TokenIssuer(core, std::move(options)));
+  TRY(t->public_key_, net::public_key_pem(t->options_.signing_key));
+  TRY(std::string jwk, net::public_jwk(t->options_.signing_key));
+  TRY(t->jwk_, json::parse(jwk));
+  t->alg_ = t->jwk_["kty"].as_string() == "RSA" ? "RS256" : t->jwk_["crv"].as_string() == "P-384" ? "ES384" : "ES256";
+  t->kid_ = net::jwk_thumbprint(jwk);
+  return t;
+}
+
+Result<std::pair<std::string, Time>> TokenIssuer::issue(const TokenSpec& spec) {
+  Time now = core_->ex.now();
+  int64_t expires = now.seconds() + spec.seconds;
+  json::Value header = json::Value::object();
+  header["alg"] = alg_;
+  header["kid"] = kid_;
+  json::Value claims = json::Value::object();
+  json::Value aud = json::Value::array();
+  for (auto& a : spec.audiences.empty() ? options_.audiences : spec.audiences) aud.push_back(a);
+  claims["aud"] = std::move(aud);
+  claims["exp"] = expires;
+  claims["iat"] = now.seconds();
+  claims["iss"] = options_.issuer;
+  claims["jti"] = new_uid(core_->ex);
+  json::Value k = json::Value::object();
+  k["namespace"] = spec.ns;
+  auto ref = [&](std::string_view what, const std::string& name, const std::string& uid) {
+    if (name.empty()) return;
+    k[what]["name"] = name;
+    k[what]["uid"] = uid;
+  };
+  ref("node", spec.node, spec.node_uid);
+  ref("pod", spec.pod, spec.pod_uid);
+  ref("secret", spec.secret, spec.secret_uid);
+  ref("serviceaccount", spec.account, spec.account_uid);
+  claims["kubernetes.io"] = std::move(k);
+  claims["nbf"] = now.seconds();
+  claims["sub"] = "system:serviceaccount:" + spec.ns + ":" + spec.account;
+  std::string text = base64url_encode(json::dump(header)) + "." + base64url_encode(json::dump(claims));
+  TRY(std::string signature, net::jose_sign(alg_, options_.signing_key, text));
+  return std::pair<std::string, Time>(text + "." + base64url_encode(signature), Time::from_seconds(expires));
+}
+
+Status TokenIssuer::still_valid(const json::Value& claims) const {
+  const json::Value& k = claims["kubernetes.io"];
+  const std::string& ns = k["namespace"].as_string();
+  auto bound = [&](std::string_view plural, std::string_view key, std::string_view in) -> Status {
+    const std::string& name = k[key]["name"].as_string();
+    if (name.empty()) return ok();
+    ObjectPtr o = look(*core_, "", plural, in, name);
+    if (!o) return make_error(Code::kUnauthorized, std::string(key) + " " + name + " of the token no longer exists");
+    // The uid is in the bytes; find it without decoding.
+    const std::string& uid = k[key]["uid"].as_string();
+    if (!uid.empty() && o->bytes->find("\"uid\":\"" + uid + "\"") == std::string::npos)
+      return make_error(Code::kUnauthorized, std::string(key) + " " + name + " of the token has been replaced");
+    return ok();
+  };
+  TRY_VOID(bound("serviceaccounts", "serviceaccount", ns));
+  TRY_VOID(bound("pods", "pod", ns));
+  TRY_VOID(bound("secrets", "secret", ns));
+  TRY_VOID(bound("nodes", "node", ""));
+  return ok();
+}
+
+Result<VerifiedToken> TokenIssuer::verify(const std::string& token, const std::vector<std::string>& audiences) {
+  auto bad = [](std::string why) { return make_error(Code::kUnauthorized, "invalid bearer token: " + why); };
+  Time now = core_->ex.now();
+  auto it = known_.find(token);
+  if (it == known_.end()) {
+    auto parts = split(token, '.');
+    if (parts.size() != 3) return bad("not a JWT");
+    auto header_text = base64url_decode(parts[0]), claims_text = base64url_decode(parts[1]), signature = base64url_decode(parts[2]);
+    if (!header_text || !claims_text || !signature) return bad("not base64url");
+    auto header = json::parse(*header_text);
+    auto claims = json::parse(*claims_text);
+    if (!header.ok() || !claims.ok()) return bad("not JSON");
+    if ((*header)["alg"].as_string() != alg_ || (*header)["kid"].as_string() != kid_) return bad("signed by an unknown key");
+    if ((*claims)["iss"].as_string() != options_.issuer) return bad("issuer " + (*claims)["iss"].as_string() + " is not ours");
+    if (!net::jose_verify(alg_, public_key_, parts[0] + "." + parts[1], *signature)) return bad("the signature is wrong");
+    const json::Value& k = (*claims)["kubernetes.io"];
+    auto user = std::make_shared<User>();
+    user->name = "system:serviceaccount:" + k["namespace"].as_string() + ":" + k["serviceaccount"]["name"].as_string();
+    user->uid = k["serviceaccount"]["uid"].as_string();
+    user->groups = {"system:serviceaccounts", "system:serviceaccounts:" + k["namespace"].as_string(), "system:authenticated"};
+    if (auto& jti = (*claims)["jti"].as_string(); !jti.empty()) user->extra["authentication.kubernetes.io/credential-id"] = {"JTI=" + jti};
+    for (std::string_view what : {"pod", "node"})
+      if (k[what].is_object()) {
+        user->extra["authentication.kubernetes.io/" + std::string(what) + "-name"] = {k[what]["name"].as_string()};
+        if (!k[what]["uid"].as_string().empty()) user->extra["authentication.kubernetes.io/" + std::string(what) + "-uid"] = {k[what]["uid"].as_string()};
+      }
+    Known known;
+    known.expires = Time::from_seconds((*claims)["exp"].as_int());
+    known.claims = std::move(*claims);
+    known.user = std::move(user);
+    if (known_.size() >= kKnownMax) known_.clear();
+    it = known_.emplace(token, std::move(known)).first;
+  }
+  const Known& k = it->second;
+  if (now >= k.expires) return bad("it has expired");
+  if (now.seconds() < k.claims["nbf"].as_int()) return bad("it is not valid yet");
+  VerifiedToken out;
+  out.user = k.user;
+  const auto& wanted = audiences.empty() ? options_.audiences : audiences;
+  for (auto& a : k.claims["aud"].as_array())
+    if (std::find(wanted.begin(), wanted.end(), a.as_string()) != wanted.end()) out.audiences.push_back(a.as_string());
+  if (out.audiences.empty()) return bad("its audience is another");
+  if (Status s = still_valid(k.claims); !s.ok()) {
+    Error e = s.error();
+    known_.erase(it);
+    return e;
+  }
+  return out;
+}
+
+json::Value TokenIssuer::discovery_document() const {
+  json::Value d = json::Value::object();
+  d["issuer"] = options_.issuer;
+  d["jwks_uri"] = options_.jwks_uri;
+  d["response_types_supported"] = json::Value::array({"id_token"});
+  d["subject_types_supported"] = json::Value::array({"public"});
+  d["id_token_signing_alg_values_supported"] = json::Value::array({alg_});
+  return d;
+}
+
+json::Value TokenIssuer::jwks() const {
+  json::Value key = jwk_;
+  key["use"] = "sig";
+  key["kid"] = kid_;
+  key["alg"] = alg_;
+  json::Value d = json::Value::object();
+  d["keys"] = json::Value::array({key});
+  return d;
+}
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,161 @@
+#include "apiserver/builtin_model.h"
+
+#include "apiserver/defaults.h"
+#include "apiserver/columns.h"
+#include "kube/patch.h"
+#include "kube/schema.h"
+#include "kube/type_info.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+using json::Value;
+using kube::FieldInfo;
+using kube::Scalar;
+using kube::Shape;
+using kube::TypeInfo;
+
+void find_unknown(const TypeInfo& type, const Value& v, std::string& path, std::vector<std::string>& out) {
+  if (type.special != kube::Special::kNone || !v.is_object()) return;
+  for (auto& m : v.as_object()) {
+    size_t size = path.size();
+    if (!path.empty()) path.push_back('.');
+    path += m.key;
+    const FieldInfo* f = type.find(m.key);
+    if (!f) {
+      bool type_meta = size == 0 && (m.key == "kind" || m.key == "apiVersion");
+      if (!type_meta && !(m.key == "kind" || m.key == "apiVersion")) out.push_back(path);
+    } else if (f->scalar == Scalar::kStruct) {
+      if (f->shape == Shape::kList) {
+        for (size_t i = 0; i < m.value.size() && m.value.is_array(); ++i) {
+          size_t inner = path.size();
+          path += "[" + std::to_string(i) + "]";
+          find_unknown(*f->type, m.value.at(i), path, out);
+          path.resize(inner);
+        }
+      } else if (f->shape == Shape::kMap) {
+        for (auto& e : m.value.as_object()) {
+          size_t inner = path.size();
+          path += "." + e.key;
+          find_unknown(*f->type, e.value, path, out);
+          path.resize(inner);
+        }
+      } else {
+        find_unknown(*f->type, m.value, path, out);
+      }
+    }
+    path.resize(size);
+  }
+}
+
+void table_defaults(const TypeInfo& type, Value& v) {
+  if (!v.is_object() || type.special != kube::Special::kNone) return;
+  for (const FieldInfo& f : type.fields) {
+    if (f.has(FieldInfo::kInline)) {
+      table_defaults(*f.type, v);
+      continue;
+    }
+    Value* at = v.find(f.name);
+    if (!f.facts().default_json.empty() && (!at || at->is_null() || (at->is_string() && at->as_string().empty() && f.shape == Shape::kValue))) {
+      auto d = json::parse(f.facts().default_json);
+      if (d.ok()) {
+        v[f.name] = std::move(*d);
+        continue;
+      }
+    }
+    if (!at || f.scalar != Scalar::kStruct) continue;
+    if (f.shape == Shape::kList && at->is_array()) {
+      for (auto& i : at->arr()) table_defaults(*f.type, i);
+    } else if (f.shape == Shape::kMap && at->is_object()) {
+      for (auto& m : at->obj()) table_defaults(*f.type, m.value);
+    } else {
+      table_defaults(*f.type, *at);
+    }
+  }
+}
+
+class BuiltinModel final : public TypeModel {
+ public:
+  explicit BuiltinModel(const kube::KindInfo& kind) : kind_(kind), type_(*kind.type), resource_(kind.resource()) {}
+
+  Status accept(Value& object, std::vector<std::string>& unknown) const override {
+    TRY_VOID(accept_typed(type_, object, unknown));
+    object["apiVersion"] = resource_.api_version();
+    object["kind"] = resource_.kind;
+    return ok();
+  }
+  void set_defaults(Value& object) const override {
+    set_builtin_defaults(resource_.group, resource_.version, resource_.kind, object);
+    table_defaults(type_, object);
+  }
+  void validate(const Value&, const Value*, std::vector<Cause>&) const override {}
+  Result<Value> strategic_merge(const Value& live, const Value& patch) const override {
+    auto r = kube::strategic_merge_patch(*kube::schema_of(type_), live, patch);
+    if (!r.ok()) return status::bad_request(r.error().message);
+    return r;
+  }
+  Result<Value> apply(const Value*, const Value&, const Writer&, bool) const override {
+    return status::unsupported_media_type("server-side apply is not available yet");
+  }
+  void track(const Value*, Value&, const Writer&) const override {}
+  Value table(const std::vector<ValuePtr>& objects, Time now) const override {
+    return table_of(kind_, objects, now);
+  }
+  Result<std::string> to_protobuf(const Value& object) const override {
+    void* o = type_.create();
+    Status s = kube::decode_json(type_, object, o);
+    Result<std::string> out = s.ok() ? Result<std::string>(kube::encode_protobuf(type_, o)) : Result<std::string>(std::move(s).error());
+    type_.destroy(o);
+    return out;
+  }
+  Result<Value> from_protobuf(std::string_view body) const override;
+
+ private:
+  const kube::KindInfo& kind_;
+  const TypeInfo& type_;
+  const kube::Resource& resource_;
+};
+
+bool read_varint(std::string_view& in, uint64_t& v) {
+  v = 0;
+  for (int shift = 0; shift < 64 && !in.empty(); shift += 7) {
+    unsigned char c = static_cast<unsigned char>(in[0]);
+    in.remove_prefix(1);
+    v |= static_cast<uint64_t>(c & 0x7f) << shift;
+    if (!(c & 0x80)) return true;
+  }
+  return false;
+}
+
+Result<Value> BuiltinModel::from_protobuf(std::string_view body) const {
+  auto bad = [] { return status::bad_request("the body is not a Kubernetes protobuf message: it does not begin with the bytes 'k8s\\0' and an envelope"); };
+  if (body.substr(0, 4) != std::string_view("k8s\0", 4)) return bad();
+  body.remove_prefix(4);
+  std::string_view raw;
+  while (!body.empty()) {  // runtime.Unknown: 1 typeMeta, 2 raw
+    uint64_t tag = 0, size = 0;
+    if (!read_varint(body, tag) || (tag & 7) != 2 || !read_varint(body, size) || size > body.size()) return bad();
+    if (tag >> 3 == 2) raw = body.substr(0, size);
+    body.remove_prefix(size);
+  }
+  void* o = type_.create();
+  Status s = kube::decode_protobuf(type_, raw, o);
+  Result<Value> out = s.ok() ? Result<Value>(kube::encode_json(type_, o)) : Result<Value>(status::bad_request(s.error().message));
+  type_.destroy(o);
+  return out;
+}
+
+}  // namespace
+
+Status accept_typed(const TypeInfo& type, Value& object, std::vector<std::string>& unknown) {
+  std::string path;
+  find_unknown(type, object, path, unknown);
+  TRY(Value canonical, kube::canonical_json(type, object));
+  object = std::move(canonical);
+  return ok();
+}
+
+std::shared_ptr<const TypeModel> make_builtin_model(const kube::KindInfo& kind) { return std::make_shared<BuiltinModel>(kind); }
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,36 @@
+// What the server serves, told in each of upstream's forms: /api, /apis, group and resource lists,
+// aggregated discovery v2 and v2beta1, /version, OpenAPI v2 and v3. Cached until the types change.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "apiserver/core.h"
+#include "apiserver/request.h"
+
+namespace caravel::apiserver {
+
+struct ApiServerOptions;
+
+class Discovery {
+ public:
+  Discovery(Core& core, const ApiServerOptions& options) : core_(&core), options_(&options) {}
+  // False when the path is none of discovery's.
+  bool serve(const Request& r, Response* out);
+  // The served versions of a group, preferred first.
+  std::vector<std::string> versions(std::string_view group) const;
+
+ private:
+  json::Value resource_list(const std::string& group, const std::string& version) const;
+  json::Value group_entry(const std::string& group) const;
+  json::Value aggregated(bool core_group, const std::string& version) const;
+  std::vector<std::string> groups() const;
+  Response cached(const std::string& key, const std::function<std::string()>& make, const std::string& content_type);
+
+  Core* core_;
+  const ApiServerOptions* options_;
+  int64_t generation_ = -1;
+  std::map<std::string, Bytes> cache_;
+};
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,134 @@
+#include "apiserver/reviews.h"
+
+#include "apiserver/api_server.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+using json::Value;
+
+Value strings(const std::vector<std::string>& v) {
+  Value a = Value::array();
+  for (auto& s : v) a.push_back(s);
+  return a;
+}
+
+Value user_info(const User& u) {
+  Value v = Value::object();
+  v["username"] = u.name;
+  if (!u.uid.empty()) v["uid"] = u.uid;
+  v["groups"] = strings(u.groups);
+  for (auto& [k, values] : u.extra) v["extra"][k] = strings(values);
+  return v;
+}
+
+// The status of an access review for a user.
+Value decide(Authorizer& authorizer, const User& user, const Value& spec) {
+  Attributes a;
+  a.user = &user;
+  const Value& res = spec["resourceAttributes"];
+  const Value& path = spec["nonResourceAttributes"];
+  if (res.is_object()) {
+    a.verb = res["verb"].as_string();
+    a.group = res["group"].as_string();
+    a.version = res["version"].as_string();
+    a.plural = res["resource"].as_string();
+    a.subresource = res["subresource"].as_string();
+    a.ns = res["namespace"].as_string();
+    a.name = res["name"].as_string();
+  } else {
+    a.is_resource = false;
+    a.verb = path["verb"].as_string();
+    a.path = path["path"].as_string();
+  }
+  Decision d = authorizer.authorize(a);
+  Value s = Value::object();
+  s["allowed"] = d.allowed;
+  if (!d.reason.empty()) s["reason"] = d.reason;
+  return s;
+}
+
+}  // namespace
+
+Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
+  Rest& rest = server.rest();
+  auto out = negotiate(r);
+  if (!out.ok()) co_return error_response(out.error());
+  WriteCall call = rest.write_call(r, t);
+  auto object = rest.decode_body(r, *t, &call);
+  if (!object.ok()) co_return error_response(object.error());
+  Value& o = *object;
+  Authorizer& authorizer = *server.core().authorizer;
+  const std::string& kind = t->resource.kind;
+  Value spec = o["spec"];
+  if (kind == "SelfSubjectAccessReview") {
+    o["status"] = decide(authorizer, *r.user, spec);
+  } else if (kind == "SubjectAccessReview" || kind == "LocalSubjectAccessReview") {
+    if (spec["user"].as_string().empty() && spec["groups"].size() == 0)
+      co_return error_response(status::invalid("authorization.k8s.io", kind, "", {{"spec.user", "FieldValueInvalid", "Invalid value: \"\": at least one of user or group must be specified"}}));
+    if (spec["resourceAttributes"].is_object() == spec["nonResourceAttributes"].is_object())
+      co_return error_response(status::invalid("authorization.k8s.io", kind, "", {{"spec.resourceAttributes", "FieldValueInvalid",
+          "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified"}}));
+    if (kind == "LocalSubjectAccessReview" && spec.path({"resourceAttributes", "namespace"}).as_string() != r.ns)
+      co_return error_response(status::bad_request("spec.resourceAttributes.namespace must match namespace: " + r.ns));
+    User u;
+    u.name = spec["user"].as_string();
+    u.uid = spec["uid"].as_string();
+    for (auto& g : spec["groups"].as_array()) u.groups.push_back(g.as_string());
+    for (auto& m : spec["extra"].as_object())
+      for (auto& v : m.value.as_array()) u.extra[m.key].push_back(v.as_string());
+    o["status"] = decide(authorizer, u, spec);
+  } else if (kind == "SelfSubjectRulesReview") {
+    const std::string& ns = spec["namespace"].as_string();
+    if (ns.empty()) co_return error_response(status::bad_request("no namespace on request"));
+    Value s = Value::object();
+    s["resourceRules"] = Value::array();
+    s["nonResourceRules"] = Value::array();
+    for (auto& rule : authorizer.rules_for(*r.user, ns)) {
+      Value v = Value::object();
+      v["verbs"] = strings(rule.verbs);
+      if (!rule.urls.empty()) {
+        v["nonResourceURLs"] = strings(rule.urls);
+        s["nonResourceRules"].push_back(std::move(v));
+      } else {
+        v["apiGroups"] = strings(rule.groups);
+        v["resources"] = strings(rule.resources);
+        if (!rule.names.empty()) v["resourceNames"] = strings(rule.names);
+        s["resourceRules"].push_back(std::move(v));
+      }
+    }
+    s["incomplete"] = false;
+    o["status"] = std::move(s);
+  } else if (kind == "SelfSubjectReview") {
+    o["status"] = Value::object();
+    o["status"]["userInfo"] = user_info(*r.user);
+  } else if (kind == "TokenReview") {
+    std::vector<std::string> audiences, matched;
+    for (auto& a : spec["audiences"].as_array()) audiences.push_back(a.as_string());
+    auto u = server.authenticator().authenticate_token(spec["token"].as_string(), audiences, &matched);
+    Value s = Value::object();
+    if (u.ok()) {
+      s["authenticated"] = true;
+      s["user"] = user_info(**u);
+      if (!audiences.empty()) s["audiences"] = strings(matched);
+      else if (server.core().tokens) s["audiences"] = strings(matched);
+    } else {
+      s["user"] = Value::object();
+      s["error"] = u.error().message;
+    }
+    o["status"] = std::move(s);
+  } else {
+    co_return error_response(status::method_not_allowed());
+  }
+  if (o["metadata"].is_null()) o["metadata"] = Value::object();
+  if (!o["metadata"].find("creationTimestamp")) o["metadata"]["creationTimestamp"] = Value();
+  Stored s;
+  s.bytes = std::make_shared<const std::string>(json::dump(o));
+  s.value = std::make_shared<const Value>(std::move(o));
+  Response res = rest.render(*t, *out, 201, s);
+  res.warnings = std::move(call.warnings);
+  co_return res;
+}
+
+}  // namespace caravel::apiserver
