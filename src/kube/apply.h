@@ -50,6 +50,9 @@ struct ApplyOptions {
   std::string manager, subresource;
   Time now;
   bool force = false;
+  // Top-level members that this endpoint does not write: {"status"} where there is a status subresource,
+  // {"spec", ...} on the status subresource itself.
+  std::vector<std::string> reset_fields;
 };
 
 struct ApplyConflict {

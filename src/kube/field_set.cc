@@ -1,0 +1,258 @@
+// Field sets: which fields an object has, how two objects differ, and set algebra on both.
+#include "kube/field_set.h"
+
+#include <algorithm>
+
+namespace caravel::kube {
+
+namespace fields {
+
+Kind kind_of(const Schema* s, const json::Value& v) {
+  if (v.is_object()) {
+    if (s && s->atomic_map) return Kind::kLeaf;
+    // An object whose schema is not known is owned by members, a list as a whole.
+    return s && (s->type == Schema::Type::kIntOrString || s->type == Schema::Type::kString) ? Kind::kLeaf : Kind::kStruct;
+  }
+  if (v.is_array() && s) {
+    if (s->list == Schema::List::kMap) {
+      for (auto& i : v.as_array())
+        if (!i.is_object()) return Kind::kLeaf;
+      return Kind::kListMap;
+    }
+    if (s->list == Schema::List::kSet) return Kind::kListSet;
+  }
+  return Kind::kLeaf;
+}
+
+const Schema* member_schema(const Schema* s, std::string_view name, bool* declared) {
+  if (declared) *declared = false;
+  if (!s) return nullptr;
+  if (const Schema* p = s->property(name)) {
+    if (declared) *declared = true;
+    return p;
+  }
+  return s->additional.get();
+}
+
+std::string item_key(const Schema& list, const json::Value& item, Kind kind) {
+  if (kind == Kind::kListSet) return "v:" + json::dump(item);
+  json::Object key;
+  std::vector<std::string> names = list.list_map_keys;
+  std::sort(names.begin(), names.end());
+  for (auto& n : names) {
+    if (const json::Value* v = item.find(n)) key.append(n, *v);
+    else if (const Schema* c = list.items ? list.items->property(n) : nullptr; c && c->has_default) key.append(n, c->default_value);
+  }
+  return "k:" + json::dump(key);
+}
+
+bool empty(const Node& n) { return !n.member && n.children.empty(); }
+
+void collect(const Schema* s, const json::Value& v, Node& node) {
+  Kind kind = kind_of(s, v);
+  switch (kind) {
+    case Kind::kLeaf: node.member = true; break;
+    case Kind::kStruct:
+      for (auto& m : v.as_object()) {
+        bool declared;
+        const Schema* c = member_schema(s, m.key, &declared);
+        Node& child = node.children["f:" + m.key];
+        collect(c, m.value, child);
+        if (m.value.is_null() || (m.value.is_object() && m.value.size() == 0) || (s && !declared)) child.member = true;
+        if (empty(child)) node.children.erase("f:" + m.key);
+      }
+      break;
+    case Kind::kListMap:
+    case Kind::kListSet:
+      for (auto& i : v.as_array()) {
+        Node& child = node.children[item_key(*s, i, kind)];
+        if (kind == Kind::kListMap) collect(s->items.get(), i, child);
+        child.member = true;
+      }
+      break;
+  }
+}
+
+void compare(const Schema* s, const json::Value& a, const json::Value& b, Difference& out) {
+  Kind ka = kind_of(s, a), kb = kind_of(s, b);
+  if (ka != kb) {
+    // What it was is gone, what it is is new; the path itself changed.
+    if (ka == Kind::kLeaf && kb == Kind::kLeaf) {
+      out.modified.member = true;
+    } else {
+      collect(s, a, out.removed);
+      collect(s, b, out.added);
+    }
+    return;
+  }
+  auto down = [&](const std::string& key, const Schema* c, const json::Value& x, const json::Value& y) {
+    Difference d;
+    compare(c, x, y, d);
+    if (!empty(d.added)) out.added.children[key] = std::move(d.added);
+    if (!empty(d.modified)) out.modified.children[key] = std::move(d.modified);
+    if (!empty(d.removed)) out.removed.children[key] = std::move(d.removed);
+  };
+  switch (ka) {
+    case Kind::kLeaf:
+      if (!(a == b)) out.modified.member = true;
+      break;
+    case Kind::kStruct: {
+      auto one_side = [&](const json::Value& from, const json::Value& other, Node& into) {
+        json::Value only = json::Value::object();
+        for (auto& m : from.as_object())
+          if (!other.find(m.key)) only[m.key] = m.value;
+        if (only.size()) collect(s, only, into);
+      };
+      one_side(a, b, out.removed);
+      one_side(b, a, out.added);
+      for (auto& m : b.as_object())
+        if (const json::Value* old = a.find(m.key)) down("f:" + m.key, member_schema(s, m.key), *old, m.value);
+      break;
+    }
+    case Kind::kListMap:
+    case Kind::kListSet: {
+      std::map<std::string, const json::Value*> old;
+      for (auto& i : a.as_array()) old[item_key(*s, i, ka)] = &i;
+      for (auto& i : b.as_array()) {
+        std::string key = item_key(*s, i, ka);
+        auto it = old.find(key);
+        if (it == old.end()) {
+          Node& n = out.added.children[key];
+          if (ka == Kind::kListMap) collect(s->items.get(), i, n);
+          n.member = true;
+        } else {
+          if (ka == Kind::kListMap) down(key, s->items.get(), *it->second, i);
+          old.erase(it);
+        }
+      }
+      for (auto& [key, i] : old) {
+        Node& n = out.removed.children[key];
+        if (ka == Kind::kListMap) collect(s->items.get(), *i, n);
+        n.member = true;
+      }
+      break;
+    }
+  }
+}
+
+Node unite(const Node& a, const Node& b) {
+  Node out = a;
+  out.member |= b.member;
+  for (auto& [k, c] : b.children) {
+    auto it = out.children.find(k);
+    if (it == out.children.end()) out.children[k] = c;
+    else it->second = unite(it->second, c);
+  }
+  return out;
+}
+
+Node intersect(const Node& a, const Node& b) {
+  Node out;
+  out.member = a.member && b.member;
+  for (auto& [k, c] : a.children) {
+    auto it = b.children.find(k);
+    if (it == b.children.end()) continue;
+    Node n = intersect(c, it->second);
+    if (!empty(n)) out.children[k] = std::move(n);
+  }
+  return out;
+}
+
+Node subtract(const Node& a, const Node& b) {
+  Node out;
+  out.member = a.member && !b.member;
+  for (auto& [k, c] : a.children) {
+    auto it = b.children.find(k);
+    Node n = it == b.children.end() ? c : subtract(c, it->second);
+    if (!empty(n)) out.children[k] = std::move(n);
+  }
+  return out;
+}
+
+}  // namespace fields
+
+namespace {
+
+json::Value to_json(const FieldSet::Node& n) {
+  json::Value v = json::Value::object();
+  if (n.member && !n.children.empty()) v["."] = json::Value::object();
+  for (auto& [k, c] : n.children) v[k] = to_json(c);
+  return v;
+}
+
+FieldSet::Node from_json(const json::Value& v) {
+  FieldSet::Node n;
+  n.member = v.size() == 0;
+  for (auto& m : v.as_object()) {
+    if (m.key == ".") n.member = true;
+    else n.children[m.key] = from_json(m.value);
+  }
+  return n;
+}
+
+void walk(const FieldSet::Node& n, std::vector<std::string>& path, std::vector<std::vector<std::string>>& out) {
+  if (n.member && !path.empty()) out.push_back(path);
+  for (auto& [k, c] : n.children) {
+    path.push_back(k);
+    walk(c, path, out);
+    path.pop_back();
+  }
+}
+
+FieldSet with_root(FieldSet::Node n) {
+  FieldSet s;
+  n.member = false;
+  s.root() = std::move(n);
+  return s;
+}
+
+}  // namespace
+
+FieldSet FieldSet::of(const Schema& schema, const json::Value& object) {
+  Node n;
+  fields::collect(&schema, object, n);
+  return with_root(std::move(n));
+}
+FieldSet FieldSet::from_fields_v1(const json::Value& v) { return with_root(from_json(v)); }
+json::Value FieldSet::to_fields_v1() const { return to_json(root_); }
+FieldSet FieldSet::unite(const FieldSet& o) const { return with_root(fields::unite(root_, o.root_)); }
+FieldSet FieldSet::intersect(const FieldSet& o) const { return with_root(fields::intersect(root_, o.root_)); }
+FieldSet FieldSet::subtract(const FieldSet& o) const { return with_root(fields::subtract(root_, o.root_)); }
+bool FieldSet::contains(const std::vector<std::string>& path) const {
+  const Node* n = &root_;
+  for (auto& k : path) {
+    auto it = n->children.find(k);
+    if (it == n->children.end()) return false;
+    n = &it->second;
+  }
+  return n->member;
+}
+std::vector<std::vector<std::string>> FieldSet::paths() const {
+  std::vector<std::vector<std::string>> out;
+  std::vector<std::string> path;
+  walk(root_, path, out);
+  return out;
+}
+
+std::string field_path_text(const std::vector<std::string>& path) {
+  std::string out;
+  for (auto& k : path) {
+    std::string rest = k.size() > 2 ? k.substr(2) : "";
+    if (k.starts_with("f:")) {
+      out += "." + rest;
+    } else if (k.starts_with("v:")) {
+      out += "[=" + rest + "]";
+    } else if (k.starts_with("i:")) {
+      out += "[" + rest + "]";
+    } else {
+      auto key = json::parse(rest);
+      std::string inside;
+      if (key.ok())
+        for (auto& m : key->as_object()) inside += (inside.empty() ? "" : ",") + m.key + "=" + json::dump(m.value);
+      out += "[" + inside + "]";
+    }
+  }
+  return out;
+}
+
+}  // namespace caravel::kube
