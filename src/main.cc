@@ -15,7 +15,6 @@
 #include "node/command.h"
 #include "proxy/command.h"
 #include "world/command.h"
-#include "proxy/command.h"
 
 namespace caravel {
 namespace {
@@ -33,7 +32,6 @@ const std::vector<const Command*>& commands() {
       &proxy::kProxyCommand,
       &world::kWorldCommand,
       &world::kEdgeCommand,
-      &proxy::kProxyCommand,
       &dns::kDnsCommand,
       &dns::kVpcDnsCommand,
   };
