@@ -93,7 +93,7 @@ Task<Status> NodeProcess::connect_api() {
     api.client_key = id.key;
     CO_TRY_VOID(net::write_file_atomic(setup.settings.root_directory + "/kubeconfig", kube::write_kubeconfig(api, setup.config.cluster_name), 0600));
   }
-  api.user_agent = "kubelet/v1.36.0 (linux/" + setup.facts.architecture + ")";
+  api.user_agent = "kubelet/v1.36.2 (linux/" + setup.facts.architecture + ")";
   CO_TRY(transport, kube::make_http_transport(loop, api));
   co_return ok();
 }

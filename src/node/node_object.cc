@@ -18,7 +18,7 @@ constexpr Duration kStatusAnyway = std::chrono::minutes(5);  // an unchanged sta
 constexpr Duration kRetry = std::chrono::milliseconds(500);
 constexpr int kLeaseSeconds = 40;
 constexpr size_t kImagesMax = 50;
-constexpr const char* kKubeletVersion = "v1.36.0";
+constexpr const char* kKubeletVersion = "v1.36.2-eks-5f2c8d1";  // as the API server
 constexpr int kKubeletPort = 10250;
 
 std::string os_image() {

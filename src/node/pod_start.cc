@@ -187,7 +187,8 @@ Task<bool> PodWorker::ensure_image(core::Container c, cri::Image* image) {
     co_return true;
   }
   if (policy == "Never" || is_local_image(c.image)) {
-    rt_.waiting[c.name] = {"ErrImageNeverPull", "Container image \"" + c.image + "\" is not present with pull policy of Never"};
+    rt_.waiting[c.name] = {"ErrImageNeverPull", "Container image \"" + c.image + "\" is not present " +
+                                                    (is_local_image(c.image) ? "and caravel.local is not a registry: see `caravel images`" : "with pull policy of Never")};
     event(true, "ErrImageNeverPull", rt_.waiting[c.name].message, c.name);
     start_not_before_[c.name] = c_->loop->now() + std::chrono::seconds(10);
     co_return false;

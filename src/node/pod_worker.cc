@@ -254,8 +254,12 @@ void PodWorker::update_probes() {
     alive.insert(id);
     if (!probers_.count(id)) {
       std::string host = rt_.sandboxes.empty() ? "" : rt_.sandboxes[0].pod_ip;
+      std::optional<core::ContainerStatus> known;
+      for (auto* statuses : {&pod_->status.init_container_statuses, &pod_->status.container_statuses})
+        for (auto& s : *statuses)
+          if (s.name == name) known = s;
       probers_[id] = std::make_unique<ContainerProber>(
-          *c_->loop, *c_->probes, *spec, list[0], host, [this, name = name](std::string m) { event(true, "Unhealthy", m, name); }, [this] { changed_.set(); });
+          *c_->loop, *c_->probes, *spec, list[0], host, known, [this, name = name](std::string m) { event(true, "Unhealthy", m, name); }, [this] { changed_.set(); });
     }
     rt_.probes[name] = probers_[id]->state();
   }

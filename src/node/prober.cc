@@ -105,7 +105,7 @@ Result<int> resolve_port(const kube::IntOrString& port, const std::vector<core::
 std::unique_ptr<ProbeRunner> make_probe_runner(net::EventLoop& loop, cri::Runtime& runtime) { return std::make_unique<Runner>(loop, runtime); }
 
 ContainerProber::ContainerProber(Executor& ex, ProbeRunner& runner, core::Container container, ContainerRecord record, std::string host,
-                                 std::function<void(std::string)> unhealthy, std::function<void()> changed)
+                                 std::optional<core::ContainerStatus> known, std::function<void(std::string)> unhealthy, std::function<void()> changed)
     : ex_(&ex),
       runner_(&runner),
       container_(std::move(container)),
@@ -115,7 +115,9 @@ ContainerProber::ContainerProber(Executor& ex, ProbeRunner& runner, core::Contai
       changed_(std::move(changed)),
       started_(ex) {
   state_.container_id = record_.id;
-  if (container_.startup_probe) {
+  const bool same = known && known->container_id == "containerd://" + record_.id;
+  if (same) state_.ready = known->ready;
+  if (container_.startup_probe && !(same && known->started.value_or(false))) {
     scope_.spawn(loop(Kind::kStartup, *container_.startup_probe));
   } else {
     state_.started = true;

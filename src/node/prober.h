@@ -24,8 +24,10 @@ std::unique_ptr<ProbeRunner> make_probe_runner(net::EventLoop& loop, cri::Runtim
 class ContainerProber {
  public:
   // event(reason, message) records an Unhealthy event; changed() wakes the worker.
+  // known: what was published of this very container before the agent started; a restart of the agent
+  // must not take a ready pod out of its services.
   ContainerProber(Executor& ex, ProbeRunner& runner, core::Container container, ContainerRecord record, std::string host,
-                  std::function<void(std::string)> unhealthy, std::function<void()> changed);
+                  std::optional<core::ContainerStatus> known, std::function<void(std::string)> unhealthy, std::function<void()> changed);
   ~ContainerProber();
   const ProbeState& state() const { return state_; }
 

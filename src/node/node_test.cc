@@ -1,0 +1,454 @@
+// The pure parts of the node agent: what to run, what to say about it, what a container sees.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "node/address_pool.h"
+#include "node/container_config.h"
+#include "node/instance.h"
+#include "node/logs.h"
+#include "node/network.h"
+#include "node/pod_plan.h"
+#include "node/pod_status.h"
+#include "node/volumes.h"
+
+namespace caravel::node {
+namespace {
+
+namespace fs = std::filesystem;
+const Time kNow = Time::from_seconds(1'800'000'000);
+
+core::Container container(const std::string& name) {
+  core::Container c;
+  c.name = name;
+  c.image = "caravel.local/busybox:latest";
+  return c;
+}
+
+core::Pod pod(std::vector<std::string> names, std::vector<std::string> inits = {}) {
+  core::Pod p;
+  p.metadata.name = "p";
+  p.metadata.namespace_ = "ns";
+  p.metadata.uid = "u1";
+  p.spec.restart_policy = "Always";
+  for (auto& n : names) p.spec.containers.push_back(container(n));
+  for (auto& n : inits) p.spec.init_containers.push_back(container(n));
+  return p;
+}
+
+ContainerRecord record(const std::string& name, int state, int exit_code = 0, int attempt = 0) {
+  ContainerRecord r;
+  r.name = name;
+  r.id = name + "-" + std::to_string(attempt);
+  r.state = state;
+  r.exit_code = exit_code;
+  r.attempt = attempt;
+  r.started_at = kNow - std::chrono::seconds(60);
+  if (state == cri::kExited) r.finished_at = kNow - std::chrono::seconds(5);
+  return r;
+}
+
+PodRuntime with_sandbox() {
+  PodRuntime rt;
+  SandboxRecord s;
+  s.id = "box";
+  s.ready = true;
+  s.pod_ip = "10.0.11.7";
+  rt.sandboxes.push_back(s);
+  return rt;
+}
+
+core::PodStatus status_of(const core::Pod& p, const PodRuntime& rt, const core::PodStatus* previous = nullptr) {
+  PodPlan plan = plan_pod(p, rt, kNow);
+  StatusInput in;
+  in.pod = &p;
+  in.runtime = &rt;
+  in.plan = &plan;
+  in.previous = previous;
+  in.node_ip = "10.0.11.4";
+  in.now = kNow;
+  return compute_status(in);
+}
+
+std::string condition(const core::PodStatus& s, const std::string& type) {
+  for (auto& c : s.conditions)
+    if (c.type == type) return c.status;
+  return "";
+}
+
+TEST(Plan, ASandboxComesFirst) {
+  PodPlan plan = plan_pod(pod({"a"}), PodRuntime(), kNow);
+  EXPECT_TRUE(plan.create_sandbox);
+  EXPECT_TRUE(plan.start.empty());
+}
+
+TEST(Plan, InitContainersRunOneAfterTheOtherBeforeTheOthers) {
+  core::Pod p = pod({"a", "b"}, {"i1", "i2"});
+  PodRuntime rt = with_sandbox();
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"i1"}));
+  rt.containers["i1"] = {record("i1", cri::kRunning)};
+  EXPECT_TRUE(plan_pod(p, rt, kNow).start.empty());
+  rt.containers["i1"] = {record("i1", cri::kExited)};
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"i2"}));
+  rt.containers["i2"] = {record("i2", cri::kExited)};
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST(Plan, ASidecarStartsFirstStaysAndIsRestarted) {
+  core::Pod p = pod({"a"}, {"side"});
+  p.spec.init_containers[0].restart_policy = "Always";
+  PodRuntime rt = with_sandbox();
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"side"}));
+  rt.containers["side"] = {record("side", cri::kRunning)};
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"a"}));
+  rt.containers["a"] = {record("a", cri::kRunning)};
+  rt.containers["side"] = {record("side", cri::kExited)};
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"side"}));
+}
+
+TEST(Plan, RestartPolicyDecidesWhatComesAfterAnExit) {
+  core::Pod p = pod({"a"});
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kExited, 1)};
+  EXPECT_EQ(plan_pod(p, rt, kNow).start.size(), 1u);
+  p.spec.restart_policy = "OnFailure";
+  EXPECT_EQ(plan_pod(p, rt, kNow).start.size(), 1u);
+  rt.containers["a"] = {record("a", cri::kExited, 0)};
+  EXPECT_TRUE(plan_pod(p, rt, kNow).finished);
+  p.spec.restart_policy = "Never";
+  rt.containers["a"] = {record("a", cri::kExited, 1)};
+  EXPECT_TRUE(plan_pod(p, rt, kNow).stop_all);
+}
+
+TEST(Plan, ABackOffHoldsARestartBackAndSaysUntilWhen) {
+  core::Pod p = pod({"a"});
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kExited, 1)};
+  rt.not_before["a"] = kNow + std::chrono::seconds(7);
+  PodPlan plan = plan_pod(p, rt, kNow);
+  EXPECT_TRUE(plan.start.empty());
+  EXPECT_EQ(plan.backing_off, (std::vector<std::string>{"a"}));
+  EXPECT_EQ(plan.look_again, kNow + std::chrono::seconds(7));
+}
+
+TEST(Plan, AFailedProbeKillsOnlyTheContainerItIsAbout) {
+  core::Pod p = pod({"a", "b"});
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kRunning)};
+  rt.containers["b"] = {record("b", cri::kRunning)};
+  rt.probes["a"].container_id = "a-0";
+  rt.probes["a"].failed = true;
+  rt.probes["b"].container_id = "b-old";  // of an earlier container
+  rt.probes["b"].failed = true;
+  PodPlan plan = plan_pod(p, rt, kNow);
+  ASSERT_EQ(plan.kill.size(), 1u);
+  EXPECT_EQ(plan.kill[0].container_id, "a-0");
+}
+
+TEST(Plan, ALostSandboxIsMadeAgainOnlyForWhatStillHasToRun) {
+  core::Pod p = pod({"a"});
+  p.spec.restart_policy = "Never";
+  PodRuntime rt;
+  rt.containers["a"] = {record("a", cri::kExited)};
+  EXPECT_TRUE(plan_pod(p, rt, kNow).finished);
+  p.spec.restart_policy = "Always";
+  EXPECT_TRUE(plan_pod(p, rt, kNow).create_sandbox);
+}
+
+TEST(Backoff, DoublesFromTenSecondsToFiveMinutesAndForgets) {
+  Backoff b;
+  Time t = kNow;
+  EXPECT_EQ(b.not_before("a", t, t), Time{});
+  b.next("a", t);
+  EXPECT_EQ(b.current("a"), std::chrono::seconds(10));
+  for (int i = 0; i < 10; ++i) b.next("a", t = t + std::chrono::seconds(60));
+  EXPECT_EQ(b.current("a"), std::chrono::seconds(300));
+  EXPECT_EQ(b.not_before("a", t, t), t + std::chrono::seconds(300));
+  EXPECT_EQ(b.not_before("a", t, t + std::chrono::minutes(11)), Time{});
+}
+
+TEST(PodStatus, RunningAndReady) {
+  core::Pod p = pod({"a"});
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kRunning)};
+  core::PodStatus s = status_of(p, rt);
+  EXPECT_EQ(s.phase, "Running");
+  EXPECT_EQ(s.pod_ip, "10.0.11.7");
+  EXPECT_EQ(s.host_ip, "10.0.11.4");
+  EXPECT_EQ(condition(s, "Ready"), "True");
+  EXPECT_EQ(condition(s, "PodReadyToStartContainers"), "True");
+  EXPECT_EQ(s.qos_class, "BestEffort");
+}
+
+TEST(PodStatus, AReadinessProbeAndAGateHoldReadinessBack) {
+  core::Pod p = pod({"a"});
+  p.spec.containers[0].readiness_probe.emplace();
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kRunning)};
+  EXPECT_EQ(condition(status_of(p, rt), "ContainersReady"), "False");
+  rt.probes["a"].container_id = "a-0";
+  rt.probes["a"].ready = true;
+  p.spec.readiness_gates.emplace_back().condition_type = "target-health.elbv2.k8s.aws/x";
+  core::PodStatus s = status_of(p, rt);
+  EXPECT_EQ(condition(s, "ContainersReady"), "True");
+  EXPECT_EQ(condition(s, "Ready"), "False");
+  core::PodCondition gate;
+  gate.type = "target-health.elbv2.k8s.aws/x";
+  gate.status = "True";
+  p.status.conditions.push_back(gate);
+  core::PodStatus next = status_of(p, rt, &s);
+  EXPECT_EQ(condition(next, "Ready"), "True");
+  EXPECT_EQ(condition(next, "target-health.elbv2.k8s.aws/x"), "True");
+}
+
+TEST(PodStatus, CrashLoopKeepsTheLastExitInSight) {
+  core::Pod p = pod({"a"});
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kExited, 3, 2)};
+  rt.not_before["a"] = kNow + std::chrono::seconds(10);
+  rt.waiting["a"] = {"CrashLoopBackOff", "back-off 10s"};
+  core::PodStatus s = status_of(p, rt);
+  ASSERT_EQ(s.container_statuses.size(), 1u);
+  ASSERT_TRUE(s.container_statuses[0].state.waiting);
+  EXPECT_EQ(s.container_statuses[0].state.waiting->reason, "CrashLoopBackOff");
+  EXPECT_EQ(s.container_statuses[0].last_state.terminated->exit_code, 3);
+  EXPECT_EQ(s.container_statuses[0].restart_count, 2);
+  EXPECT_EQ(s.phase, "Running");
+}
+
+TEST(PodStatus, FinalPhasesByExitCodes) {
+  core::Pod p = pod({"a", "b"});
+  p.spec.restart_policy = "Never";
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kExited, 0)};
+  rt.containers["b"] = {record("b", cri::kExited, 0)};
+  EXPECT_EQ(status_of(p, rt).phase, "Succeeded");
+  rt.containers["b"] = {record("b", cri::kExited, 2)};
+  EXPECT_EQ(status_of(p, rt).phase, "Failed");
+  core::Pod i = pod({"a"}, {"init"});
+  i.spec.restart_policy = "Never";
+  PodRuntime failed = with_sandbox();
+  failed.containers["init"] = {record("init", cri::kExited, 1)};
+  EXPECT_EQ(status_of(i, failed).phase, "Failed");
+}
+
+TEST(PodStatus, QosClasses) {
+  core::Pod p = pod({"a"});
+  p.spec.containers[0].resources.requests["cpu"] = kube::Quantity::of("100m");
+  EXPECT_EQ(qos_class(p), "Burstable");
+  for (auto* m : {&p.spec.containers[0].resources.requests, &p.spec.containers[0].resources.limits}) {
+    (*m)["cpu"] = kube::Quantity::of("100m");
+    (*m)["memory"] = kube::Quantity::of("64Mi");
+  }
+  EXPECT_EQ(qos_class(p), "Guaranteed");
+}
+
+TEST(Environment, ExpandsWhatIsThereAndLeavesTheRest) {
+  const std::map<std::string, std::string> v = {{"A", "1"}, {"B", ""}};
+  EXPECT_EQ(expand("$(A)-$(B)-$(C)-$$(A)-$A-$(", v), "1--$(C)-$(A)-$A-$(");
+}
+
+TEST(Environment, FieldsResourcesMapsAndServices) {
+  core::Pod p = pod({"a"});
+  p.metadata.labels["app"] = "web";
+  auto& c = p.spec.containers[0];
+  c.resources.limits["cpu"] = kube::Quantity::of("1500m");
+  auto add = [&c](const std::string& name) -> core::EnvVarSource& {
+    core::EnvVar e;
+    e.name = name;
+    e.value_from.emplace();
+    c.env.push_back(e);
+    return *c.env.back().value_from;
+  };
+  add("IP").field_ref.emplace().field_path = "status.podIP";
+  add("APP").field_ref.emplace().field_path = "metadata.labels['app']";
+  add("CPU").resource_field_ref.emplace().resource = "limits.cpu";
+  auto& key = add("KEY").config_map_key_ref.emplace();
+  key.name = "m";
+  key.key = "k";
+  PodSources sources;
+  PodFacts facts;
+  facts.pod_ip = "10.0.11.7";
+  auto missing = container_environment(p, c, sources, {}, facts);
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().message, "configmap \"m\" not found");
+  auto map = std::make_shared<core::ConfigMap>();
+  map->data["k"] = "v";
+  sources.config_maps["m"] = map;
+  auto service = std::make_shared<core::Service>();
+  service->metadata.namespace_ = "ns";
+  service->metadata.name = "my-db";
+  service->spec.cluster_ip = "172.20.3.4";
+  service->spec.ports.emplace_back().port = 5432;
+  auto env = container_environment(p, c, sources, {service}, facts);
+  ASSERT_TRUE(env.ok());
+  std::map<std::string, std::string> m(env->begin(), env->end());
+  EXPECT_EQ(m["IP"], "10.0.11.7");
+  EXPECT_EQ(m["APP"], "web");
+  EXPECT_EQ(m["CPU"], "2");
+  EXPECT_EQ(m["KEY"], "v");
+  EXPECT_EQ(m["MY_DB_SERVICE_HOST"], "172.20.3.4");
+  EXPECT_EQ(m["MY_DB_PORT_5432_TCP"], "tcp://172.20.3.4:5432");
+}
+
+TEST(Config, SharesQuotaAndOomScoreFromResources) {
+  core::Pod p = pod({"a"});
+  auto& c = p.spec.containers[0];
+  c.resources.requests["cpu"] = kube::Quantity::of("250m");
+  c.resources.limits["cpu"] = kube::Quantity::of("500m");
+  c.resources.limits["memory"] = kube::Quantity::of("128Mi");
+  c.resources.requests["memory"] = kube::Quantity::of("1Gi");
+  auto r = container_resources(p, c, 4ll << 30);
+  EXPECT_EQ(r.cpu_shares, 256);
+  EXPECT_EQ(r.cpu_quota, 50'000);
+  EXPECT_EQ(r.memory_limit_in_bytes, 128 << 20);
+  EXPECT_EQ(r.oom_score_adj, 750);
+}
+
+TEST(Config, AnImageThatRunsAsRootIsRefusedWhereThePodForbidsIt) {
+  core::Pod p = pod({"a"});
+  p.spec.security_context.emplace().run_as_non_root = true;
+  NodeSettings node;
+  ContainerInput in;
+  in.pod = &p;
+  in.container = &p.spec.containers[0];
+  in.node = &node;
+  EXPECT_FALSE(container_config(in).ok());
+  in.image_user = 65532;
+  auto ok = container_config(in);
+  ASSERT_TRUE(ok.ok()) << ok.error().message;
+  EXPECT_EQ(ok->linux_.security_context.run_as_user->value, 65532);
+}
+
+TEST(Config, DnsPolicies) {
+  core::Pod p = pod({"a"});
+  NodeSettings node;
+  node.node_dns = {"10.0.0.2"};
+  EXPECT_EQ(dns_config(p, node).servers, (std::vector<std::string>{"172.20.0.10"}));
+  EXPECT_EQ(dns_config(p, node).searches[0], "ns.svc.cluster.local");
+  p.spec.host_network = true;
+  EXPECT_EQ(dns_config(p, node).servers, (std::vector<std::string>{"10.0.0.2"}));
+  p.spec.dns_policy = "ClusterFirstWithHostNet";
+  EXPECT_EQ(dns_config(p, node).servers, (std::vector<std::string>{"172.20.0.10"}));
+}
+
+TEST(Config, UsersCannotChooseTheSandboxesNetwork) {
+  core::Pod p = pod({"a"});
+  p.metadata.annotations["caravel.dev/netns"] = "/proc/1/ns/net";
+  NodeSettings node;
+  EXPECT_EQ(sandbox_config(p, node, 0, "10.0.11.7").annotations["caravel.dev/netns"], "new");
+}
+
+std::string slurp(const std::string& path) {
+  std::ifstream in(path);
+  std::stringstream s;
+  s << in.rdbuf();
+  return s.str();
+}
+
+TEST(Volumes, AnUpdateSwapsAllFilesAtOnceAndRemovesWhatIsGone) {
+  const std::string dir = (fs::temp_directory_path() / ("caravel-volume-" + std::to_string(getpid()))).string();
+  VolumeFiles files;
+  files["a"] = {"1", 0644};
+  files["sub/b"] = {"2", 0400};
+  auto first = write_atomically(dir, files, Time{1}, std::nullopt);
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  EXPECT_TRUE(*first);
+  EXPECT_EQ(slurp(dir + "/a"), "1");
+  EXPECT_EQ(slurp(dir + "/sub/b"), "2");
+  EXPECT_EQ(fs::read_symlink(dir + "/a").string(), "..data/a");
+  EXPECT_FALSE(*write_atomically(dir, files, Time{2}, std::nullopt));
+  files.erase("sub/b");
+  files["c"] = {"3", 0644};
+  EXPECT_TRUE(*write_atomically(dir, files, Time{3}, std::nullopt));
+  EXPECT_EQ(slurp(dir + "/c"), "3");
+  EXPECT_FALSE(fs::exists(dir + "/sub"));
+  fs::remove_all(dir);
+}
+
+TEST(Volumes, AVolumeFileCannotLeaveItsDirectory) {
+  core::Pod p = pod({"a"});
+  core::Volume v;
+  v.name = "v";
+  v.config_map.emplace().name = "m";
+  auto& item = v.config_map->items.emplace_back();
+  item.key = "k";
+  item.path = "../../etc/passwd";
+  VolumeContext c;
+  auto map = std::make_shared<core::ConfigMap>();
+  map->data["k"] = "x";
+  c.sources.config_maps["m"] = map;
+  EXPECT_FALSE(volume_files(p, v, c).ok());
+}
+
+TEST(Addresses, AReleasedAddressRestsBeforeItIsUsedAgain) {
+  AddressPool pool;
+  pool.add("10.0.11.20", 0);
+  auto a = pool.allocate("p1", kNow);
+  ASSERT_TRUE(a);
+  EXPECT_EQ(pool.allocate("p1", kNow)->ip, a->ip);
+  EXPECT_FALSE(pool.allocate("p2", kNow));
+  pool.release("p1", kNow);
+  EXPECT_FALSE(pool.allocate("p2", kNow + std::chrono::seconds(29)));
+  EXPECT_EQ(pool.allocate("p2", kNow + std::chrono::seconds(30))->ip, "10.0.11.20");
+}
+
+TEST(Addresses, Ranges) {
+  EXPECT_EQ(addresses_of("10.0.0.16/28", false, 100)->size(), 16u);
+  EXPECT_EQ(addresses_of("10.0.0.0/24", true, 1000)->front(), "10.0.0.2");
+  EXPECT_FALSE(addresses_of("10.0.0/24", false, 1).ok());
+}
+
+TEST(Network, NamesFitTheKernelsLimit) {
+  EXPECT_EQ(veth_name("uid").size(), 14u);
+  EXPECT_NE(node_side_commands("eni1", {"10.0.11.7", 1}, 42, 9001).find("rule add from 10.0.11.7/32 lookup 2"), std::string::npos);
+}
+
+TEST(Instance, NodeConfigOutOfMimeUserData) {
+  const std::string text =
+      "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"//\"\n\n--//\nContent-Type: application/node.eks.aws\n\n---\n"
+      "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  cluster:\n    name: caravel\n    apiServerEndpoint: https://10.0.11.10:443\n"
+      "    certificateAuthority: Q0E=\n  kubelet:\n    config:\n      maxPods: 17\n      registerWithTaints:\n      - {key: karpenter.sh/unregistered, effect: NoExecute}\n"
+      "    flags: [\"--node-labels=a=b,c=d\", \"--bootstrap-token=abcdef.0123456789abcdef\"]\n--//--\n";
+  auto c = parse_node_config(text);
+  ASSERT_TRUE(c.ok()) << c.error().message;
+  EXPECT_EQ(c->api_server_endpoint, "https://10.0.11.10:443");
+  EXPECT_EQ(c->certificate_authority, "CA");
+  EXPECT_EQ(c->max_pods, 17);
+  EXPECT_EQ(c->labels["c"], "d");
+  EXPECT_EQ(c->bootstrap_token, "abcdef.0123456789abcdef");
+  ASSERT_EQ(c->taints.size(), 1u);
+  EXPECT_EQ(c->taints[0].effect, "NoExecute");
+  EXPECT_FALSE(parse_node_config("#!/bin/sh\necho hi\n").ok());
+}
+
+TEST(Instance, EksReservations) {
+  InstanceFacts f;  // m5.large
+  f.cpus = 2;
+  f.memory_mib = 8192;
+  f.enis = 3;
+  f.addresses_per_eni = 10;
+  NodeResources r = node_resources(f, NodeConfig());
+  EXPECT_EQ(r.capacity["pods"].value(), 29);
+  EXPECT_EQ(r.allocatable["cpu"].text(), "1930m");
+  EXPECT_EQ(r.allocatable["memory"].value(), (8192ll - 255 - 11 * 29 - 100) << 20);
+}
+
+TEST(Logs, TailCountsWholeLinesAndJoinsPartialOnes) {
+  const std::string text = "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stdout P tw\n2026-01-01T00:00:01Z stdout F o\n2026-01-01T00:00:02Z stderr F three\n";
+  EXPECT_EQ(text.substr(tail_offset(text, 2)).rfind("2026-01-01T00:00:01Z stdout P", 0), 0u);
+  EXPECT_EQ(tail_offset(text, 99), 0u);
+  EXPECT_EQ(tail_offset(text, 0), text.size());
+  LogOptions o;
+  EXPECT_EQ(render_log_line("2026-01-01T00:00:01Z stdout P tw", o), "tw");
+  o.timestamps = true;
+  EXPECT_EQ(render_log_line("2026-01-01T00:00:02Z stderr F three", o), "2026-01-01T00:00:02Z three\n");
+  o.since = Time::from_seconds(1'900'000'000);
+  EXPECT_EQ(render_log_line("2026-01-01T00:00:02Z stderr F three", o), "");
+}
+
+}  // namespace
+}  // namespace caravel::node
