@@ -2,6 +2,7 @@
 
 #include "apiserver/defaults.h"
 #include "apiserver/columns.h"
+#include "apiserver/ownership.h"
 #include "kube/patch.h"
 #include "kube/schema.h"
 #include "kube/type_info.h"
@@ -95,10 +96,12 @@ class BuiltinModel final : public TypeModel {
     if (!r.ok()) return status::bad_request(r.error().message);
     return r;
   }
-  Result<Value> apply(const Value*, const Value&, const Writer&, bool) const override {
-    return status::unsupported_media_type("server-side apply is not available yet");
+  Result<Value> apply(const Value* live, const Value& config, const Writer& w, bool force) const override {
+    return apply_owned(*kube::schema_of(type_), live, config, w, force, kind_.subresource("status") != nullptr);
   }
-  void track(const Value*, Value&, const Writer&) const override {}
+  void track(const Value* old, Value& object, const Writer& w) const override {
+    track_owned(*kube::schema_of(type_), old, object, w, kind_.subresource("status") != nullptr);
+  }
   Value table(const std::vector<ValuePtr>& objects, Time now) const override {
     return table_of(kind_, objects, now);
   }

@@ -1,7 +1,10 @@
 #include "apiserver/crd_model.h"
 
 #include "apiserver/columns.h"
+#include "apiserver/ownership.h"
 #include "kube/schema.h"
+#include "kube/table.h"
+#include "kube/validation.h"
 
 namespace caravel::apiserver {
 
@@ -11,29 +14,34 @@ using json::Value;
 
 class CrdModel final : public TypeModel {
  public:
-  CrdModel(kube::Resource resource, kube::SchemaPtr schema, std::vector<TableColumn> columns)
-      : resource_(std::move(resource)), schema_(std::move(schema)), columns_(std::move(columns)) {}
+  CrdModel(kube::Resource resource, kube::SchemaPtr schema, std::vector<kube::CustomColumn> columns, bool has_status)
+      : resource_(std::move(resource)), schema_(std::move(schema)), columns_(std::move(columns)), has_status_(has_status) {}
 
   Status accept(Value& object, std::vector<std::string>& unknown) const override {
     kube::prune(*schema_, object, &unknown);
     return ok();
   }
   void set_defaults(Value& object) const override { kube::set_schema_defaults(*schema_, object); }
-  void validate(const Value&, const Value*, std::vector<Cause>&) const override {}
+  void validate(const Value& object, const Value*, std::vector<Cause>& causes) const override {
+    kube::FieldErrors errors;
+    kube::validate_schema(*schema_, object, kube::FieldPath(), errors);
+    for (auto& e : errors) causes.push_back({e.field, e.reason, e.message});
+  }
   Result<Value> strategic_merge(const Value&, const Value&) const override {
     return status::unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
                                           "application/merge-patch+json, application/apply-patch+yaml");
   }
-  Result<Value> apply(const Value*, const Value&, const Writer&, bool) const override {
-    return status::unsupported_media_type("server-side apply is not available yet");
+  Result<Value> apply(const Value* live, const Value& config, const Writer& w, bool force) const override {
+    return apply_owned(*schema_, live, config, w, force, has_status_);
   }
-  void track(const Value*, Value&, const Writer&) const override {}
+  void track(const Value* old, Value& object, const Writer& w) const override { track_owned(*schema_, old, object, w, has_status_); }
   Value table(const std::vector<ValuePtr>& objects, Time now) const override { return table_of(columns_, objects, now); }
 
  private:
   kube::Resource resource_;
   kube::SchemaPtr schema_;
-  std::vector<TableColumn> columns_;
+  std::vector<kube::CustomColumn> columns_;
+  bool has_status_;
 };
 
 }  // namespace
@@ -42,25 +50,9 @@ Result<std::shared_ptr<const TypeModel>> make_crd_model(const kube::Resource& re
   const Value& open = version["schema"]["openAPIV3Schema"];
   if (!open.is_object()) return invalid("spec.versions[" + resource.version + "].schema.openAPIV3Schema: Required value: schemas are required");
   TRY(kube::SchemaPtr schema, kube::schema_from_crd(open));
-  std::vector<TableColumn> columns;
-  for (auto& c : version["additionalPrinterColumns"].as_array()) {
-    TableColumn t;
-    t.name = c["name"].as_string();
-    t.type = c["type"].as_string();
-    t.format = c["format"].as_string();
-    t.description = c["description"].as_string();
-    t.path = c["jsonPath"].as_string();
-    t.priority = static_cast<int>(c["priority"].as_int());
-    columns.push_back(std::move(t));
-  }
-  if (columns.empty()) {
-    TableColumn age;
-    age.name = "Age";
-    age.type = "date";
-    age.path = ".metadata.creationTimestamp";
-    columns.push_back(std::move(age));
-  }
-  return std::shared_ptr<const TypeModel>(std::make_shared<CrdModel>(resource, std::move(schema), std::move(columns)));
+  bool has_status = version["subresources"]["status"].is_object();
+  return std::shared_ptr<const TypeModel>(
+      std::make_shared<CrdModel>(resource, std::move(schema), kube::custom_columns(version["additionalPrinterColumns"]), has_status));
 }
 
 }  // namespace caravel::apiserver
