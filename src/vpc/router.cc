@@ -3,10 +3,16 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <nftables/libnftables.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <set>
 #include <thread>
 
@@ -15,8 +21,6 @@
 
 namespace caravel::vpc {
 namespace {
-
-constexpr char kMtu[] = "9001";  // jumbo frames, as inside a real VPC
 
 // "10.0.11.0/24" -> "10.0.11.1"
 std::string router_ip(const std::string& cidr) {
@@ -50,156 +54,297 @@ Status in_namespace(const std::string& name, F f) {
   return result;
 }
 
+struct Descriptor {
+  int fd;
+  explicit Descriptor(int f) : fd(f) {}
+  Descriptor(Descriptor&& o) noexcept : fd(o.fd) { o.fd = -1; }
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+Result<Descriptor> open_descriptor(const std::string& name) {
+  Descriptor d(open_namespace(name));
+  if (d.fd < 0) return not_found("there is no network namespace " + name);
+  return d;
+}
+
+Status wrap_status(Status s, const std::string& context) { return s.ok() ? std::move(s) : Status(wrap(s.error(), context)); }
+
+// A namespace that was removed and made again under its name is another one.
+std::string namespace_identity(const std::string& name) {
+  struct stat st {};
+  ::stat(("/run/netns/" + name).c_str(), &st);
+  return name + " " + std::to_string(st.st_ino);
+}
+
+// As link_name() makes them.
+bool is_interface_link(const std::string& name) {
+  return name.size() == 15 && name[0] == 'v' && name.find_first_not_of("0123456789abcdef", 1) == name.npos;
+}
+
 }  // namespace
 
-LinkPlan plan_link(const Interface& i, const Subnet& subnet, const std::string& netns) {
+LinkPlan plan_link(const Interface& i, const Subnet& subnet) {
   LinkPlan p;
-  std::string link = link_name(i.id), inner = "eth" + std::to_string(i.device_index);
-  std::string prefix = subnet.cidr.substr(subnet.cidr.find('/'));
-  std::string mac = i.mac.empty() ? "" : " address " + i.mac;
-  p.router_batch = "link add " + link + " mtu " + kMtu + " type veth peer name " + inner + mac + " mtu " + kMtu + " netns " + netns + "\n";
-  p.router_batch += "link set " + link + " up\n";
-  p.owner_batch = "link set lo up\naddr replace " + i.primary_ip + prefix + " dev " + inner + "\nlink set " + inner + " up\n";
-  std::string gateway = router_ip(subnet.cidr);
-  if (i.device_index == 0) {
-    p.owner_batch += "route replace default via " + gateway + " dev eth0\n";
-  } else {
-    // What leaves from a further interface's addresses leaves through that interface.
-    std::string table = std::to_string(100 + i.device_index);
-    p.owner_batch += "route replace default via " + gateway + " dev " + inner + " table " + table + "\n";
-    for (auto& a : addresses_of(i)) p.owner_batch += "rule add from " + a + " lookup " + table + " priority " + table + "\n";
-  }
-  p.routes_batch = "route replace " + i.primary_ip + "/32 dev " + link + "\n";
-  for (auto& a : i.secondary_ips) p.routes_batch += "route replace " + a + "/32 via " + i.primary_ip + " dev " + link + " onlink\n";
-  for (auto& a : i.prefixes) p.routes_batch += "route replace " + a + " via " + i.primary_ip + " dev " + link + " onlink\n";
+  p.link = link_name(i.id);
+  p.inner = "eth" + std::to_string(i.device_index);
+  p.mac = i.mac;
+  p.primary = i.primary_ip;
+  p.gateway = router_ip(subnet.cidr);
+  uint32_t network;
+  parse_cidr(subnet.cidr, network, p.prefix);
+  p.main = i.device_index == 0;
+  p.table = p.main ? 254 : 100 + i.device_index;
+  p.behind = i.secondary_ips;
+  p.behind.insert(p.behind.end(), i.prefixes.begin(), i.prefixes.end());
   return p;
 }
 
-Task<Status> Router::run_ip(std::string batch, std::string netns) {
-  net::ProcessOptions o;
-  o.argv = {"ip"};
-  if (!netns.empty()) {
-    o.argv.push_back("-n");
-    o.argv.push_back(netns);
-  }
-  o.argv.insert(o.argv.end(), {"-force", "-batch", "-"});
-  auto r = co_await net::run_process(*loop_, std::move(o), batch, 60s);
-  if (!r.ok()) co_return std::move(r).error();
-  // Repeating what is there already is no error: the batches are level-triggered.
-  std::string problems;
-  for (auto& l : split(r->err, '\n'))
-    if (!trim(l).empty() && l.find("File exists") == l.npos && l.find("No such process") == l.npos && l.find("Cannot find device") == l.npos && !l.starts_with("Command failed"))
-      problems += l + "; ";
-  if (!problems.empty()) co_return internal("ip -batch" + (netns.empty() ? "" : " in " + netns) + ": " + problems);
-  co_return ok();
+Status Router::run_nft(const std::string& text) {
+  std::unique_ptr<nft_ctx, void (*)(nft_ctx*)> nft(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
+  if (!nft) return internal("cannot start libnftables; is the nftables library whole?");
+  nft_ctx_buffer_error(nft.get());
+  nft_ctx_buffer_output(nft.get());
+  if (nft_run_cmd_from_buffer(nft.get(), text.c_str()) != 0) return internal("nftables refuses the VPC's rules: " + std::string(trim(nft_ctx_get_error_buffer(nft.get()))));
+  return ok();
 }
 
-Task<Status> Router::run_nft(std::string text) {
-  net::ProcessOptions o;
-  o.argv = {"nft", "-f", "-"};
-  auto r = co_await net::run_process(*loop_, std::move(o), text, 60s);
-  if (!r.ok()) co_return std::move(r).error();
-  if (r->exit.code != 0) co_return internal("nft: " + std::string(trim(r->err)));
-  co_return ok();
+Status Router::apply_rules(NftTable desired) {
+  std::string text = rules_ ? change_text(*rules_, desired) : replace_text(desired);
+  if (!text.empty()) {
+    Status s = run_nft(text);
+    if (!s.ok() && rules_) {
+      // The kernel may hold something else than we think (somebody else wrote): give it all again.
+      log_.warn("giving all rules again", {{"because", s.error().message}});
+      s = run_nft(replace_text(desired));
+    }
+    if (!s.ok()) {
+      rules_.reset();
+      return s;
+    }
+  }
+  rules_ = std::make_unique<NftTable>(std::move(desired));
+  return ok();
+}
+
+Status Router::connect_internet(Netlink& own) {
+  if (!namespace_exists(own_.internet_namespace)) return ok();
+  TRY(Descriptor there, open_descriptor(own_.internet_namespace));
+  TRY(auto links, own.links());
+  if (!links.count(kInternetLink)) {
+    VethSpec veth;
+    veth.name = kInternetLink;
+    veth.peer_name = "eth0";
+    veth.peer_namespace = there.fd;
+    veth.mtu = 1500;
+    TRY_VOID(own.add_veth(veth));
+    TRY(links, own.links());
+  }
+  int index = links[kInternetLink].index;
+  TRY_VOID(own.add_address(index, own_.internet_gateway, 24));
+  TRY_VOID(own.set_up(index));
+  TRY(Netlink inner, Netlink::open(there.fd));
+  TRY(auto inside, inner.links());
+  int eth = inside["eth0"].index;
+  TRY_VOID(inner.set_up(inside["lo"].index));
+  TRY_VOID(inner.add_address(eth, own_.internet, 24));
+  TRY_VOID(inner.set_up(eth));
+  RouteSpec back;
+  back.destination = "0.0.0.0/0";
+  back.gateway = own_.internet_gateway;
+  back.link = eth;
+  TRY_VOID(inner.replace_route(back));
+  RouteSpec out;
+  out.destination = "0.0.0.0/0";
+  out.gateway = own_.internet;
+  out.link = index;
+  return own.replace_route(out);
 }
 
 Task<Status> Router::set_up() {
-  std::string batch = "link set lo up\n";
-  for (auto& a : own_.services) batch += "addr replace " + a + "/32 dev lo\n";
-  batch += "addr replace " + own_.internet + "/32 dev lo\n";
-  CO_TRY_VOID(co_await run_ip(batch, ""));
+  auto own = Netlink::open();
+  if (!own.ok()) co_return std::move(own).error();
+  auto links = own->links();
+  if (!links.ok()) co_return std::move(links).error();
+  int lo = (*links)["lo"].index;
+  CO_TRY_VOID(own->set_up(lo));
+  for (auto& a : own_.services) CO_TRY_VOID(own->add_address(lo, a, 32));
   CO_TRY_VOID(write_sysctl("net/ipv4/ip_forward", "1"));
   CO_TRY_VOID(write_sysctl("net/ipv4/conf/all/rp_filter", "0"));
   CO_TRY_VOID(write_sysctl("net/ipv4/conf/default/rp_filter", "0"));
+  CO_TRY_VOID(write_sysctl("net/ipv4/conf/all/send_redirects", "0"));
+  CO_TRY_VOID(write_sysctl("net/ipv4/conf/default/send_redirects", "0"));
   CO_TRY_VOID(write_sysctl("net/ipv4/conf/default/proxy_arp", "1"));
-  co_return ok();
+  co_return connect_internet(*own);
 }
 
-Task<Status> Router::apply(NetworkState network, std::map<std::string, std::string> namespaces) {
+Status Router::plug(Netlink& own, const Interface& i, const Plugged& now, const Plugged* before, const std::map<std::string, Link>& links) {
+  const LinkPlan& p = now.plan;
+  std::string name = now.netns.substr(0, now.netns.find(' '));
+  TRY(Descriptor there, open_descriptor(name));
+  TRY(Netlink inner, Netlink::open(there.fd));
+  TRY(auto inside, inner.links());
+  auto it = links.find(p.link);
+  int index = it == links.end() ? 0 : it->second.index;
+  bool same = before ? before->netns == now.netns && before->plan.primary == p.primary && before->plan.inner == p.inner : inside.count(p.inner) > 0;
+  if (index && !same) {
+    TRY_VOID(own.delete_link(p.link));
+    index = 0;
+  }
+  if (!index) {
+    VethSpec veth;
+    veth.name = p.link;
+    veth.peer_name = p.inner;
+    veth.peer_mac = p.mac;
+    veth.peer_namespace = there.fd;
+    TRY_VOID(wrap_status(own.add_veth(veth), "interface " + i.id));
+    TRY(auto again, own.links());
+    TRY(inside, inner.links());
+    index = again[p.link].index;
+    before = nullptr;
+    // Proxy ARP answers at once, not after a random delay of up to 0.8 s.
+    TRY_VOID(write_sysctl("net/ipv4/neigh/" + p.link + "/proxy_delay", "0"));
+  }
+  TRY_VOID(own.set_up(index));
+  int eth = inside[p.inner].index;
+  TRY_VOID(inner.set_up(inside["lo"].index));
+  TRY_VOID(inner.add_address(eth, p.primary, p.prefix));
+  TRY_VOID(inner.set_up(eth));
+  RouteSpec out;
+  out.destination = "0.0.0.0/0";
+  out.gateway = p.gateway;
+  out.link = eth;
+  out.table = p.table;
+  TRY_VOID(inner.replace_route(out));
+  if (!p.main) {
+    // What leaves from a further interface's addresses leaves through that interface.
+    TRY_VOID(inner.add_source_rule(p.primary, p.table, p.table));
+    for (auto& a : p.behind) TRY_VOID(inner.add_source_rule(a, p.table, p.table));
+  }
+  RouteSpec in;
+  in.destination = p.primary + "/32";
+  in.link = index;
+  TRY_VOID(own.replace_route(in));
+  if (!p.mac.empty()) TRY_VOID(own.set_neighbour(index, p.primary, p.mac));
+  in.gateway = p.primary;
+  in.onlink = true;
+  if (before)
+    for (auto& a : before->plan.behind)
+      if (std::find(p.behind.begin(), p.behind.end(), a) == p.behind.end()) {
+        in.destination = a;
+        TRY_VOID(own.delete_route(in));
+      }
+  for (auto& a : p.behind) {
+    in.destination = a;
+    TRY_VOID(own.replace_route(in));
+  }
+  return ok();
+}
+
+Status Router::apply_now(const NetworkState& network, const std::map<std::string, std::string>& namespaces) {
+  TRY(Netlink own, Netlink::open());
+  TRY(auto links, own.links());
+  int lo = links["lo"].index;
   std::map<std::string, const Subnet*> subnets;
-  std::string batch;
+  std::map<std::string, std::string> wanted_subnets;
   for (auto& s : network.subnets) {
     subnets[s.id] = &s;
-    // Addresses without an interface are nowhere; the subnet's router answers.
-    batch += "route replace blackhole " + s.cidr + "\naddr replace " + router_ip(s.cidr) + "/32 dev lo\n";
+    wanted_subnets[s.cidr] = router_ip(s.cidr);
   }
+  for (auto& [cidr, router] : wanted_subnets) {
+    if (subnets_.count(cidr)) continue;
+    // Addresses without an interface are nowhere; the subnet's router answers for itself.
+    RouteSpec nowhere;
+    nowhere.destination = cidr;
+    nowhere.blackhole = true;
+    TRY_VOID(own.replace_route(nowhere));
+    TRY_VOID(own.add_address(lo, router, 32));
+  }
+  for (auto& [cidr, router] : subnets_) {
+    if (wanted_subnets.count(cidr)) continue;
+    RouteSpec nowhere;
+    nowhere.destination = cidr;
+    nowhere.blackhole = true;
+    TRY_VOID(own.delete_route(nowhere));
+    TRY_VOID(own.delete_address(lo, router, 32));
+  }
+  subnets_ = std::move(wanted_subnets);
+
+  // Rules first: a new interface never forwards unfiltered.
+  TRY_VOID(apply_rules(plan_rules(network, own_)));
+
   std::set<std::string> wanted;
-  std::vector<std::pair<std::string, std::string>> owners;  // namespace, batch
-  std::map<std::string, std::string> signatures;
-  std::string links, routes;
-  std::vector<std::string> fresh;
+  std::string problems;
+  std::vector<std::pair<const Interface*, Plugged>> work;
   for (auto& i : network.interfaces) {
     auto ns = namespaces.find(i.id);
     auto subnet = subnets.find(i.subnet_id);
     if (ns == namespaces.end() || subnet == subnets.end() || !namespace_exists(ns->second)) continue;
-    std::string link = link_name(i.id);
-    wanted.insert(link);
-    LinkPlan plan = plan_link(i, *subnet->second, ns->second);
-    std::string signature = ns->second + "\n" + plan.owner_batch + plan.routes_batch;
-    signatures[link] = signature;
-    bool there = net::path_exists("/sys/class/net/" + link);
-    auto before = applied_.find(link);
-    if (there && before != applied_.end() && before->second == signature) continue;
-    if (there && before != applied_.end() && before->second.substr(0, before->second.find('\n')) != ns->second) {
-      links += "link del " + link + "\n";
-      there = false;
+    Plugged now{namespace_identity(ns->second), plan_link(i, *subnet->second)};
+    wanted.insert(now.plan.link);
+    auto before = plugged_.find(now.plan.link);
+    if (links.count(now.plan.link) && before != plugged_.end() && before->second.netns == now.netns && before->second.plan == now.plan) continue;
+    work.emplace_back(&i, std::move(now));
+  }
+  for (auto& [name, link] : links)
+    if (is_interface_link(name) && !wanted.count(name)) {
+      TRY_VOID(own.delete_link(name));
+      plugged_.erase(name);
     }
-    if (!there) {
-      links += plan.router_batch;
-      fresh.push_back(link);
-    }
-    owners.emplace_back(ns->second, plan.owner_batch);
-    routes += plan.routes_batch;
-    if (before != applied_.end() && there) {
-      // Addresses that left the interface.
-      for (auto& old : split(before->second, '\n'))
-        if (old.starts_with("route replace ") && plan.routes_batch.find(old + "\n") == std::string::npos && plan.owner_batch.find(old + "\n") == std::string::npos)
-          links += "route del " + old.substr(14) + "\n";
+  for (auto& [i, now] : work) {
+    auto before = plugged_.find(now.plan.link);
+    Status s = plug(own, *i, now, before == plugged_.end() ? nullptr : &before->second, links);
+    if (s.ok()) {
+      plugged_[now.plan.link] = now;
+    } else {
+      // One interface's trouble (its namespace may just be going) is not the others'.
+      plugged_.erase(now.plan.link);
+      problems += (problems.empty() ? "" : "; ") + s.error().message;
     }
   }
-  auto present = net::list_directory("/sys/class/net");
-  if (present.ok())
-    for (auto& name : *present)
-      if (name.size() > 10 && name[0] == 'v' && !wanted.count(name)) links += "link del " + name + "\n";
-  // Rules first: a new interface never forwards unfiltered.
-  std::string rules = render_rules(network, own_);
-  if (rules != rules_) {
-    CO_TRY_VOID(co_await run_nft(rules));
-    rules_ = rules;
-  }
-  std::string first = batch + links;
-  CO_TRY_VOID(co_await run_ip(first, ""));
-  // Proxy ARP answers at once, not after a random delay of up to 0.8 s.
-  for (auto& link : fresh) CO_TRY_VOID(write_sysctl("net/ipv4/neigh/" + link + "/proxy_delay", "0"));
-  for (auto& [ns, text] : owners) CO_TRY_VOID(co_await run_ip(text, ns));
-  if (!routes.empty()) CO_TRY_VOID(co_await run_ip(routes, ""));
-  applied_ = std::move(signatures);
-  co_return ok();
+  if (!problems.empty()) return internal("interfaces could not be plugged: " + problems);
+  return ok();
 }
 
-Task<Status> make_namespace(net::EventLoop& loop, std::string name) {
+Task<Status> Router::apply(NetworkState network, std::map<std::string, std::string> namespaces) { co_return apply_now(network, namespaces); }
+
+Task<Status> make_namespace(net::EventLoop&, std::string name) {
   if (namespace_exists(name)) co_return ok();
-  net::ProcessOptions o;
-  o.argv = {"ip", "netns", "add", name};
-  auto r = co_await net::run_process(loop, std::move(o), "", 20s);
-  if (!r.ok()) co_return std::move(r).error();
-  if (r->exit.code != 0) co_return internal("ip netns add " + name + ": " + std::string(trim(r->err)));
-  co_return in_namespace(name, [] {
-    Status s = write_sysctl("net/ipv4/ip_forward", "1");
-    if (s.ok()) s = write_sysctl("net/ipv4/conf/all/rp_filter", "0");
-    if (s.ok()) s = write_sysctl("net/ipv4/conf/default/rp_filter", "0");
+  CO_TRY_VOID(net::make_directories("/run/netns"));
+  Status result = ok();
+  std::string path = "/run/netns/" + name;
+  // A thread makes the namespace and goes; the mount keeps it.
+  std::thread t([&result, &path] {
+    if (unshare(CLONE_NEWNET) != 0) {
+      result = internal("cannot make a network namespace: " + std::string(strerror(errno)) + "; Caravel needs root for this");
+      return;
+    }
+    int fd = ::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+    if (fd >= 0) ::close(fd);
+    if (mount("/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr) != 0) {
+      result = internal("cannot keep the network namespace at " + path + ": " + strerror(errno));
+      ::unlink(path.c_str());
+      return;
+    }
+    result = write_sysctl("net/ipv4/ip_forward", "1");
+    if (result.ok()) result = write_sysctl("net/ipv4/conf/all/rp_filter", "0");
+    if (result.ok()) result = write_sysctl("net/ipv4/conf/default/rp_filter", "0");
     // Listening below 1024 needs no privilege inside, as in a container.
-    if (s.ok()) s = write_sysctl("net/ipv4/ip_unprivileged_port_start", "0");
-    return s;
+    if (result.ok()) result = write_sysctl("net/ipv4/ip_unprivileged_port_start", "0");
+    auto links = Netlink::open();
+    if (links.ok())
+      if (auto all = links->links(); all.ok() && result.ok()) result = links->set_up((*all)["lo"].index);
   });
+  t.join();
+  co_return result;
 }
 
-Task<Status> delete_namespace(net::EventLoop& loop, std::string name) {
-  if (!namespace_exists(name)) co_return ok();
-  net::ProcessOptions o;
-  o.argv = {"ip", "netns", "del", name};
-  auto r = co_await net::run_process(loop, std::move(o), "", 20s);
-  if (!r.ok()) co_return std::move(r).error();
+Task<Status> delete_namespace(net::EventLoop&, std::string name) {
+  std::string path = "/run/netns/" + name;
+  if (!net::path_exists(path)) co_return ok();
+  if (umount2(path.c_str(), MNT_DETACH) != 0 && errno != EINVAL) co_return internal("cannot unmount " + path + ": " + strerror(errno));
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) co_return internal("cannot remove " + path + ": " + strerror(errno));
   co_return ok();
 }
 

@@ -1,16 +1,34 @@
 // Makes a NetworkState so in the network namespace that this process lives in (the VPC's). Interfaces of
 // owners whose namespace exists get a veth into it, named eth<device_index>, with addresses and routes;
-// interfaces that are gone lose theirs. Level-triggered: compares with the kernel's links each time.
+// interfaces that are gone lose theirs. Level-triggered: links are compared with the kernel's each time, and
+// after a failure or a restart everything is given again.
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "base/task.h"
+#include "base/log.h"
 #include "net/process.h"
+#include "vpc/netlink.h"
 #include "vpc/nft_rules.h"
 
 namespace caravel::vpc {
+
+// What one interface needs. Pure.
+struct LinkPlan {
+  std::string link, inner;  // names at the router and inside: "v0123…", "eth0"
+  std::string mac;
+  std::string primary;      // "10.0.11.5"
+  int prefix = 24;          // of the subnet
+  std::string gateway;      // "10.0.11.1"
+  bool main = true;         // the owner's default route leaves here
+  int table = 254;          // of a further interface's own default route
+  std::vector<std::string> behind;  // further addresses, reached through the primary one
+  bool operator==(const LinkPlan&) const = default;
+};
+LinkPlan plan_link(const Interface& i, const Subnet& subnet);
 
 class Router {
  public:
@@ -22,12 +40,23 @@ class Router {
   Task<Status> apply(NetworkState network, std::map<std::string, std::string> namespaces);
 
  private:
-  Task<Status> run_ip(std::string batch, std::string netns);
-  Task<Status> run_nft(std::string text);
+  // What an interface was given, to tell what to take away.
+  struct Plugged {
+    std::string netns;
+    LinkPlan plan;
+  };
+  Status plug(Netlink& own, const Interface& i, const Plugged& now, const Plugged* before, const std::map<std::string, Link>& links);
+  Status connect_internet(Netlink& own);
+  Status run_nft(const std::string& text);
+  Status apply_rules(NftTable desired);
+  Status apply_now(const NetworkState& network, const std::map<std::string, std::string>& namespaces);
+
   net::EventLoop* loop_;
   RouterAddresses own_;
-  std::string rules_;
-  std::map<std::string, std::string> applied_;  // link -> signature of what it was given
+  std::unique_ptr<NftTable> rules_;  // what the kernel has; null: not known
+  std::map<std::string, Plugged> plugged_;  // by link
+  std::map<std::string, std::string> subnets_;  // CIDRs that have their router and blackhole
+  Log log_{"vpc"};
 };
 
 // Namespaces under /run/netns.
@@ -38,13 +67,5 @@ bool namespace_exists(const std::string& name);
 int open_namespace(const std::string& name);
 // A listening TCP socket inside the namespace: it stays there, whoever accepts.
 Result<int> listen_in_namespace(const std::string& name, const std::string& ip, int port);
-
-// The two batches for one interface. Pure; for tests.
-struct LinkPlan {
-  std::string router_batch;  // `ip -batch` in the VPC's namespace
-  std::string owner_batch;   // `ip -batch` in the owner's
-  std::string routes_batch;  // routes to the interface's addresses, in the VPC's namespace
-};
-LinkPlan plan_link(const Interface& i, const Subnet& subnet, const std::string& netns);
 
 }  // namespace caravel::vpc

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/strings.h"
+#include "vpc/router.h"
 #include "world/processes.h"
 
 namespace caravel::world {
@@ -37,16 +38,11 @@ Status make_mounts() {
   return ok();
 }
 
+// The namespaces that others expect when they start, and the VPC's own addresses.
 Task<Status> make_network(net::EventLoop& loop) {
-  for (auto argv : {std::vector<std::string>{"ip", "link", "set", "lo", "up"}, {"ip", "addr", "add", "10.0.0.4/32", "dev", "lo"}, {"ip", "addr", "add", "10.0.0.2/32", "dev", "lo"},
-                    {"ip", "addr", "add", "10.0.0.5/32", "dev", "lo"}, {"ip", "addr", "add", "10.0.0.6/32", "dev", "lo"}, {"ip", "netns", "add", "cp"}, {"ip", "-n", "cp", "link", "set", "lo", "up"}}) {
-    net::ProcessOptions o;
-    o.argv = argv;
-    auto r = co_await net::run_process(loop, std::move(o), "", 10s);
-    if (!r.ok()) co_return std::move(r).error();
-    if (r->exit.code != 0) co_return internal("`" + join(argv, " ") + "` failed: " + r->err);
-  }
-  co_return ok();
+  for (auto name : {"cp", "internet"}) CO_TRY_VOID(co_await vpc::make_namespace(loop, name));
+  vpc::Router router(loop);
+  co_return co_await router.set_up();
 }
 
 Task<void> report(net::EventLoop& loop, Supervisor& supervisor, std::string path) {

@@ -133,6 +133,7 @@ std::vector<ProcessSpec> process_table(const Layout& l) {
   ProcessSpec edge;
   edge.name = "edge";
   edge.argv = {l.program, "edge", "--records", records, "--from", "198.51.100.10"};
+  edge.netns = "internet";
   for (auto name : {"http", "https"})
     if (auto it = l.sockets.find(name); it != l.sockets.end()) {
       edge.fds.emplace_back(it->second, it->second);
