@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "certs/command.h"
+#include "cli/command.h"
 #include "dns/command.h"
 #include "gitops/command.h"
 #include "gitserver/command.h"
@@ -13,7 +14,6 @@
 #include "ingress/command.h"
 #include "karpenter/command.h"
 #include "node/command.h"
-#include "proxy/command.h"
 #include "world/command.h"
 
 namespace caravel {
@@ -21,6 +21,10 @@ namespace {
 
 const std::vector<const Command*>& commands() {
   static const std::vector<const Command*> all = {
+      &cli::kUpCommand,
+      &cli::kDownCommand,
+      &cli::kStatusCommand,
+      &cli::kKubeconfigCommand,
       &node::kNodeCommand,
       &ingress::kIngressCommand,
       &gitops::kArgoCdCommand,
@@ -29,7 +33,6 @@ const std::vector<const Command*>& commands() {
       &gitserver::kGitServerCommand,
       &karpenter::kKarpenterCommand,
       &images::kImagesCommand,
-      &proxy::kProxyCommand,
       &world::kWorldCommand,
       &world::kEdgeCommand,
       &dns::kDnsCommand,
