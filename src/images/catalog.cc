@@ -133,7 +133,7 @@ Result<std::vector<ImageSpec>> catalog(const CatalogSources& s) {
     files.push_back(link_to("/var/log/nginx/error.log", "/dev/stderr"));
     ImageSpec nginx;
     nginx.name = "caravel.local/nginx:latest";
-    nginx.layers = {base, files, libraries, program};
+    nginx.layers = {base, libraries, program, files};  // the common ones first: unpacked once
     nginx.entrypoint = {"/usr/sbin/nginx"};
     nginx.command = {"-g", "daemon off;"};
     nginx.environment = {kPath, "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"};

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "base/hash.h"
@@ -137,28 +138,40 @@ Result<std::string> fingerprint(const ImageSpec& spec) {
   return sha256_hex(text);
 }
 
-Result<BuiltImage> write_archive(const ImageSpec& spec, const std::string& path) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  std::map<std::string, bool> written;
-  auto put_blob = [&](const std::string& name, const std::string& blob) -> Status {
-    if (written[name]) return ok();
-    written[name] = true;
+namespace {
+
+// The archive as it is being written: blobs by name, each once.
+class Archive {
+ public:
+  explicit Archive(const std::string& path) : path_(path), out_(path, std::ios::binary | std::ios::trunc) {}
+  Status put(const std::string& name, const std::string& blob) {
+    if (!written_.insert(name).second) return ok();
     TRY(std::string h, header(name, blob.size(), 0644, '0', "", 0, 0));
     std::string tail((kBlock - blob.size() % kBlock) % kBlock, 0);
-    out << h << blob << tail;
+    out_ << h << blob << tail;
     return ok();
-  };
-  TRY_VOID(put_blob("oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
-
-  Value layers = Value::array(), diff_ids = Value::array();
-  for (auto& files : spec.layers) {
-    TRY(std::string blob, make_layer(files));
-    Value d = descriptor("application/vnd.oci.image.layer.v1.tar", blob);
-    const std::string digest = d["digest"].as_string();
-    TRY_VOID(put_blob("blobs/sha256/" + digest.substr(7), blob));
-    diff_ids.push_back(digest);
-    layers.push_back(std::move(d));
   }
+  Status finish() {
+    out_ << std::string(2 * kBlock, 0);
+    out_.close();
+    if (!out_) return internal("writing " + path_ + ": " + std::strerror(errno));
+    return ok();
+  }
+
+ private:
+  std::string path_;
+  std::ofstream out_;
+  std::set<std::string> written_;
+};
+
+// What tells one layer from another without reading its sources.
+std::string layer_key(const std::vector<ImageFile>& files) {
+  std::string text;
+  for (auto& f : files) text += f.path + "\n" + f.source + "\n" + f.link + "\n" + sha256_hex(f.content) + format("%o %d %u %u\n", f.mode, f.directory, f.uid, f.gid);
+  return sha256_hex(text);
+}
+
+Value image_config(const ImageSpec& spec, Value diff_ids) {
   Value run = Value::object();
   if (!spec.user.empty()) run["User"] = spec.user;
   Value ports = Value::object();
@@ -168,42 +181,61 @@ Result<BuiltImage> write_archive(const ImageSpec& spec, const std::string& path)
   if (!spec.entrypoint.empty()) run["Entrypoint"] = strings(spec.entrypoint);
   if (!spec.command.empty()) run["Cmd"] = strings(spec.command);
   if (!spec.working_directory.empty()) run["WorkingDir"] = spec.working_directory;
-
   Value config = Value::object();
   config["architecture"] = architecture();
   config["os"] = "linux";
   config["config"] = std::move(run);
   config["rootfs"]["type"] = "layers";
   config["rootfs"]["diff_ids"] = std::move(diff_ids);
-  const std::string config_blob = json::dump(config);
+  return config;
+}
 
-  Value manifest = Value::object();
-  manifest["schemaVersion"] = 2;
-  manifest["mediaType"] = kManifestType;
-  manifest["config"] = descriptor("application/vnd.oci.image.config.v1+json", config_blob);
-  manifest["layers"] = std::move(layers);
-  const std::string manifest_blob = json::dump(manifest);
+}  // namespace
 
-  Value entry = descriptor(kManifestType, manifest_blob);
-  entry["platform"]["architecture"] = architecture();
-  entry["platform"]["os"] = "linux";
-  entry["annotations"]["io.containerd.image.name"] = spec.name;
-  entry["annotations"]["org.opencontainers.image.ref.name"] = spec.name.substr(spec.name.rfind(':') + 1);
+Result<std::vector<BuiltImage>> write_archive(const std::vector<ImageSpec>& specs, const std::string& path) {
+  Archive archive(path);
+  TRY_VOID(archive.put("oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
   Value index = Value::object();
   index["schemaVersion"] = 2;
-  const std::string digest = entry["digest"].as_string();
-  index["manifests"].push_back(std::move(entry));
-
-  TRY_VOID(put_blob("blobs/sha256/" + sha256_hex(config_blob), config_blob));
-  TRY_VOID(put_blob("blobs/sha256/" + digest.substr(7), manifest_blob));
-  TRY_VOID(put_blob("index.json", json::dump(index)));
-  out << std::string(2 * kBlock, 0);
-  out.close();
-  if (!out) return internal("writing " + path + ": " + std::strerror(errno));
+  index["manifests"] = Value::array();
+  std::vector<BuiltImage> built;
+  std::map<std::string, Value> layers_made;
+  for (auto& spec : specs) {
+    Value layers = Value::array(), diff_ids = Value::array();
+    for (auto& files : spec.layers) {
+      Value& d = layers_made[layer_key(files)];
+      if (d.is_null()) {
+        TRY(std::string blob, make_layer(files));
+        d = descriptor("application/vnd.oci.image.layer.v1.tar", blob);
+        TRY_VOID(archive.put("blobs/sha256/" + d["digest"].as_string().substr(7), blob));
+      }
+      diff_ids.push_back(d["digest"]);
+      layers.push_back(d);
+    }
+    const std::string config_blob = json::dump(image_config(spec, std::move(diff_ids)));
+    Value manifest = Value::object();
+    manifest["schemaVersion"] = 2;
+    manifest["mediaType"] = kManifestType;
+    manifest["config"] = descriptor("application/vnd.oci.image.config.v1+json", config_blob);
+    manifest["layers"] = std::move(layers);
+    const std::string manifest_blob = json::dump(manifest);
+    Value entry = descriptor(kManifestType, manifest_blob);
+    entry["platform"]["architecture"] = architecture();
+    entry["platform"]["os"] = "linux";
+    entry["annotations"]["io.containerd.image.name"] = spec.name;
+    entry["annotations"]["org.opencontainers.image.ref.name"] = spec.name.substr(spec.name.rfind(':') + 1);
+    BuiltImage image;
+    image.manifest_digest = entry["digest"].as_string();
+    TRY_VOID(archive.put("blobs/sha256/" + sha256_hex(config_blob), config_blob));
+    TRY_VOID(archive.put("blobs/sha256/" + image.manifest_digest.substr(7), manifest_blob));
+    index["manifests"].push_back(std::move(entry));
+    built.push_back(std::move(image));
+  }
+  TRY_VOID(archive.put("index.json", json::dump(index)));
+  TRY_VOID(archive.finish());
   struct stat st;
-  BuiltImage built;
-  built.manifest_digest = digest;
-  if (stat(path.c_str(), &st) == 0) built.archive_bytes = static_cast<uint64_t>(st.st_size);
+  if (stat(path.c_str(), &st) == 0)
+    for (auto& b : built) b.archive_bytes = static_cast<uint64_t>(st.st_size);
   return built;
 }
 

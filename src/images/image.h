@@ -38,8 +38,9 @@ struct BuiltImage {
   std::string manifest_digest;  // "sha256:..."
   uint64_t archive_bytes = 0;
 };
-// Writes the archive to `path`.
-Result<BuiltImage> write_archive(const ImageSpec& spec, const std::string& path);
+// Writes one archive that holds all of `specs` (layers that they share once) to `path`; the result is in
+// their order, archive_bytes the whole file's.
+Result<std::vector<BuiltImage>> write_archive(const std::vector<ImageSpec>& specs, const std::string& path);
 
 // A tar stream (POSIX ustar) of the files, parents before children, sorted by path, ready to be a layer.
 Result<std::string> make_layer(const std::vector<ImageFile>& files);

@@ -76,14 +76,31 @@ TEST(Image, SameFilesGiveTheSameDigestAndATarThatTarReads) {
   f.content = "world";
   spec.layers = {{f}};
   spec.entrypoint = {"/hello"};
-  auto one = write_archive(spec, d.path + "/1.tar");
-  auto two = write_archive(spec, d.path + "/2.tar");
+  auto one = write_archive({spec}, d.path + "/1.tar");
+  auto two = write_archive({spec}, d.path + "/2.tar");
   ASSERT_TRUE(one.ok() && two.ok());
-  EXPECT_EQ(one->manifest_digest, two->manifest_digest);
+  EXPECT_EQ(one->at(0).manifest_digest, two->at(0).manifest_digest);
   EXPECT_EQ(sha256_hex(slurp(d.path + "/1.tar")), sha256_hex(slurp(d.path + "/2.tar")));
   spec.layers[0][0].content = "there";
-  auto three = write_archive(spec, d.path + "/3.tar");
-  EXPECT_NE(three->manifest_digest, one->manifest_digest);
+  auto three = write_archive({spec}, d.path + "/3.tar");
+  EXPECT_NE(three->at(0).manifest_digest, one->at(0).manifest_digest);
+}
+
+TEST(Image, ImagesOfOneArchiveShareTheirLayers) {
+  Directory d;
+  ImageFile f;
+  f.path = "/large";
+  f.content = std::string(100'000, 'x');
+  ImageSpec a, b;
+  a.name = "caravel.local/a:latest";
+  b.name = "caravel.local/b:latest";
+  a.layers = b.layers = {{f}};
+  b.command = {"other"};
+  auto both = write_archive({a, b}, d.path + "/both.tar");
+  auto one = write_archive({a}, d.path + "/one.tar");
+  ASSERT_TRUE(both.ok() && one.ok());
+  EXPECT_EQ(both->at(0).manifest_digest, one->at(0).manifest_digest);
+  EXPECT_LT(both->at(0).archive_bytes, one->at(0).archive_bytes + 10'000);
 }
 
 TEST(Image, TheFingerprintChangesWithASource) {

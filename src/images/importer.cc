@@ -69,23 +69,25 @@ bool up_to_date(const ImportOptions& o, const ImageSpec& s, const std::string& p
   return v["fingerprint"].as_string() == print && it != present.end() && it->second == v["digest"].as_string();
 }
 
-Task<Result<BuiltImage>> build(net::EventLoop& loop, ImageSpec spec, std::string path) {
-  return run_blocking<Result<BuiltImage>>(loop, [spec = std::move(spec), path = std::move(path)] { return write_archive(spec, path); });
+Task<Result<std::vector<BuiltImage>>> build(net::EventLoop& loop, std::vector<ImageSpec> specs, std::string path) {
+  return run_blocking<Result<std::vector<BuiltImage>>>(loop, [specs = std::move(specs), path = std::move(path)] { return write_archive(specs, path); });
 }
 
-Task<Status> import_one(net::EventLoop& loop, ImportOptions o, ImageSpec spec, std::string print) {
-  const std::string archive = state_file(o, spec) + ".tar";
-  auto built = co_await build(loop, spec, archive);
-  if (!built.ok()) co_return wrap(std::move(built).error(), "building " + spec.name);
+Task<Status> import_all(net::EventLoop& loop, ImportOptions o, std::vector<ImageSpec> specs, std::vector<std::string> prints) {
+  const std::string archive = o.state_directory + "/import.tar";
+  auto built = co_await build(loop, specs, archive);
+  if (!built.ok()) co_return wrap(std::move(built).error(), "building the caravel.local images");
   auto r = co_await ctr(loop, o.containerd, import_arguments(o.snapshotter, archive));
   unlink(archive.c_str());
-  if (!r.ok()) co_return wrap(std::move(r).error(), "importing " + spec.name);
-  json::Value state = json::Value::object();
-  state["name"] = spec.name;
-  state["fingerprint"] = print;
-  state["digest"] = built->manifest_digest;
-  CO_TRY_VOID(net::write_file_atomic(state_file(o, spec), json::dump(state)));
-  kLog.info("imported image", {{"image", spec.name}, {"digest", built->manifest_digest}, {"bytes", built->archive_bytes}});
+  if (!r.ok()) co_return wrap(std::move(r).error(), "importing the caravel.local images");
+  for (size_t i = 0; i < specs.size(); ++i) {
+    json::Value state = json::Value::object();
+    state["name"] = specs[i].name;
+    state["fingerprint"] = prints[i];
+    state["digest"] = (*built)[i].manifest_digest;
+    CO_TRY_VOID(net::write_file_atomic(state_file(o, specs[i]), json::dump(state)));
+    kLog.info("imported image", {{"image", specs[i].name}, {"digest", (*built)[i].manifest_digest}});
+  }
   co_return ok();
 }
 
@@ -113,15 +115,21 @@ Task<Result<ImportResult>> import_images(net::EventLoop& loop, ImportOptions o, 
   auto present = co_await present_images(loop, o.containerd);
   if (!present.ok()) co_return std::move(present).error();
   ImportResult result;
+  std::vector<ImageSpec> wanted;
+  std::vector<std::string> prints;
   for (auto& spec : specs) {
     CO_TRY(std::string print, fingerprint(spec));
     if (up_to_date(o, spec, print, *present)) {
       ++result.present;
       continue;
     }
-    auto imported = co_await import_one(loop, o, spec, print);
+    wanted.push_back(spec);
+    prints.push_back(print);
+  }
+  result.imported = static_cast<int>(wanted.size());
+  if (!wanted.empty()) {
+    auto imported = co_await import_all(loop, o, std::move(wanted), std::move(prints));
     if (!imported.ok()) co_return std::move(imported).error();
-    ++result.imported;
   }
   co_return result;
 }

@@ -11,6 +11,8 @@ namespace caravel::machines {
 namespace {
 
 constexpr char kMetadataAddress[] = "169.254.169.254";
+// Where the VPC's AWS endpoint is; on EC2 itself the SDKs know it.
+constexpr char kAwsEndpoint[] = "http://10.0.0.4:4566";
 constexpr Duration kScriptTimeout = std::chrono::minutes(10);
 constexpr Duration kRestartMin = std::chrono::milliseconds(200);
 constexpr Duration kRestartMax = std::chrono::seconds(10);
@@ -27,7 +29,8 @@ net::ProcessOptions Machine::in_instance(std::vector<std::string> argv) {
   o.argv = std::move(argv);
   o.netns_fd = vpc::open_namespace(spec_.id);
   o.stdout_file = o.stderr_file = console_path();
-  o.environment = std::map<std::string, std::string>{{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"HOME", "/root"}};
+  o.environment = std::map<std::string, std::string>{{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"HOME", "/root"},
+                                                     {"AWS_ENDPOINT_URL", kAwsEndpoint}};
   return o;
 }
 

@@ -1,5 +1,7 @@
 #include "node/metadata.h"
 
+#include "node/address_pool.h"
+
 namespace caravel::node {
 namespace {
 
@@ -40,6 +42,15 @@ Task<Result<std::string>> InstanceMetadata::fetch(std::string path) {
 
 Task<Result<std::string>> InstanceMetadata::get(std::string item) { return fetch("/latest/meta-data/" + item); }
 Task<Result<std::string>> InstanceMetadata::user_data() { return fetch("/latest/user-data"); }
+
+Task<Result<std::pair<std::string, std::string>>> InstanceMetadata::resolver() {
+  CO_TRY(std::string mac, co_await get("mac"));
+  CO_TRY(std::string cidr, co_await get("network/interfaces/macs/" + mac + "/vpc-ipv4-cidr-block"));
+  CO_TRY(std::string name, co_await get("local-hostname"));
+  CO_TRY(std::vector<std::string> first, addresses_of(cidr, false, 3));
+  if (first.size() < 3) co_return invalid("the VPC's range " + cidr + " has no room for a resolver");
+  co_return std::make_pair(first[2], name.substr(name.find('.') + 1));
+}
 
 Task<Result<InstanceFacts>> InstanceMetadata::facts() {
   InstanceFacts f;

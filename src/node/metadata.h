@@ -14,6 +14,8 @@ class InstanceMetadata {
   // "instance-id", "placement/availability-zone", ...; kNotFound when the service has no such item.
   Task<Result<std::string>> get(std::string item);
   Task<Result<std::string>> user_data();
+  // The VPC's resolver (the VPC's address plus two) and its search domain, as DHCP tells an EC2 instance.
+  Task<Result<std::pair<std::string, std::string>>> resolver();
   // Identity and placement; kUnavailable when there is no metadata service.
   Task<Result<InstanceFacts>> facts();
 

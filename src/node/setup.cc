@@ -136,7 +136,16 @@ Task<Result<Setup>> read_setup(net::EventLoop& loop, const Flags& flags) {
   n.network_namespace = flags.given("netns") ? flags.get("netns") : "/proc/" + std::to_string(getpid()) + "/ns/net";
   n.cluster_dns = s.config.cluster_dns;
   if (n.cluster_dns.empty()) n.cluster_dns.push_back(flags.get("cluster-dns"));
-  parse_resolv_conf(net::read_file("/etc/resolv.conf").value_or(""), n.node_dns, n.node_searches);
+  if (!self_sufficient) {
+    auto resolver = co_await metadata.resolver();
+    if (resolver.ok()) {
+      n.node_dns.push_back(resolver->first);
+      n.node_searches.push_back(resolver->second);
+    } else {
+      kLog.warn("the VPC's resolver is not known; using this machine's", {{"error", resolver.error().message}});
+    }
+  }
+  if (n.node_dns.empty()) parse_resolv_conf(net::read_file("/etc/resolv.conf").value_or(""), n.node_dns, n.node_searches);
   co_return s;
 }
 
