@@ -251,7 +251,9 @@ class GarbageCollector final : public Runner {
       if (kind == kinds_.end()) co_return Life::kUnknown;
     }
     kube::Resource r = kind->second;
-    Result<json::Value> live = co_await client_.get(r, r.namespaced ? n.ns : "", o.name);
+    std::string ns;
+    if (r.namespaced) ns = n.ns;
+    Result<json::Value> live = co_await client_.get(r, ns, o.name);
     if (!live.ok() && live.error().code != Code::kNotFound) co_return Life::kUnknown;
     if (!live.ok() || std::as_const(*live).path({"metadata", "uid"}).as_string() != o.uid) {
       if (absent_.size() > 100'000) absent_.clear();

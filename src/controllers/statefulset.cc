@@ -94,9 +94,10 @@ class StatefulSetController final : public Runner {
     if (is_terminating(s->metadata)) co_return kube::Requeue::never();
     std::vector<PodPtr> claimed = co_await claim<Pod, StatefulSet>(client_, &pods_, s, s->spec.selector);
     std::optional<int32_t> collisions = s->status.collision_count;
+    std::map<std::string, std::string> labels = s->spec.template_.metadata.labels;
+    if (s->spec.selector) labels = s->spec.selector->match_labels;
     Result<History> h = co_await sync_history(client_, revisions_.by_index(kOwnerIndex, s->metadata.uid), owner_reference(*s), s->metadata.namespace_,
-                                              s->spec.selector ? s->spec.selector->match_labels : s->spec.template_.metadata.labels, s->spec.template_,
-                                              &collisions);
+                                              labels, s->spec.template_, &collisions);
     if (!h.ok()) {
       if (collisions != s->status.collision_count) {
         StatefulSet next = *s;

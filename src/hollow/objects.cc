@@ -64,7 +64,10 @@ json::Value node_object(const NodeSpec& s, const std::string& version, Time now)
   labels["beta.kubernetes.io/arch"] = s.arch;
   if (!s.region.empty()) labels["topology.kubernetes.io/region"] = s.region;
   if (!s.zone.empty()) labels["topology.kubernetes.io/zone"] = s.zone;
-  if (!s.instance_type.empty()) labels["node.kubernetes.io/instance-type"] = labels["beta.kubernetes.io/instance-type"] = s.instance_type;
+  if (!s.instance_type.empty()) {
+    labels["node.kubernetes.io/instance-type"] = s.instance_type;
+    labels["beta.kubernetes.io/instance-type"] = s.instance_type;
+  }
   for (auto& [k, val] : s.labels) labels[k] = val;
   m["annotations"]["hollow.caravel.dev/node"] = "true";
   json::Value& spec = v["spec"];

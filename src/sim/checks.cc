@@ -1,0 +1,124 @@
+#include "sim/checks.h"
+
+#include <set>
+
+#include "kube/kinds.h"
+#include "kube/types/apps.h"
+#include "kube/types/batch.h"
+#include "kube/types/core.h"
+#include "kube/types/discovery.h"
+
+namespace caravel::sim {
+
+namespace {
+
+const json::Value& member(const json::Value& v, std::initializer_list<std::string_view> path) { return v.path(path); }
+std::string id(const json::Value& v) {
+  return member(v, {"kind"}).as_string() + " " + member(v, {"metadata", "namespace"}).as_string() + "/" + member(v, {"metadata", "name"}).as_string();
+}
+bool is_deleting(const json::Value& v) { return member(v, {"metadata", "deletionTimestamp"}).is_string(); }
+bool is_ready(const json::Value& pod) {
+  for (const json::Value& c : member(pod, {"status", "conditions"}).as_array())
+    if (c["type"].as_string() == "Ready") return c["status"].as_string() == "True";
+  return false;
+}
+
+}  // namespace
+
+Watchdog::Watchdog(Cluster& c)
+    : pods_(c.ex(), c.admin(), kube::core::Pod::resource(), kube::InformerOptions(),
+            [this] {
+              kube::Reflector::Callbacks cb;
+              cb.replace = [this](std::vector<json::Value> items) {
+                for (auto& v : items) on_pod(v);
+              };
+              cb.event = [this](kube::WatchEventType, json::Value v) { on_pod(v); };
+              return cb;
+            }()) {
+  scope_.spawn(pods_.run());
+}
+
+void Watchdog::on_pod(const json::Value& pod) {
+  const std::string& uid = member(pod, {"metadata", "uid"}).as_string();
+  const std::string& node = member(pod, {"spec", "nodeName"}).as_string();
+  std::string& known = node_of_[uid];
+  if (!known.empty() && known != node) violations_.push_back(id(pod) + " was on node " + known + " and is on node " + node);
+  if (!node.empty()) known = node;
+}
+
+std::vector<std::string> settled(Cluster& c) {
+  std::vector<std::string> wrong;
+  std::map<std::string, json::Value> by_uid;
+  std::vector<json::Value> all;
+  for (const kube::KindInfo* k : kube::all_kinds()) {
+    if (k->crd || !k->has_verb("list") || k->resource().kind == "Event") continue;
+    for (auto& v : c.list(k->resource())) {
+      v["kind"] = k->resource().kind;
+      by_uid[member(v, {"metadata", "uid"}).as_string()] = v;
+      all.push_back(std::move(v));
+    }
+  }
+  std::map<std::string, std::vector<json::Value>> owned;
+  for (const json::Value& v : all) {
+    if (is_deleting(v)) wrong.push_back(id(v) + " is still being deleted");
+    for (const json::Value& o : member(v, {"metadata", "ownerReferences"}).as_array()) {
+      if (!by_uid.count(o["uid"].as_string())) wrong.push_back(id(v) + " has the owner " + o["kind"].as_string() + " " + o["name"].as_string() + ", which does not exist");
+      if (o["controller"].as_bool()) owned[o["uid"].as_string()].push_back(v);
+    }
+  }
+  std::set<std::string> nodes;
+  for (auto& n : c.list(kube::core::Node::resource())) nodes.insert(member(n, {"metadata", "name"}).as_string());
+  for (const json::Value& v : all) {
+    const std::string& kind = v["kind"].as_string();
+    const std::string& uid = member(v, {"metadata", "uid"}).as_string();
+    int64_t want = member(v, {"spec", "replicas"}).as_int(1);
+    auto count_pods = [&](bool ready_only) {
+      int64_t n = 0;
+      for (auto& p : owned[uid]) {
+        const std::string& phase = member(p, {"status", "phase"}).as_string();
+        if (std::as_const(p)["kind"].as_string() == "Pod" && phase != "Succeeded" && phase != "Failed" && (!ready_only || is_ready(p))) ++n;
+      }
+      return n;
+    };
+    auto expect = [&](const char* what, int64_t have, int64_t wanted) {
+      if (have != wanted) wrong.push_back(id(v) + ": " + what + " is " + std::to_string(have) + ", wanted " + std::to_string(wanted));
+    };
+    if (kind == "Deployment") {
+      expect("status.availableReplicas", member(v, {"status", "availableReplicas"}).as_int(), want);
+      expect("status.updatedReplicas", member(v, {"status", "updatedReplicas"}).as_int(), want);
+      expect("status.replicas", member(v, {"status", "replicas"}).as_int(), want);
+      expect("status.observedGeneration", member(v, {"status", "observedGeneration"}).as_int(), member(v, {"metadata", "generation"}).as_int());
+    } else if (kind == "ReplicaSet" || kind == "StatefulSet") {
+      expect("number of pods", count_pods(false), want);
+      expect("number of ready pods", count_pods(true), want);
+      expect("status.readyReplicas", member(v, {"status", "readyReplicas"}).as_int(), want);
+    } else if (kind == "DaemonSet") {
+      expect("number of ready pods", count_pods(true), static_cast<int64_t>(nodes.size()));
+      expect("status.numberReady", member(v, {"status", "numberReady"}).as_int(), static_cast<int64_t>(nodes.size()));
+    } else if (kind == "Job") {
+      expect("status.succeeded", member(v, {"status", "succeeded"}).as_int(), member(v, {"spec", "completions"}).as_int(1));
+    } else if (kind == "Pod") {
+      const std::string& node = member(v, {"spec", "nodeName"}).as_string();
+      if (!node.empty() && !nodes.count(node)) wrong.push_back(id(v) + " is on node " + node + ", which does not exist");
+      if (member(v, {"metadata", "ownerReferences"}).size() == 0) wrong.push_back(id(v) + " belongs to nobody");
+    } else if (kind == "Service" && member(v, {"spec", "selector"}).size() > 0) {
+      std::set<std::string> have, should;
+      const std::string& ns = member(v, {"metadata", "namespace"}).as_string();
+      for (const json::Value& s : all) {
+        if (s["kind"].as_string() == "EndpointSlice" && member(s, {"metadata", "namespace"}).as_string() == ns &&
+            member(s, {"metadata", "labels"})["kubernetes.io/service-name"].as_string() == member(v, {"metadata", "name"}).as_string())
+          for (const json::Value& e : s["endpoints"].as_array())
+            if (member(e, {"conditions", "ready"}).as_bool()) have.insert(e["addresses"].at(0).as_string());
+        if (s["kind"].as_string() != "Pod" || member(s, {"metadata", "namespace"}).as_string() != ns || !is_ready(s)) continue;
+        bool selected = true;
+        for (auto& m : member(v, {"spec", "selector"}).as_object())
+          selected = selected && member(s, {"metadata", "labels"})[m.key].as_string() == m.value.as_string();
+        if (selected) should.insert(member(s, {"status", "podIP"}).as_string());
+      }
+      if (have != should) wrong.push_back(id(v) + " has " + std::to_string(have.size()) + " ready endpoints, and " + std::to_string(should.size()) + " ready pods");
+    }
+  }
+  return wrong;
+}
+
+}  // namespace caravel::sim

@@ -1,0 +1,282 @@
+// The control plane in virtual time. CARAVEL_SIM_SEED=N runs one seed, CARAVEL_SIM_SEEDS=N that many.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "base/log.h"
+#include "kube/types/apps.h"
+#include "kube/types/batch.h"
+#include "kube/types/core.h"
+#include "sim/checks.h"
+#include "sim/cluster.h"
+
+namespace caravel::sim {
+namespace {
+
+using kube::apps::Deployment;
+using kube::core::Pod;
+
+const char* kWorkloads = R"(
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 6
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: main, image: "nginx:1", resources: {requests: {cpu: 100m, memory: 64Mi}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080}]
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: shop}
+spec:
+  replicas: 3
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      containers: [{name: main, image: "postgres:1"}]
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: shop}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      containers: [{name: main, image: "agent:1"}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: shop}
+spec:
+  completions: 5
+  parallelism: 2
+  template:
+    metadata:
+      labels: {app: once}
+      annotations: {hollow.caravel.dev/run-for: 3s}
+    spec:
+      restartPolicy: Never
+      containers: [{name: main, image: "busybox:1"}]
+)";
+
+json::Value image_patch(const std::string& image) {
+  return *json::parse(R"({"spec":{"template":{"spec":{"containers":[{"name":"main","image":")" + image + R"("}]}}}})");
+}
+json::Value replicas_patch(int n) { return *json::parse(R"({"spec":{"replicas":)" + std::to_string(n) + "}}"); }
+
+std::string lines(const std::vector<std::string>& v) {
+  std::string out;
+  for (auto& s : v) out += s + "\n";
+  return out;
+}
+
+// Runs until everything is settled; what is left when `limit` has passed.
+std::vector<std::string> settle(Cluster& c, Duration limit) {
+  std::vector<std::string> wrong;
+  Time end = c.ex().now() + limit;
+  do {
+    c.run_for(5s);
+    wrong = settled(c);
+  } while (!wrong.empty() && c.ex().now() < end);
+  return wrong;
+}
+
+std::vector<uint64_t> seeds(int fallback) {
+  if (const char* one = std::getenv("CARAVEL_SIM_SEED")) return {std::strtoull(one, nullptr, 10)};
+  int n = fallback;
+  if (const char* many = std::getenv("CARAVEL_SIM_SEEDS")) n = std::atoi(many);
+  std::vector<uint64_t> out;
+  for (int i = 1; i <= n; ++i) out.push_back(i);
+  return out;
+}
+
+std::string replay(uint64_t seed) {
+  return "replay: CARAVEL_SIM_SEED=" + std::to_string(seed) + " build-debug/sim_test --gtest_filter='" +
+         testing::UnitTest::GetInstance()->current_test_info()->test_suite_name() + "." + testing::UnitTest::GetInstance()->current_test_info()->name() + "'";
+}
+
+struct Quiet : testing::Test {
+  Quiet() { set_log_level(std::getenv("CARAVEL_SIM_LOG") ? LogLevel::kDebug : LogLevel::kError); }
+};
+using Sim = Quiet;
+
+TEST_F(Sim, WorkloadsRunRollAndGo) {
+  Cluster c(1);
+  ASSERT_TRUE(c.start());
+  Watchdog dog(c);
+  Status s = c.apply(kWorkloads);
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  EXPECT_EQ(lines(settle(c, 2min)), "");
+
+  // A new image rolls out and is told as kubectl expects it.
+  ASSERT_TRUE(c.patch(Deployment::resource(), "shop", "web", image_patch("nginx:2")).ok());
+  ASSERT_TRUE(c.patch(kube::apps::StatefulSet::resource(), "shop", "db", image_patch("postgres:2")).ok());
+  ASSERT_TRUE(c.patch(kube::apps::DaemonSet::resource(), "shop", "agent", image_patch("agent:2")).ok());
+  EXPECT_EQ(lines(settle(c, 5min)), "");
+  for (const json::Value& p : c.list(Pod::resource(), "shop")) {
+    const std::string& image = p["spec"]["containers"].at(0)["image"].as_string();
+    if (image != "busybox:1") {
+      EXPECT_TRUE(image.ends_with(":2")) << image;
+    }
+  }
+  auto d = c.get(Deployment::resource(), "shop", "web");
+  ASSERT_TRUE(d.ok());
+  EXPECT_EQ(std::as_const(*d).path({"metadata", "annotations", "deployment.kubernetes.io/revision"}).as_string(), "2");
+
+  ASSERT_TRUE(c.patch(Deployment::resource(), "shop", "web", replicas_patch(2)).ok());
+  EXPECT_EQ(lines(settle(c, 1min)), "");
+
+  // Everything quiet: no controller writes without a reason.
+  c.run_for(30s);
+  c.trace().writes().clear();
+  c.run_for(3min);
+  for (auto& [what, n] : c.trace().writes()) EXPECT_NE(what.find(" update leases.coordination.k8s.io "), std::string::npos) << what << " " << n;
+
+  // The namespace takes everything with it.
+  ASSERT_TRUE(c.remove(kube::core::Namespace::resource(), "", "shop").ok());
+  c.run_for(2min);
+  auto ns = c.get(kube::core::Namespace::resource(), "", "shop");
+  EXPECT_FALSE(ns.ok()) << json::dump(*ns);
+  EXPECT_EQ(c.list(Pod::resource(), "shop").size(), 0u);
+  EXPECT_EQ(lines(dog.violations()), "");
+}
+
+TEST_F(Sim, OwnersTakeTheirObjectsWithThemOrLeaveThem) {
+  Cluster c(2);
+  ASSERT_TRUE(c.start());
+  ASSERT_TRUE(c.apply(kWorkloads).ok());
+  ASSERT_EQ(lines(settle(c, 2min)), "");
+  // Orphan: the ReplicaSet and its pods stay.
+  ASSERT_TRUE(c.remove(Deployment::resource(), "shop", "web", "Orphan").ok());
+  c.run_for(30s);
+  EXPECT_FALSE(c.get(Deployment::resource(), "shop", "web").ok());
+  EXPECT_EQ(c.list(kube::apps::ReplicaSet::resource(), "shop").size(), 1u);
+  // The same Deployment adopts what it finds.
+  ASSERT_TRUE(c.apply(kWorkloads).ok());
+  EXPECT_EQ(lines(settle(c, 1min)), "");
+  EXPECT_EQ(c.list(kube::apps::ReplicaSet::resource(), "shop").size(), 1u);
+  // Foreground: the Deployment is there until the last pod is gone.
+  ASSERT_TRUE(c.remove(Deployment::resource(), "shop", "web", "Foreground").ok());
+  c.run_for(30s);
+  EXPECT_FALSE(c.get(Deployment::resource(), "shop", "web").ok());
+  EXPECT_EQ(c.list(kube::apps::ReplicaSet::resource(), "shop").size(), 0u);
+  // Background.
+  ASSERT_TRUE(c.remove(kube::apps::StatefulSet::resource(), "shop", "db").ok());
+  c.run_for(30s);
+  EXPECT_EQ(lines(settled(c)), "");
+}
+
+TEST_F(Sim, PodsLeaveANodeThatFallsSilent) {
+  Cluster c(3);
+  ASSERT_TRUE(c.start());
+  ASSERT_TRUE(c.apply(kWorkloads).ok());
+  ASSERT_EQ(lines(settle(c, 2min)), "");
+  c.nodes()->fail("hollow-00000");
+  c.run_for(90s);
+  auto n = c.get(kube::core::Node::resource(), "", "hollow-00000");
+  ASSERT_TRUE(n.ok());
+  std::string ready;
+  for (const json::Value& cond : std::as_const(*n)["status"]["conditions"].as_array())
+    if (cond["type"].as_string() == "Ready") ready = cond["status"].as_string();
+  EXPECT_EQ(ready, "Unknown");
+  // tolerationSeconds of 300 as admission sets it, then the Deployment's pods are replaced elsewhere.
+  c.run_for(400s);
+  auto d = c.get(Deployment::resource(), "shop", "web");
+  EXPECT_EQ(std::as_const(*d).path({"status", "availableReplicas"}).as_int(), 6);
+  // The machine is lost for good and its Node deleted: the rest is cleaned up.
+  c.nodes()->remove("hollow-00000");
+  ASSERT_TRUE(c.remove(kube::core::Node::resource(), "", "hollow-00000").ok());
+  EXPECT_EQ(lines(settle(c, 5min)), "");
+}
+
+// One run with faults drawn from the seed. Returns the trace.
+std::string chaos(uint64_t seed, int steps) {
+  SCOPED_TRACE(replay(seed));
+  Cluster c(seed);
+  EXPECT_TRUE(c.start());
+  Watchdog dog(c);
+  Status applied = c.apply(kWorkloads);
+  EXPECT_TRUE(applied.ok()) << (applied.ok() ? "" : applied.error().message);
+  VirtualExecutor& ex = c.ex();
+  std::map<std::string, int> acknowledged;
+  const kube::Resource maps = kube::core::ConfigMap::resource();
+  int image = 1;
+  for (int step = 0; step < steps; ++step) {
+    Faults& f = c.faults();
+    f.refused = ex.random_unit() < 0.5 ? 0 : 0.2 * ex.random_unit();
+    f.answer_lost = ex.random_unit() < 0.5 ? 0 : 0.1 * ex.random_unit();
+    f.delayed = ex.random_unit() < 0.5 ? 0 : 0.3 * ex.random_unit();
+    f.watch_broken = ex.random_unit() < 0.5 ? 0 : 0.05 * ex.random_unit();
+    f.down = ex.random_unit() < 0.05;
+    std::string victim = Cluster::components()[ex.random_below(3)];
+    switch (ex.random_below(6)) {
+      case 0: c.crash(victim); break;
+      case 1: (void)c.patch(Deployment::resource(), "shop", "web", replicas_patch(1 + static_cast<int>(ex.random_below(10)))); break;
+      case 2: (void)c.patch(Deployment::resource(), "shop", "web", image_patch("nginx:" + std::to_string(++image))); break;
+      case 3: (void)c.patch(kube::apps::StatefulSet::resource(), "shop", "db", replicas_patch(1 + static_cast<int>(ex.random_below(5)))); break;
+      case 4: {
+        auto pods = c.list(Pod::resource(), "shop");
+        // A Job's pod that is deleted counts as failed: the others only.
+        if (pods.empty()) break;
+        const json::Value& p = pods[ex.random_below(pods.size())];
+        if (p["metadata"]["labels"]["app"].as_string() != "once") (void)c.remove(Pod::resource(), "shop", p["metadata"]["name"].as_string());
+        break;
+      }
+      default: {
+        std::string name = "note-" + std::to_string(ex.random_below(5));
+        std::string yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\ndata: {n: \"" + std::to_string(step) + "\"}\n";
+        if (c.apply(yaml).ok()) acknowledged[name] = step;
+      }
+    }
+    c.run_for(Duration(static_cast<int64_t>(10e9 * ex.random_unit())));
+    for (auto& component : Cluster::components()) c.revive(component);
+  }
+  c.faults() = Faults();
+  EXPECT_EQ(lines(settle(c, 20min)), "");
+  EXPECT_EQ(lines(dog.violations()), "");
+  for (auto& [name, n] : acknowledged) {
+    auto m = c.get(maps, "default", name);
+    EXPECT_TRUE(m.ok()) << name;
+    if (m.ok()) {
+      EXPECT_EQ(std::as_const(*m).path({"data", "n"}).as_string(), std::to_string(n));
+    }
+  }
+  return c.trace().text();
+}
+
+TEST_F(Sim, ConvergesAfterFaults) {
+  for (uint64_t seed : seeds(1)) {
+    chaos(seed, 40);
+    if (HasFailure()) {
+      std::printf("failed with seed %llu; %s\n", static_cast<unsigned long long>(seed), replay(seed).c_str());
+      break;
+    }
+  }
+}
+
+TEST_F(Sim, EqualSeedsGiveEqualTraces) {
+  std::string a = chaos(7, 8), b = chaos(7, 8), other = chaos(8, 8);
+  EXPECT_FALSE(a.empty());
+  EXPECT_TRUE(a == b);
+  EXPECT_FALSE(a == other);
+}
+
+}  // namespace
+}  // namespace caravel::sim
