@@ -206,6 +206,7 @@ Response Discovery::cached(const std::string& key, const std::function<std::stri
 }
 
 bool Discovery::serve(const Request& r, Response* out) {
+  if (openapi_.serve(r, out)) return true;
   std::string p = r.path;
   while (p.size() > 1 && p.back() == '/') p.pop_back();
   if (p == "/version") {

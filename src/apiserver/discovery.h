@@ -6,6 +6,7 @@
 #include <string>
 
 #include "apiserver/core.h"
+#include "apiserver/openapi.h"
 #include "apiserver/request.h"
 
 namespace caravel::apiserver {
@@ -14,7 +15,7 @@ struct ApiServerOptions;
 
 class Discovery {
  public:
-  Discovery(Core& core, const ApiServerOptions& options) : core_(&core), options_(&options) {}
+  Discovery(Core& core, const ApiServerOptions& options) : core_(&core), options_(&options), openapi_(core) {}
   // False when the path is none of discovery's.
   bool serve(const Request& r, Response* out);
   // The served versions of a group, preferred first.
@@ -29,6 +30,7 @@ class Discovery {
 
   Core* core_;
   const ApiServerOptions* options_;
+  OpenApi openapi_;
   int64_t generation_ = -1;
   std::map<std::string, Bytes> cache_;
 };

@@ -218,6 +218,7 @@ Result<ApplyOutcome> apply(const Schema& schema, const json::Value* live, const 
     return make_error(Code::kBadRequest, "metadata.managedFields must be nil");
   json::Value config = without_nulls(sent);
   config["metadata"].erase("managedFields");
+  prune(schema, config);  // unknown fields own nothing
   Manager self{o.manager, "Apply", sent["apiVersion"].as_string(), o.subresource, format_rfc3339(o.now), owned_fields(schema, config, o)};
 
   ApplyOutcome out;

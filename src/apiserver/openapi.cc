@@ -1,0 +1,76 @@
+#include "apiserver/openapi.h"
+
+#include "base/hash.h"
+#include "base/strings.h"
+
+namespace caravel::apiserver {
+
+std::vector<kube::OpenApiCustomKind> OpenApi::custom_kinds() const {
+  std::vector<kube::OpenApiCustomKind> out;
+  ServedTypePtr crds = core_->types.find("apiextensions.k8s.io", "v1", "customresourcedefinitions");
+  if (!crds || !crds->storage || !crds->storage->cache) return out;
+  for (auto& [key, object] : crds->storage->cache->objects()) {
+    ValuePtr crd = object->value();
+    const json::Value& spec = (*crd)["spec"];
+    for (auto& v : spec["versions"].as_array()) {
+      const std::string &group = spec["group"].as_string(), &version = v["name"].as_string();
+      ServedTypePtr t = core_->types.find(group, version, spec["names"]["plural"].as_string());
+      if (!t || !v["served"].as_bool()) continue;
+      out.push_back({t->resource, v["schema"]["openAPIV3Schema"], v["subresources"]["status"].is_object(), v["subresources"]["scale"].is_object()});
+    }
+  }
+  return out;
+}
+
+json::Value OpenApi::index() const {
+  // What each document is made from: its name for built-in kinds, and the schemas of custom ones.
+  std::map<std::string, std::string> inputs;
+  for (auto& t : core_->types.all()) inputs[kube::openapi_path(t->resource.group, t->resource.version)] += t->resource.plural + ";";
+  for (auto& k : custom_kinds()) inputs[kube::openapi_path(k.resource.group, k.resource.version)] += json::dump(k.schema);
+  json::Value paths = json::Value::object();
+  for (auto& [path, input] : inputs)
+    paths[path] = json::Object{{"serverRelativeURL", "/openapi/v3/" + path + "?hash=" + to_upper(sha256_hex(input))}};
+  return json::Object{{"paths", paths}};
+}
+
+bool OpenApi::serve(const Request& r, Response* out) {
+  bool v2 = r.path == "/openapi/v2", v3 = r.path == "/openapi/v3" || r.path.starts_with("/openapi/v3/");
+  if (!v2 && !v3) return false;
+  // Only JSON is offered; a client that takes nothing else falls back by itself.
+  if (!r.accept.empty() && r.accept.find("json") == std::string::npos && r.accept.find("*/*") == std::string::npos) {
+    *out = error_response(status::not_acceptable("only the following media types are accepted: application/json"));
+    return true;
+  }
+  if (generation_ != core_->types.generation()) {
+    cache_.clear();
+    generation_ = core_->types.generation();
+  }
+  auto it = cache_.find(r.path);
+  if (it == cache_.end()) {
+    json::Value doc;
+    if (v2) {
+      doc = kube::openapi_v2(custom_kinds());
+    } else if (r.path == "/openapi/v3") {
+      doc = index();
+    } else {
+      auto seg = split(std::string_view(r.path).substr(1), '/');  // openapi v3 api v1 | openapi v3 apis group version
+      bool core_group = seg.size() == 4 && seg[2] == "api";
+      if (!core_group && (seg.size() != 5 || seg[2] != "apis")) return false;
+      std::string group = core_group ? "" : seg[3], version = seg.back();
+      bool served = false;
+      for (auto& t : core_->types.all()) served |= t->resource.group == group && t->resource.version == version;
+      if (!served) return false;
+      doc = kube::openapi_v3(group, version, custom_kinds());
+    }
+    it = cache_.emplace(r.path, std::make_shared<const std::string>(json::dump(doc))).first;
+  }
+  out->status = 200;
+  out->content_type = "application/json";
+  out->body = it->second;
+  out->headers.emplace_back("ETag", "\"" + to_upper(sha256_hex(*it->second)) + "\"");
+  out->headers.emplace_back("Vary", "Accept");
+  if (r.param("hash")) out->headers.emplace_back("Cache-Control", "public, immutable");
+  return true;
+}
+
+}  // namespace caravel::apiserver

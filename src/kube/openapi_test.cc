@@ -1,0 +1,48 @@
+#include "kube/openapi.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace caravel::kube {
+namespace {
+
+void collect_refs(const json::Value& v, std::set<std::string>& out) {
+  if (const json::Value* r = v.find("$ref"); r && r->is_string()) out.insert(r->as_string());
+  for (auto& m : v.as_object()) collect_refs(m.value, out);
+  for (auto& i : v.as_array()) collect_refs(i, out);
+}
+
+TEST(OpenApi, EveryReferenceIsThere) {
+  for (auto* k : all_kinds()) {
+    if (k->crd) continue;
+    json::Value d = openapi_v3(k->resource().group, k->resource().version);
+    std::set<std::string> refs;
+    collect_refs(d, refs);
+    for (auto& r : refs) EXPECT_TRUE(d["components"]["schemas"].find(r.substr(std::string("#/components/schemas/").size()))) << r;
+  }
+}
+
+// What kubectl looks for to learn that the server validates fields itself.
+TEST(OpenApi, PatchTakesFieldValidation) {
+  json::Value d = openapi_v3("apps", "v1");
+  const json::Value& patch = d["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+  EXPECT_EQ(patch["x-kubernetes-group-version-kind"]["kind"].as_string(), "Deployment");
+  bool found = false;
+  for (auto& p : patch["parameters"].as_array()) found |= p["name"].as_string() == "fieldValidation";
+  EXPECT_TRUE(found);
+  const json::Value& containers = d["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+  EXPECT_EQ(containers["x-kubernetes-patch-merge-key"].as_string(), "name");
+  EXPECT_EQ(containers["x-kubernetes-list-type"].as_string(), "map");
+}
+
+TEST(OpenApi, CustomKinds) {
+  const KindInfo* np = find_by_name("nodepools");
+  json::Value crd = crd_manifest(*np);
+  json::Value d = openapi_v3("karpenter.sh", "v1", {{np->resource(), crd["spec"]["versions"].at(0)["schema"]["openAPIV3Schema"], true, true}});
+  EXPECT_TRUE(d["components"]["schemas"].find("sh.karpenter.v1.NodePool"));
+  EXPECT_TRUE(d["paths"].find("/apis/karpenter.sh/v1/nodepools/{name}/scale"));
+}
+
+}  // namespace
+}  // namespace caravel::kube
