@@ -100,12 +100,18 @@ Task<void> Supervisor::keep(ProcessSpec spec) {
 
 Task<void> Supervisor::stop(Duration grace) {
   stopping_ = true;
-  for (auto it = order_.rbegin(); it != order_.rend(); ++it) {
-    auto p = processes_.find(*it);
-    if (p == processes_.end() || !p->second->running()) continue;
-    auto process = p->second;
-    co_await process->stop(grace);
+  for (auto& [name, p] : processes_) {
+    if (!p->running()) continue;
+    Status asked = p->signal(SIGTERM);
+    (void)asked;
   }
+  Time deadline = loop_.now() + grace;
+  auto any = [this] {
+    for (auto& [name, p] : processes_)
+      if (p->running()) return true;
+    return false;
+  };
+  while (any() && loop_.now() < deadline) co_await sleep(loop_, kReadyPoll);
 }
 
 void Supervisor::reap_orphans() {

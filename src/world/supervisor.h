@@ -34,7 +34,7 @@ class Supervisor {
  public:
   Supervisor(net::EventLoop& loop, std::string log_directory) : loop_(loop), logs_(std::move(log_directory)), changed_(loop) {}
   void add(ProcessSpec spec);
-  // Stops all, the last started first.
+  // Asks all to end and waits at most `grace`; what is left ends with pid 1.
   Task<void> stop(Duration grace);
   std::map<std::string, ProcessState> states() const { return states_; }
   // Reaps zombies that are not our children's own: for pid 1.
