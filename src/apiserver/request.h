@@ -1,6 +1,7 @@
 // A request as the API server's core sees it, whichever way it came, and what it answers.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -76,7 +77,8 @@ class WatchSession {
   virtual ~WatchSession() = default;
   // What has gathered since the last call, at least one event; nothing at all: the watch is over.
   virtual Task<std::vector<WireEvent>> next() = 0;
-  std::string content_type = "application/json";
+  // Asked now and then while nothing happens: true ends the watch.
+  std::function<bool()> abandoned;
 };
 
 struct Response {

@@ -8,6 +8,7 @@ namespace caravel::apiserver {
 namespace {
 
 constexpr Duration kBookmarkEvery = std::chrono::seconds(60);
+constexpr Duration kAbandonedCheck = std::chrono::seconds(15);
 constexpr Duration kFreshnessWait = std::chrono::seconds(3);
 constexpr int64_t kWatchSecondsMin = 1800;  // a watch without timeoutSeconds ends after 30 to 60 minutes
 constexpr size_t kWatchBatch = 512;
@@ -188,13 +189,16 @@ class ResourceWatch final : public WatchSession {
       }
       Time until = end_;
       if (bookmarks_ && next_bookmark_ < until) until = next_bookmark_;
+      if (abandoned && now + kAbandonedCheck < until) until = now + kAbandonedCheck;
       auto items = co_await watch_->next(until > now ? until - now : Duration(0));
       for (auto& i : items) {
         out.push_back(event(change_name(i.as), *i.object, i.event.get(), i.as));
         last_ = i.revision;
       }
       if (!out.empty()) co_return out;
-      if (watch_->ended()) {
+      if (abandoned && abandoned()) over_ = true;
+      if (watch_->ended()) over_ = true;
+      if (over_) {
         over_ = true;
         co_return out;
       }

@@ -1,0 +1,174 @@
+#include "apiserver/http_frontend.h"
+
+#include <zlib.h>
+
+#include "apiserver/object_meta.h"
+#include "base/strings.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+constexpr size_t kBodyMax = 3u << 20;         // as upstream
+constexpr size_t kGzipFrom = 128u << 10;      // responses from this size are compressed for who accepts it
+constexpr size_t kWatchWrite = 256u << 10;    // events written together
+
+Bytes gzip(const std::string& text) {
+  z_stream z{};
+  if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK) return nullptr;
+  auto out = std::make_shared<std::string>();
+  out->resize(deflateBound(&z, text.size()));
+  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  z.avail_in = static_cast<uInt>(text.size());
+  z.next_out = reinterpret_cast<Bytef*>(out->data());
+  z.avail_out = static_cast<uInt>(out->size());
+  int rc = deflate(&z, Z_FINISH);
+  out->resize(z.total_out);
+  deflateEnd(&z);
+  return rc == Z_STREAM_END ? Bytes(std::move(out)) : nullptr;
+}
+
+Credentials credentials_of(const net::ServerRequest& in) {
+  Credentials c;
+  c.certificate = in.peer_certificate;
+  for (auto& [name, value] : in.headers) {
+    if (name == "authorization") c.authorization = value;
+    else if (name.compare(0, 12, "impersonate-") == 0) {
+      if (name == "impersonate-user") c.impersonate_user = value;
+      else if (name == "impersonate-group") c.impersonate_groups.push_back(value);
+      else if (name == "impersonate-uid") c.impersonate_uid = value;
+      else if (name.compare(0, 18, "impersonate-extra-") == 0) c.impersonate_extra[percent_decode(name.substr(18))].push_back(value);
+    } else if (name == "sec-websocket-protocol" && c.authorization.empty()) {
+      // Browsers put the token into a subprotocol.
+      for (auto& p : split(value, ',')) {
+        std::string_view t = trim(p);
+        constexpr std::string_view kPrefix = "base64url.bearer.authorization.k8s.io.";
+        if (t.substr(0, kPrefix.size()) == kPrefix)
+          if (auto token = base64url_decode(t.substr(kPrefix.size()))) c.authorization = "Bearer " + *token;
+      }
+    }
+  }
+  return c;
+}
+
+std::string quote_warning(const std::string& text) {
+  std::string out = "299 - \"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    if (static_cast<unsigned char>(c) >= 0x20) out.push_back(c);
+  }
+  return out + "\"";
+}
+
+}  // namespace
+
+HttpFrontend::HttpFrontend(net::EventLoop& loop, ApiServer& server, NodeProxy* proxy) : loop_(&loop), server_(&server), proxy_(proxy) {
+  watch_events_ = &server.core().metrics.counter("apiserver_watch_events_total", "Number of events sent in watch clients", {"group", "version", "resource"});
+}
+
+net::Handler HttpFrontend::handler() {
+  return [this](net::ServerRequest& in, net::ResponseWriter& out) { return serve(in, out); };
+}
+
+Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out) {
+  Request r;
+  r.method = in.method;
+  r.path = in.target.path.find('%') == std::string::npos ? in.target.path : percent_decode(in.target.path);
+  if (!in.target.query.empty()) r.query = in.target.parameters();
+  if (auto* h = in.headers.find("accept")) r.accept = *h;
+  if (auto* h = in.headers.find("user-agent")) r.user_agent = *h;
+  if (auto* h = in.headers.find("content-type")) r.content_type = *h;
+  parse_request_info(r);
+  auto user = server_->authenticator().authenticate(credentials_of(in));
+  if (!user.ok()) {
+    co_await send(in, out, r, error_response(user.error()));
+    co_return;
+  }
+  r.user = *user;
+  if (r.is_resource && !r.subresource.empty() && NodeProxy::is_connection(r)) {
+    Status allowed = server_->authorize(r);
+    if (!allowed.ok()) {
+      co_await send(in, out, r, error_response(allowed.error()));
+      co_return;
+    }
+    if (!proxy_) {
+      co_await send(in, out, r, error_response(status::unavailable("this server has no way to nodes")));
+      co_return;
+    }
+    auto done = co_await proxy_->serve(r, in, out);
+    if (!done.ok() && !out.started()) co_await send(in, out, r, error_response(done.error()));
+    co_return;
+  }
+  if (r.method != "GET" && r.method != "HEAD") {
+    auto body = co_await in.body->read_all(kBodyMax);
+    if (!body.ok()) {
+      Error e = body.error().code == Code::kTooLarge ? status::too_large("Request entity too large: limit is " + std::to_string(kBodyMax)) : status::bad_request(body.error().message);
+      co_await send(in, out, r, error_response(e));
+      co_return;
+    }
+    r.body = std::move(*body);
+  }
+  Response res = co_await server_->handle(r);
+  if (res.watch) {
+    co_await send_watch(out, std::move(res));
+    co_return;
+  }
+  co_await send(in, out, r, std::move(res));
+}
+
+Task<void> HttpFrontend::send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res) {
+  (void)r;
+  net::Headers h;
+  h.add("audit-id", new_uid(server_->core().ex));
+  h.add("cache-control", "no-cache, private");
+  h.add("content-type", res.content_type);
+  for (auto& w : res.warnings) h.add("warning", quote_warning(w));
+  for (auto& [k, v] : res.headers) {
+    if (equals_ignore_case(k, "cache-control")) h.set("cache-control", v);
+    else h.add(k, v);
+  }
+  if (auto* tag = in.headers.find("if-none-match"); tag && h.get("etag") == *tag && !tag->empty()) {
+    auto sent = co_await out.send(304, std::move(h), "");
+    (void)sent;
+    co_return;
+  }
+  if (res.body && res.body->size() >= kGzipFrom && in.method == "GET") {
+    if (auto* a = in.headers.find("accept-encoding"); a && a->find("gzip") != std::string::npos) {
+      if (Bytes z = gzip(*res.body)) {
+        res.body = std::move(z);
+        h.add("content-encoding", "gzip");
+        h.add("vary", "Accept-Encoding");
+      }
+    }
+  }
+  auto sent = co_await out.send_shared(res.status, std::move(h), res.body ? res.body : std::make_shared<const std::string>());
+  (void)sent;
+}
+
+Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res) {
+  net::Headers h;
+  h.add("audit-id", new_uid(server_->core().ex));
+  h.add("cache-control", "no-cache, private");
+  h.add("content-type", res.content_type);
+  auto started = co_await out.start(200, std::move(h));
+  if (!started.ok()) co_return;
+  net::ResponseWriter* writer = &out;
+  res.watch->abandoned = [writer] { return writer->peer_gone(); };
+  std::string buffer;
+  while (!out.peer_gone()) {
+    auto events = co_await res.watch->next();
+    if (events.empty()) break;
+    for (size_t i = 0; i < events.size(); ++i) {
+      buffer += *events[i].wire;
+      if (buffer.size() >= kWatchWrite || i + 1 == events.size()) {
+        auto wrote = co_await out.write(buffer);
+        if (!wrote.ok()) co_return;
+        buffer.clear();
+      }
+    }
+  }
+  auto finished = co_await out.finish();
+  (void)finished;
+}
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,29 @@
+// The API server over HTTPS: authentication, bodies, headers, streaming watches, connection-like
+// subresources (proxy.h). Everything else is ApiServer::handle.
+#pragma once
+
+#include <memory>
+
+#include "apiserver/api_server.h"
+#include "apiserver/proxy.h"
+#include "net/http.h"
+
+namespace caravel::apiserver {
+
+class HttpFrontend {
+ public:
+  // The server outlives the frontend; `proxy` may be null (no connections to nodes).
+  HttpFrontend(net::EventLoop& loop, ApiServer& server, NodeProxy* proxy);
+  net::Handler handler();
+
+ private:
+  Task<void> serve(net::ServerRequest& in, net::ResponseWriter& out);
+  Task<void> send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res);
+  Task<void> send_watch(net::ResponseWriter& out, Response res);
+  net::EventLoop* loop_;
+  ApiServer* server_;
+  NodeProxy* proxy_;
+  MetricFamily* watch_events_;
+};
+
+}  // namespace caravel::apiserver

@@ -1,0 +1,266 @@
+#include "server/command.h"
+
+#include <csignal>
+
+#include "apiserver/api_server.h"
+#include "apiserver/http_frontend.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "controllers/controllers.h"
+#include "hollow/hollow.h"
+#include "kube/kubeconfig.h"
+#include "net/process.h"
+#include "scheduler/scheduler.h"
+#include "server/pki.h"
+
+namespace caravel::server {
+
+namespace {
+
+constexpr Duration kCloseGrace = std::chrono::seconds(3);
+
+struct Settings {
+  std::string data, advertise_address, service_cidr, issuer;
+  int advertise_port = 443;
+  std::vector<std::string> listen, names;
+  std::vector<int> listen_fds;
+  bool controllers = true;
+  int hollow_nodes = 0, hollow_zones = 3;
+};
+
+std::string host_of(const std::string& address) {
+  size_t colon = address.rfind(':');
+  return colon == address.npos ? address : address.substr(0, colon);
+}
+std::string port_of(const std::string& address) {
+  size_t colon = address.rfind(':');
+  return colon == address.npos ? "" : address.substr(colon + 1);
+}
+
+Result<Settings> read_settings(const Flags& flags) {
+  Settings s;
+  s.data = flags.get("data-dir");
+  if (s.data.empty()) return invalid("--data-dir is needed: the directory that keeps the cluster's state");
+  s.listen = flags.all("listen");
+  for (auto& fd : flags.all("listen-fd")) {
+    auto n = parse_int(fd);
+    if (!n || *n < 3) return invalid("--listen-fd " + fd + " is not the number of an inherited socket");
+    s.listen_fds.push_back(static_cast<int>(*n));
+  }
+  if (s.listen.empty() && s.listen_fds.empty()) s.listen = {"127.0.0.1:6443"};
+  s.names = flags.all("tls-san");
+  s.advertise_address = flags.get("advertise-address");
+  TRY(int64_t port, flags.get_int("advertise-port"));
+  s.advertise_port = static_cast<int>(port);
+  s.service_cidr = flags.get("service-cidr");
+  s.issuer = flags.get("service-account-issuer");
+  s.controllers = !flags.on("no-controllers");
+  TRY(int64_t nodes, flags.get_int("hollow-nodes"));
+  TRY(int64_t zones, flags.get_int("hollow-zones"));
+  s.hollow_nodes = static_cast<int>(nodes);
+  s.hollow_zones = static_cast<int>(std::max<int64_t>(1, zones));
+  return s;
+}
+
+apiserver::User component_user(std::string name) {
+  apiserver::User u;
+  u.name = std::move(name);
+  u.groups = {"system:authenticated"};
+  return u;
+}
+
+// Everything that runs, in the order in which it is made; destroyed in the opposite one.
+class Server {
+ public:
+  Server(net::EventLoop& loop, Settings settings) : loop_(loop), settings_(std::move(settings)) {}
+
+  // Opens what must be there before anything is answered.
+  Status prepare() {
+    TRY_VOID(net::make_directories(settings_.data, 0700));
+    std::string first_port;
+    for (auto& a : settings_.listen) {
+      TRY(auto l, net::listen(loop_, net::Address{a}));
+      if (first_port.empty()) first_port = port_of(l->address());
+      listeners_.push_back(std::move(l));
+    }
+    for (int fd : settings_.listen_fds) {
+      TRY(auto l, net::listen_fd(loop_, fd));
+      if (first_port.empty()) first_port = port_of(l->address());
+      listeners_.push_back(std::move(l));
+    }
+    local_port_ = first_port;
+    // The kubeconfig is for this host: prefer a loopback listener.
+    for (auto& l : listeners_)
+      if (host_of(l->address()) == "127.0.0.1") {
+        local_port_ = port_of(l->address());
+        break;
+      }
+    if (settings_.advertise_address.empty()) {
+      std::string host = settings_.listen.empty() ? "127.0.0.1" : host_of(settings_.listen[0]);
+      settings_.advertise_address = host.empty() || host == "0.0.0.0" ? "127.0.0.1" : host;
+      settings_.advertise_port = static_cast<int>(parse_int(first_port).value_or(443));
+    }
+    auto names = settings_.names;
+    names.push_back(settings_.advertise_address);
+    names.push_back("10.0.11.10");
+    names.push_back(service_address(1));
+    TRY(pki_, load_or_make_pki(settings_.data + "/pki", names, loop_.now()));
+    store::RocksDbOptions o;
+    o.directory = settings_.data + "/store";
+    TRY(store_, store::open_rocksdb_store(loop_, std::move(o)));
+    return ok();
+  }
+
+  Task<void> run() {
+    Status s = co_await start();
+    if (!s.ok()) {
+      failure_ = std::move(s);
+      loop_.stop();
+    }
+  }
+
+  Task<void> stop() {
+    stopping_ = true;
+    log_.info("ending");
+    scope_.cancel_all();
+    if (http_) co_await http_->close(kCloseGrace);
+    loop_.stop();
+  }
+  bool stopping() const { return stopping_; }
+  const Status& failure() const { return failure_; }
+
+ private:
+  // The n-th address of the service range.
+  std::string service_address(uint32_t n) const {
+    auto a = apiserver::ServiceAllocator::make(loop_, settings_.service_cidr);
+    return a.ok() ? (*a)->address(n) : "172.20.0.1";
+  }
+
+  Task<Status> start() {
+    apiserver::ApiServerOptions o;
+    o.service_cidr = settings_.service_cidr;
+    o.advertise_address = settings_.advertise_address;
+    o.advertise_port = settings_.advertise_port;
+    o.tokens.signing_key = pki_.token_key;
+    if (!settings_.issuer.empty()) o.tokens.issuer = settings_.issuer;
+    o.client_ca = pki_.ca.certificate;
+    auto api = co_await apiserver::ApiServer::start(loop_, *store_, std::move(o));
+    if (!api.ok()) co_return std::move(api).error();
+    api_ = std::move(*api);
+    auto proxy = apiserver::NodeProxy::make(loop_, *api_, pki_.kubelet_client.certificate, pki_.kubelet_client.key);
+    if (!proxy.ok()) co_return std::move(proxy).error();
+    proxy_ = std::move(*proxy);
+    frontend_ = std::make_unique<apiserver::HttpFrontend>(loop_, *api_, proxy_.get());
+    net::TlsServerOptions t;
+    t.certificate = pki_.serving.certificate;
+    t.key = pki_.serving.key;
+    t.client_ca = pki_.ca.certificate;
+    auto tls = net::make_tls_server(t);
+    if (!tls.ok()) co_return std::move(tls).error();
+    http_ = std::make_unique<net::HttpServer>(loop_, frontend_->handler());
+    for (auto& l : listeners_) {
+      log_.info("listening", {{"address", l->address()}});
+      http_->serve(std::move(l), *tls);
+    }
+    listeners_.clear();
+    if (settings_.controllers) start_components();
+    if (settings_.hollow_nodes > 0) start_hollow();
+    kube::ClientConfig c;
+    c.server = "https://127.0.0.1:" + local_port_;
+    c.ca = pki_.ca.certificate;
+    c.client_certificate = pki_.admin.certificate;
+    c.client_key = pki_.admin.key;
+    Status wrote = net::write_file_atomic(settings_.data + "/kubeconfig", kube::write_kubeconfig(c, "caravel"), 0600);
+    if (!wrote.ok()) co_return wrote;
+    log_.info("ready", {{"kubeconfig", settings_.data + "/kubeconfig"}, {"server", c.server}});
+    co_return ok();
+  }
+
+  void start_components() {
+    manager_transport_ = api_->transport(component_user("system:kube-controller-manager"));
+    signer_ = std::make_unique<CaSigner>(pki_.ca, loop_);
+    controllers::Options o;
+    o.root_ca = pki_.ca.certificate;
+    o.signer = signer_.get();
+    controllers::start_all(loop_, [this](std::string_view) -> kube::Transport& { return *manager_transport_; }, std::move(o), scope_);
+    scheduler_transport_ = api_->transport(component_user("system:kube-scheduler"));
+    scheduler_ = std::make_unique<scheduler::Scheduler>(loop_, kube::Client(*scheduler_transport_, "kube-scheduler"));
+    scheduler_->start(scope_);
+  }
+
+  void start_hollow() {
+    hollow_transport_ = api_->transport(component_user("caravel:hollow-nodes"));
+    hollow_ = std::make_unique<hollow::HollowNodes>(loop_, kube::Client(*hollow_transport_, "kubelet"));
+    for (auto& n : hollow::uniform_nodes(settings_.hollow_nodes, settings_.hollow_zones)) hollow_->add(std::move(n));
+  }
+
+  net::EventLoop& loop_;
+  Settings settings_;
+  Log log_{"server"};
+  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::string local_port_;
+  Pki pki_;
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<apiserver::ApiServer> api_;
+  std::unique_ptr<apiserver::NodeProxy> proxy_;
+  std::unique_ptr<apiserver::HttpFrontend> frontend_;
+  std::unique_ptr<net::HttpServer> http_;
+  std::unique_ptr<CaSigner> signer_;
+  std::unique_ptr<kube::Transport> manager_transport_, scheduler_transport_, hollow_transport_;
+  std::unique_ptr<scheduler::Scheduler> scheduler_;
+  std::unique_ptr<hollow::HollowNodes> hollow_;
+  TaskScope scope_;
+  Status failure_;
+  bool stopping_ = false;
+};
+
+Result<int> run(const Flags& flags) {
+  if (flags.on("log-json")) set_log_json(true);
+  TRY(Settings settings, read_settings(flags));
+  net::EventLoop loop;
+  Server server(loop, std::move(settings));
+  TRY_VOID(server.prepare());
+  TaskScope scope;
+  auto end = [&] {
+    if (!server.stopping()) scope.spawn(server.stop());
+  };
+  loop.handle_signal(SIGTERM, end);
+  loop.handle_signal(SIGINT, end);
+  scope.spawn(server.run());
+  if (server.failure().ok()) loop.run();
+  scope.cancel_all();
+  if (!server.failure().ok()) return server.failure().error();
+  return 0;
+}
+
+std::vector<Flag> flags() {
+  return {
+      {"data-dir", "DIR", "keeps the cluster's state, keys and the administrator's kubeconfig"},
+      {"listen", "ADDRESS", "where to serve HTTPS; default 127.0.0.1:6443", "", true},
+      {"listen-fd", "N", "an inherited listening socket", "", true},
+      {"advertise-address", "ADDRESS", "at which pods and nodes reach this server; default: the first that it listens on"},
+      {"advertise-port", "PORT", "", "443"},
+      {"tls-san", "NAME", "a further name or address in the serving certificate", "", true},
+      {"service-cidr", "RANGE", "addresses of Services", "172.20.0.0/16"},
+      {"service-account-issuer", "URL", "issuer of ServiceAccount tokens", "https://kubernetes.default.svc.cluster.local"},
+      {"no-controllers", "", "the API alone, without controllers and scheduler"},
+      {"hollow-nodes", "N", "simulated nodes that join", "0"},
+      {"hollow-zones", "N", "zones to spread them over", "3"},
+      {"log-json", "", "log lines as JSON"},
+  };
+}
+
+}  // namespace
+
+const Command kServerCommand = {
+    "server",
+    "the control plane: API server, controllers and scheduler",
+    "usage: caravel server --data-dir DIR [flags]\n\n"
+    "Serves the Kubernetes API and writes DIR/kubeconfig when it is ready. Needs no root.\n\n"
+    "  caravel server --data-dir /tmp/c --hollow-nodes 10\n"
+    "  kubectl --kubeconfig /tmp/c/kubeconfig get nodes\n",
+    flags(),
+    run,
+};
+
+}  // namespace caravel::server

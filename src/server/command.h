@@ -1,0 +1,10 @@
+// `caravel server`: the control plane of a cluster in one process.
+#pragma once
+
+#include "base/command.h"
+
+namespace caravel::server {
+
+extern const Command kServerCommand;
+
+}  // namespace caravel::server
