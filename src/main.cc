@@ -14,6 +14,8 @@
 #include "ingress/command.h"
 #include "karpenter/command.h"
 #include "node/command.h"
+#include "proxy/command.h"
+#include "server/command.h"
 #include "world/command.h"
 
 namespace caravel {
@@ -33,6 +35,8 @@ const std::vector<const Command*>& commands() {
       &gitserver::kGitServerCommand,
       &karpenter::kKarpenterCommand,
       &images::kImagesCommand,
+      &proxy::kProxyCommand,
+      &server::kServerCommand,
       &world::kWorldCommand,
       &world::kEdgeCommand,
       &dns::kDnsCommand,

@@ -81,29 +81,36 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
   parse_request_info(r);
   auto user = server_->authenticator().authenticate(credentials_of(in));
   if (!user.ok()) {
-    co_await send(in, out, r, error_response(user.error()));
+    Response refused = error_response(user.error());
+    co_await send(in, out, r, std::move(refused));
     co_return;
   }
   r.user = *user;
   if (r.is_resource && !r.subresource.empty() && NodeProxy::is_connection(r)) {
     Status allowed = server_->authorize(r);
     if (!allowed.ok()) {
-      co_await send(in, out, r, error_response(allowed.error()));
+      Response refused = error_response(allowed.error());
+    co_await send(in, out, r, std::move(refused));
       co_return;
     }
     if (!proxy_) {
-      co_await send(in, out, r, error_response(status::unavailable("this server has no way to nodes")));
+      Response refused = error_response(status::unavailable("this server has no way to nodes"));
+    co_await send(in, out, r, std::move(refused));
       co_return;
     }
     auto done = co_await proxy_->serve(r, in, out);
-    if (!done.ok() && !out.started()) co_await send(in, out, r, error_response(done.error()));
+    if (!done.ok() && !out.started()) {
+      Response refused = error_response(done.error());
+    co_await send(in, out, r, std::move(refused));
+    }
     co_return;
   }
   if (r.method != "GET" && r.method != "HEAD") {
     auto body = co_await in.body->read_all(kBodyMax);
     if (!body.ok()) {
       Error e = body.error().code == Code::kTooLarge ? status::too_large("Request entity too large: limit is " + std::to_string(kBodyMax)) : status::bad_request(body.error().message);
-      co_await send(in, out, r, error_response(e));
+      Response refused = error_response(e);
+    co_await send(in, out, r, std::move(refused));
       co_return;
     }
     r.body = std::move(*body);
@@ -141,7 +148,8 @@ Task<void> HttpFrontend::send(net::ServerRequest& in, net::ResponseWriter& out, 
       }
     }
   }
-  auto sent = co_await out.send_shared(res.status, std::move(h), res.body ? res.body : std::make_shared<const std::string>());
+  Bytes body = res.body ? res.body : std::make_shared<const std::string>();
+  auto sent = co_await out.send_shared(res.status, std::move(h), std::move(body));
   (void)sent;
 }
 

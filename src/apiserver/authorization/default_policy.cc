@@ -153,6 +153,14 @@ bind,escalate : rbac.authorization.k8s.io : clusterroles,roles
 get @ *
 bind system:kube-controller-manager system:kube-controller-manager user:system:kube-controller-manager
 
+role caravel:hollow-nodes
+create,get,list,watch,update,patch,delete : core : nodes,nodes/status
+get,list,watch,delete : core : pods
+update,patch : core : pods/status
+create,get,list,watch,update,patch : coordination.k8s.io : leases
+create,patch,update : core,events.k8s.io : events
+bind caravel:hollow-nodes caravel:hollow-nodes user:caravel:hollow-nodes
+
 role system:cloud-controller-manager
 create,patch,update : core,events.k8s.io : events
 * : core : nodes
