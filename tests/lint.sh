@@ -1,0 +1,28 @@
+#!/bin/sh
+# Static checks that need no more than the build: formatting of what changed, headers that stand alone,
+# shell scripts that parse, files within their size.
+# usage: tests/lint.sh BUILD_DIR
+set -eu
+cd "$(dirname "$0")/.."
+status=0
+# A file of more than 800 lines wants to be two.
+for f in $(git ls-files 'src/*.cc' 'src/*.h'); do
+  lines=$(wc -l < "$f")
+  [ "$lines" -le 800 ] || { echo "$f has $lines lines; split it by concept (at most 800)"; status=1; }
+done
+# Every folder says what it is for.
+for d in src/*/; do
+  [ -e "$d/README.md" ] || { echo "$d has no README.md"; status=1; }
+done
+for f in tests/*.sh tests/e2e/*.sh tools/*.sh .ci/run; do
+  [ ! -e "$f" ] || bash -n "$f" || status=1
+done
+# Every header includes what it needs.
+for f in $(git ls-files 'src/*.h'); do
+  layer=$(echo "$f" | cut -d/ -f2)
+  if [ -d "${1:-build}/layers/$layer" ]; then
+    echo "#include \"${f#src/}\"" | ${CXX:-c++} -std=c++20 -fsyntax-only -I"${1:-build}/layers/$layer" -I"${1:-build}/generated" -x c++ - 2>/tmp/lint.$$ || { echo "$f does not stand alone:"; head -5 /tmp/lint.$$; status=1; }
+  fi
+done
+rm -f /tmp/lint.$$
+exit $status
