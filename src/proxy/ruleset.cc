@@ -39,9 +39,9 @@ void add_frame(NftRuleset& r, const ProxyOptions& o) {
   r.chains["service-endpoints-check"] = {"", {"ip daddr . meta l4proto . th dport vmap @no-endpoint-services"}};
   r.chains["nodeport-endpoints-check"] = {"", {local + "meta l4proto . th dport vmap @no-endpoint-nodeports"}};
   r.chains["firewall-check"] = {"", {"ip daddr . meta l4proto . th dport vmap @firewall-ips"}};
-  r.chains["cluster-ips-check"] = {"", {"ip daddr @cluster-ips reject comment \"a Service has no such port\""}};
-  if (!o.service_cidr.empty()) r.chains["cluster-ips-check"].rules.push_back("ip daddr { " + o.service_cidr + " } reject comment \"no Service has this address\"");
-  r.chains["reject-chain"] = {"", {"reject"}};
+  r.chains["cluster-ips-check"] = {"", {"ip daddr @cluster-ips goto reject-chain comment \"a Service has no such port\""}};
+  if (!o.service_cidr.empty()) r.chains["cluster-ips-check"].rules.push_back("ip daddr { " + o.service_cidr + " } goto reject-chain comment \"no Service has this address\"");
+  r.chains["reject-chain"] = {"", {"meta l4proto tcp reject with tcp reset", "reject"}};
   r.chains["mark-for-masquerade"] = {"", {"meta mark set meta mark or 0x4000"}};
   r.chains["masquerading"] = {"", {"meta mark and 0x4000 == 0 return", "meta mark set meta mark xor 0x4000", "masquerade fully-random"}};
 
