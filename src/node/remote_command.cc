@@ -1,34 +1,21 @@
 #include "node/remote_command.h"
 
-#include <fcntl.h>
-#include <sched.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <climits>
-#include <cstring>
 
 #include "base/json.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "net/process.h"
-#include "net/websocket.h"
 #include "node/logs.h"
 
 namespace caravel::node {
 namespace {
 
 const Log kLog{"node-server"};
-enum Channel : char { kStdin = 0, kStdout = 1, kStderr = 2, kError = 3, kResize = 4, kClose = static_cast<char>(255) };
 constexpr size_t kPiece = 32 << 10;
-
-std::string channel_message(char channel, std::string_view data) {
-  std::string out(1, channel);
-  out += data;
-  return out;
-}
-
-std::vector<std::string> channel_protocols() { return {"v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"}; }
+constexpr Duration kLastWords = std::chrono::seconds(1);  // for output that is still in the pipes
 
 // The OCI runtime that made the containers: caravel-oci beside this program, which becomes runc.
 std::string oci_program() {
@@ -43,52 +30,48 @@ net::ProcessOptions exec_options(const RemoteCommand& c) {
   net::ProcessOptions o;
   o.argv.push_back(oci_program());
   o.argv.push_back("--root");
-  o.argv.push_back("/run/containerd/runc/k8s.io");
+  o.argv.push_back("/run/containerd/runc/k8s.io");  // fixed in containerd's shim
   o.argv.push_back("exec");
-  if (c.tty) o.argv.push_back("--tty");
+  if (c.options.tty) o.argv.push_back("--tty");
   o.argv.push_back(c.container_id);
   o.argv.insert(o.argv.end(), c.command.begin(), c.command.end());
-  o.terminal = c.tty;
-  o.stdin_pipe = !c.tty && c.input;
-  o.stdout_pipe = o.stderr_pipe = !c.tty;
+  o.terminal = c.options.tty;
+  o.stdin_pipe = !c.options.tty && c.options.input;
+  o.stdout_pipe = o.stderr_pipe = !c.options.tty;
   return o;
 }
 
-// Output of the command to a channel, until it ends.
-Task<void> pump_out(net::Stream* from, net::WebSocket* to, char channel, int* left, Event* done) {
+Task<void> pump_out(net::Stream* from, RemoteIo* to, bool error_stream, int* left, Event* done) {
   std::string buffer(kPiece, 0);
   while (from) {
     auto n = co_await from->read(std::span<char>(buffer.data(), buffer.size()));
     if (!n.ok() || *n == 0) break;
-    Status s = co_await to->send(channel_message(channel, std::string_view(buffer.data(), *n)), false);
+    Status s = co_await to->write(error_stream, buffer.substr(0, *n));
     if (!s.ok()) break;
   }
   if (--*left == 0) done->set();
 }
 
-// The client's messages to the command; ends when the client goes.
-Task<void> pump_in(net::WebSocket* from, net::Process* process, bool tty, Event* gone) {
-  net::Stream* to = process->stdin_stream();
+// The client's input to the command; ends when the client goes.
+Task<void> pump_in(RemoteIo* from, net::Process* process, bool tty, Event* gone) {
+  net::Stream* to = tty ? process->stdout_stream() : process->stdin_stream();
+  if (process->stdin_stream()) to = process->stdin_stream();
   while (true) {
-    auto m = co_await from->read();
-    if (!m.ok() || !m->has_value()) break;
-    const std::string& data = (*m)->data;
-    if (data.empty()) continue;
-    if (data[0] == kStdin && to) {
-      if (data.size() == 1) continue;
-      Status s = co_await to->write(std::string_view(data).substr(1));
+    RemoteInput in = co_await from->read();
+    if (in.kind == RemoteInput::kGone) break;
+    if (in.kind == RemoteInput::kData && to) {
+      Status s = co_await to->write(in.data);
       if (!s.ok()) to = nullptr;
-    } else if (data[0] == kClose && data.size() > 1 && data[1] == kStdin && to && !tty) {
+    } else if (in.kind == RemoteInput::kEndOfInput && to && !tty) {
       Status s = co_await to->shutdown_write();
       if (!s.ok()) kLog.debug("closing the input failed", {{"error", s.error().message}});
       to = nullptr;
-    } else if (data[0] == kResize && tty) {
-      auto size = json::parse(std::string_view(data).substr(1));
-      if (size.ok()) {
-        const json::Value& v = *size;
-        Status s = process->resize_terminal(static_cast<int>(v["Width"].as_int(80)), static_cast<int>(v["Height"].as_int(24)));
-        if (!s.ok()) kLog.debug("the terminal was not resized", {{"error", s.error().message}});
-      }
+    } else if (in.kind == RemoteInput::kResize && tty) {
+      auto size = json::parse(in.data);
+      if (!size.ok()) continue;
+      const json::Value& v = *size;
+      Status s = process->resize_terminal(static_cast<int>(v["Width"].as_int(80)), static_cast<int>(v["Height"].as_int(24)));
+      if (!s.ok()) kLog.debug("the terminal was not resized", {{"error", s.error().message}});
     }
   }
   gone->set();
@@ -100,12 +83,16 @@ Task<void> wait_exit(net::Process* process, int* code, Event* done) {
   done->set();
 }
 
-Task<void> refuse(net::ResponseWriter& w, int status, std::string text) {
-  net::Headers h;
-  h.set("content-type", "text/plain; charset=utf-8");
-  Status s = co_await w.send(status, std::move(h), text + "\n");
-  if (!s.ok()) kLog.debug("answer not delivered", {{"error", s.error().message}});
+std::string internal_error_json(const std::string& message) {
+  json::Value v = json::Value::object();
+  v["metadata"] = json::Value::object();
+  v["status"] = "Failure";
+  v["reason"] = "InternalError";
+  v["message"] = message;
+  return json::dump(v);
 }
+
+Task<Status> write_output(RemoteIo* to, std::string piece) { return to->write(false, std::move(piece)); }
 
 }  // namespace
 
@@ -127,72 +114,38 @@ std::string exit_status_json(int code) {
 }
 
 Task<void> serve_exec(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteCommand c) {
-  if (!net::is_websocket_upgrade(q)) {
-    co_await refuse(w, 400, "exec wants a WebSocket upgrade");
-    co_return;
-  }
-  auto accepted = co_await net::accept_websocket(loop, q, w, channel_protocols());
-  if (!accepted.ok()) co_return;
-  std::unique_ptr<net::WebSocket> socket = std::move(*accepted);
+  std::unique_ptr<RemoteIo> io = co_await open_remote_io(loop, q, w, c.options);
+  if (!io) co_return;
   auto spawned = net::spawn(loop, exec_options(c));
   if (!spawned.ok()) {
-    json::Value v = json::Value::object();
-    v["metadata"] = json::Value::object();
-    v["status"] = "Failure";
-    v["reason"] = "InternalError";
-    v["message"] = spawned.error().message;
-    Status s = co_await socket->send(channel_message(kError, json::dump(v)), false);
-    if (s.ok()) co_await socket->close(1000, "");
+    co_await io->finish(internal_error_json(spawned.error().message));
     co_return;
   }
   std::unique_ptr<net::Process> process = std::move(*spawned);
-  Status hello = co_await socket->send(channel_message(kStdout, ""), false);
-  if (!hello.ok()) co_return;
-
-  int outputs = c.tty ? 1 : 2, code = 0;
+  int outputs = c.options.tty ? 1 : 2, code = 0;
   Event output_done(loop), exited(loop), gone(loop);
-  {
-    TaskScope scope;
-    scope.spawn(pump_out(process->stdout_stream(), socket.get(), kStdout, &outputs, &output_done));
-    if (!c.tty) scope.spawn(pump_out(process->stderr_stream(), socket.get(), kStderr, &outputs, &output_done));
-    scope.spawn(pump_in(socket.get(), process.get(), c.tty, &gone));
-    scope.spawn(wait_exit(process.get(), &code, &exited));
-    while (!exited.is_set() && !gone.is_set()) co_await exited.wait(std::chrono::milliseconds(250));
-    if (gone.is_set()) co_return;  // the process is killed with its owner
-    // What the command wrote last is still in the pipes; a background child may hold them open.
-    co_await output_done.wait(std::chrono::seconds(1));
-  }
-  Status s = co_await socket->send(channel_message(kError, exit_status_json(code)), false);
-  if (s.ok()) co_await socket->close(1000, "");
+  TaskScope scope;
+  scope.spawn(pump_out(process->stdout_stream(), io.get(), false, &outputs, &output_done));
+  if (!c.options.tty) scope.spawn(pump_out(process->stderr_stream(), io.get(), true, &outputs, &output_done));
+  scope.spawn(pump_in(io.get(), process.get(), c.options.tty, &gone));
+  scope.spawn(wait_exit(process.get(), &code, &exited));
+  while (!exited.is_set() && !gone.is_set()) co_await exited.wait(std::chrono::milliseconds(250));
+  if (!exited.is_set()) co_return;  // the client has gone; the process is killed with its owner
+  if (!output_done.is_set()) co_await output_done.wait(kLastWords);  // a background child may hold the pipes open
+  co_await io->finish(exit_status_json(code));
 }
 
-namespace {
-
-Task<Status> send_output(net::WebSocket* to, std::string piece) { co_return co_await to->send(channel_message(kStdout, piece), false); }
-
-}  // namespace
-
-Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, std::string log_path, std::function<bool()> running) {
-  if (!net::is_websocket_upgrade(q)) {
-    co_await refuse(w, 400, "attach wants a WebSocket upgrade");
-    co_return;
-  }
-  auto accepted = co_await net::accept_websocket(loop, q, w, channel_protocols());
-  if (!accepted.ok()) co_return;
-  std::unique_ptr<net::WebSocket> socket = std::move(*accepted);
+Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteOptions options, std::string log_path,
+                        std::function<bool()> running) {
+  std::unique_ptr<RemoteIo> io = co_await open_remote_io(loop, q, w, options);
+  if (!io) co_return;
   LogOptions o;
   o.follow = true;
   o.tail_lines = 0;
-  net::WebSocket* to = socket.get();
-  std::function<Task<Status>(std::string)> write = [to](std::string piece) { return send_output(to, std::move(piece)); };
+  RemoteIo* to = io.get();
+  std::function<Task<Status>(std::string)> write = [to](std::string piece) { return write_output(to, std::move(piece)); };
   Status s = co_await read_log(loop, log_path, o, running, write);
-  if (!s.ok()) co_return;
-  s = co_await socket->send(channel_message(kError, exit_status_json(0)), false);
-  if (s.ok()) co_await socket->close(1000, "");
-}
-
-Task<void> serve_port_forward(net::EventLoop&, net::ServerRequest&, net::ResponseWriter& w, std::string) {
-  co_await refuse(w, 501, "port-forward is not offered by this node yet");
+  if (s.ok()) co_await io->finish(exit_status_json(0));
 }
 
 }  // namespace caravel::node

@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "net/x509.h"
 #include "node/logs.h"
+#include "node/port_forward.h"
 #include "node/remote_command.h"
 
 namespace caravel::node {
@@ -48,6 +49,17 @@ Task<void> fail(net::ResponseWriter& w, Error e) {
 }
 
 Task<Status> write_piece(net::ResponseWriter* w, std::string piece) { co_return co_await w->write(piece); }
+
+RemoteOptions remote_options(const net::ServerRequest& q) {
+  RemoteOptions o;
+  for (auto& [k, v] : q.target.parameters()) {
+    if (k == "input" || k == "stdin") o.input = truthy(v);
+    if (k == "output" || k == "stdout") o.output = truthy(v);
+    if (k == "error" || k == "stderr") o.error = truthy(v);
+    if (k == "tty") o.tty = truthy(v);
+  }
+  return o;
+}
 
 // The record of a container of a pod; `previous`: the one before.
 Result<ContainerRecord> find_record(const PodWorker* worker, const std::string& container, bool previous) {
@@ -168,11 +180,8 @@ Task<void> NodeServer::exec(net::ServerRequest& q, net::ResponseWriter& w) {
   c.container_id = record->id;
   for (auto& [k, v] : q.target.parameters()) {
     if (k == "command") c.command.push_back(v);
-    if (k == "input" || k == "stdin") c.input = truthy(v);
-    if (k == "output" || k == "stdout") c.output = truthy(v);
-    if (k == "error" || k == "stderr") c.error = truthy(v);
-    if (k == "tty") c.tty = truthy(v);
   }
+  c.options = remote_options(q);
   if (c.command.empty()) {
     co_await fail(w, make_error(Code::kBadRequest, "you must specify at least 1 command for the container"));
     co_return;
@@ -194,7 +203,7 @@ Task<void> NodeServer::attach(net::ServerRequest& q, net::ResponseWriter& w) {
     const ContainerRecord* r = worker ? worker->runtime_state().latest(container) : nullptr;
     return r && r->id == id && r->state == cri::kRunning;
   };
-  co_await serve_attach(*loop_, q, w, record->log_path, running);
+  co_await serve_attach(*loop_, q, w, remote_options(q), record->log_path, running);
 }
 
 Task<void> NodeServer::port_forward(net::ServerRequest& q, net::ResponseWriter& w) {
