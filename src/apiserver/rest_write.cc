@@ -260,6 +260,13 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
     if (auto* s = object.find("status")) result["status"] = *s;
     else result.erase("status");
     object = std::move(result);
+  } else if (call->subresource == "approval") {
+    // Approving or denying a certificate request changes its conditions and nothing else.
+    json::Value conditions = static_cast<const json::Value&>(object).path({"status", "conditions"});
+    json::Value result = live;
+    result["metadata"] = meta;
+    result["status"]["conditions"] = std::move(conditions);
+    object = std::move(result);
   } else if (t.strategy->status_subresource && call->subresource != "binding") {
     if (auto* s = live.find("status")) object["status"] = *s;
     else object.erase("status");
