@@ -50,7 +50,9 @@ Status limit_cgroup(const std::string& path, int cpus, int64_t memory_mib) {
   // Never more than the host has: a limit above it would mean nothing.
   int64_t memory = std::min<int64_t>(memory_mib, host_memory_mib) << 20;
   if (unified()) {
-    write_value(kRoot + path.substr(0, path.rfind('/')) + "/cgroup.subtree_control", "+cpu +memory +pids");
+    // Controllers must be handed down from the root.
+    for (size_t slash = 0; slash != std::string::npos && slash < path.rfind('/') + 1; slash = path.find('/', slash + 1))
+      write_value(kRoot + path.substr(0, slash) + "/cgroup.subtree_control", "+cpu +memory +pids");
     if (cpus < host_cpus) write_value(kRoot + path + "/cpu.max", std::to_string(cpus * 100000) + " 100000");
     write_value(kRoot + path + "/memory.max", std::to_string(memory));
   } else {
@@ -59,6 +61,16 @@ Status limit_cgroup(const std::string& path, int cpus, int64_t memory_mib) {
     write_value(std::string(kRoot) + "/memory" + path + "/memory.limit_in_bytes", std::to_string(memory));
   }
   return ok();
+}
+
+Result<std::string> make_leaf_cgroup(const std::string& path) {
+  auto dirs = directories(path);
+  if (dirs.empty()) return not_found("this kernel has no cgroup controllers for " + path);
+  for (auto& d : dirs) TRY_VOID(net::make_directories(d));
+  // Where there is a tree per controller, the memory one stands for all: that is what kills and limits.
+  for (auto& d : dirs)
+    if (d.find("/memory/") != d.npos) return d + "/cgroup.procs";
+  return dirs.front() + "/cgroup.procs";
 }
 
 void kill_cgroup(const std::string& path) {

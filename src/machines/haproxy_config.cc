@@ -37,7 +37,7 @@ class Config {
 
   HaproxyFiles render() {
     text_ =
-        "global\n  maxconn 20000\n  nbthread 1\n  tune.ssl.default-dh-param 2048\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n"
+        "global\n  maxconn 4000\n  no strict-limits\n  nbthread 1\n  tune.ssl.default-dh-param 2048\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n"
         "  stats socket " + dir_ + "/stats.sock mode 600 level admin\n  hard-stop-after 300s\n"
         "defaults\n  timeout connect 5s\n  timeout client " + std::to_string(lb_.idle_timeout_seconds) + "s\n  timeout server " + std::to_string(lb_.idle_timeout_seconds) +
         "s\n  timeout http-keep-alive 60s\n  timeout tunnel 1h\n  option redispatch\n  retries 3\n  log stdout format raw local0\n";

@@ -1,5 +1,10 @@
 #include "machines/imds.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
 #include "base/strings.h"
 #include "net/x509.h"
 
@@ -18,9 +23,19 @@ MetadataServer::MetadataServer(net::EventLoop& loop, SubstrateHost& host, std::s
 Task<void> MetadataServer::dispatch(MetadataServer* self, net::ServerRequest& request, net::ResponseWriter& writer) { co_await self->handle(request, writer); }
 
 Status MetadataServer::serve(int fd) {
+  listener_ = fd;
+  set_options(options_);
   TRY(auto listener, net::listen_fd(loop_, fd));
   server_.serve(std::move(listener));
   return ok();
+}
+
+// The hop limit is the answers' time to live: packets to a pod behind the instance need one hop more.
+// Accepted connections take it over from the listening socket.
+void MetadataServer::set_options(MetadataOptions options) {
+  options_ = options;
+  int hops = std::clamp(options.hop_limit, 1, 64);
+  if (listener_ >= 0) setsockopt(listener_, IPPROTO_IP, IP_TTL, &hops, sizeof hops);
 }
 
 Task<void> MetadataServer::handle(net::ServerRequest& request, net::ResponseWriter& writer) {

@@ -16,7 +16,7 @@ class MetadataServer {
   MetadataServer(net::EventLoop& loop, SubstrateHost& host, std::string instance_id, MetadataOptions options);
   // Serves on an inherited listening socket.
   Status serve(int fd);
-  void set_options(MetadataOptions options) { options_ = options; }
+  void set_options(MetadataOptions options);
 
  private:
   Task<void> handle(net::ServerRequest& request, net::ResponseWriter& writer);
@@ -25,6 +25,7 @@ class MetadataServer {
   SubstrateHost& host_;
   std::string instance_id_;
   MetadataOptions options_;
+  int listener_ = -1;
   std::map<std::string, Time> tokens_;  // token -> end of its life
   net::HttpServer server_;
 };

@@ -11,8 +11,7 @@ namespace caravel::machines {
 namespace {
 
 constexpr char kMetadataAddress[] = "169.254.169.254";
-// Where the VPC's AWS endpoint is; on EC2 itself the SDKs know it.
-constexpr char kAwsEndpoint[] = "http://10.0.0.4:4566";
+constexpr int kMetadataPort = 16925;  // behind port 80, which programs in the instance may bind
 constexpr Duration kScriptTimeout = std::chrono::minutes(10);
 constexpr Duration kRestartMin = std::chrono::milliseconds(200);
 constexpr Duration kRestartMax = std::chrono::seconds(10);
@@ -29,40 +28,45 @@ net::ProcessOptions Machine::in_instance(std::vector<std::string> argv) {
   o.argv = std::move(argv);
   o.netns_fd = vpc::open_namespace(spec_.id);
   o.stdout_file = o.stderr_file = console_path();
-  o.environment = std::map<std::string, std::string>{{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"HOME", "/root"},
-                                                     {"AWS_ENDPOINT_URL", kAwsEndpoint}};
+  o.environment = std::map<std::string, std::string>{{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, {"HOME", "/root"}, {"AWS_ENDPOINT_URL", options_.aws_endpoint}};
+  // What a script leaves in the background ends with the instance.
+  auto leaf = make_leaf_cgroup(options_.cgroup_root + "/" + spec_.id + "/system");
+  if (leaf.ok()) o.cgroup = *leaf;
   return o;
 }
 
-Status Machine::make_cgroup() { return limit_cgroup(options_.cgroup_root + "/" + spec_.id, spec_.vcpus, spec_.memory_mib); }
-
-Task<Status> Machine::boot() {
+Task<Status> Machine::boot(std::function<void()> up) {
   CO_TRY_VOID(net::make_directories(directory_, 0700));
-  CO_TRY_VOID(make_cgroup());
-  auto socket = vpc::listen_in_namespace(spec_.id, kMetadataAddress, 80);
+  CO_TRY_VOID(limit_cgroup(options_.cgroup_root + "/" + spec_.id, spec_.vcpus, spec_.memory_mib));
+  CO_TRY_VOID(vpc::add_loopback_address(spec_.id, kMetadataAddress));
+  CO_TRY_VOID(vpc::redirect_port(spec_.id, kMetadataAddress, 80, kMetadataPort));
+  auto socket = vpc::listen_in_namespace(spec_.id, kMetadataAddress, kMetadataPort);
   if (!socket.ok()) co_return std::move(socket).error();
   CO_TRY_VOID(metadata_.serve(*socket));
-  net::ProcessOptions address;
-  address.argv = {"ip", "-n", spec_.id, "addr", "replace", std::string(kMetadataAddress) + "/32", "dev", "lo"};
-  auto added = co_await net::run_process(loop_, std::move(address), "", 10s);
-  if (!added.ok()) co_return std::move(added).error();
+  scope_.spawn(run_user_data(std::move(up)));
+  co_return ok();
+}
 
+// As cloud-init: scripts at the first boot only; the node agent at each.
+Task<void> Machine::run_user_data(std::function<void()> up) {
+  up();
   auto data = parse_user_data(spec_.user_data);
+  Status s = ok();
   if (!data.ok()) {
     // As on EC2: the instance runs, only its set-up failed; the console tells.
-    auto noted = net::write_file_atomic(console_path(), "cloud-init: " + data.error().message + "\n");
-    (void)noted;
+    s = net::write_file_atomic(console_path(), "cloud-init: " + data.error().message + "\n");
     log_.warn(data.error().message, {{"instance", spec_.id}});
-    co_return ok();
+    co_return;
   }
-  bool first_boot = !net::path_exists(directory_ + "/booted");
-  if (first_boot) CO_TRY_VOID(co_await run_scripts(data->scripts));
-  CO_TRY_VOID(net::write_file_atomic(directory_ + "/booted", std::to_string(spec_.boot)));
-  if (data->node_config.is_object()) {
-    CO_TRY_VOID(net::write_file_atomic(directory_ + "/node-config.yaml", yaml::dump(data->node_config), 0600));
-    scope_.spawn(run_node_agent());
+  if (!net::path_exists(directory_ + "/booted")) {
+    s = co_await run_scripts(data->scripts);
+    if (!s.ok()) log_.warn("user data scripts could not be run", {{"instance", spec_.id}, {"error", s.error().message}});
   }
-  co_return ok();
+  s = net::write_file_atomic(directory_ + "/booted", std::to_string(spec_.boot));
+  if (!data->node_config.is_object()) co_return;
+  s = net::write_file_atomic(directory_ + "/node-config.yaml", yaml::dump(data->node_config), 0600);
+  if (!s.ok()) log_.error("cannot write the NodeConfig", {{"instance", spec_.id}, {"error", s.error().message}});
+  co_await run_node_agent();
 }
 
 Task<Status> Machine::run_scripts(std::vector<std::string> scripts) {

@@ -56,9 +56,13 @@ class WorldSubstrate final : public Substrate {
     CO_TRY_VOID(co_await plug());
     auto machine = std::make_shared<Machine>(loop_, *host_, options_, std::move(spec));
     machines_[id] = machine;
-    CO_TRY_VOID(co_await machine->boot());
-    tell(id, InstanceState::kRunning, "");
-    co_return ok();
+    auto up = [this, id] { tell(id, InstanceState::kRunning, ""); };
+    auto booted = co_await machine->boot(up);
+    if (!booted.ok()) {
+      co_await machine->end(0s);
+      machines_.erase(id);
+    }
+    co_return booted;
   }
 
   Task<Status> update_instance(InstanceSpec spec) override {
@@ -233,6 +237,7 @@ class WorldSubstrate final : public Substrate {
       for (auto& [arn, b] : balancers_) all.push_back(b);
       std::vector<TargetHealth> news;
       for (auto& b : all) {
+        std::map<std::string, std::string> reported;
         if (b->process && !b->process->running()) {  // killed: start it again
           auto restarted = co_await run_balancer(b);
           if (!restarted.ok()) log_.error(restarted.error().message);
@@ -242,11 +247,12 @@ class WorldSubstrate final : public Substrate {
         auto csv = co_await ask_stats(b->directory + "/stats.sock");
         if (!csv.ok()) continue;
         for (auto& h : read_health(b->spec, *csv)) {
-          std::string& last = b->reported[h.target_group_arn + "|" + h.target_id + "|" + std::to_string(h.port)];
-          if (last == h.state + h.reason) continue;
-          last = h.state + h.reason;
-          news.push_back(h);
+          std::string key = h.target_group_arn + "|" + h.target_id + "|" + std::to_string(h.port);
+          reported[key] = h.state + h.reason;
+          auto last = b->reported.find(key);
+          if (last == b->reported.end() || last->second != reported[key]) news.push_back(h);
         }
+        b->reported = std::move(reported);  // a target that went and came back is news again
       }
       if (!news.empty()) host_->target_health_changed(news);
     }

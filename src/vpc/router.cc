@@ -78,6 +78,15 @@ std::string namespace_identity(const std::string& name) {
   return name + " " + std::to_string(st.st_ino);
 }
 
+Status run_nft(const std::string& text) {
+  std::unique_ptr<nft_ctx, void (*)(nft_ctx*)> nft(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
+  if (!nft) return internal("cannot start libnftables; is the nftables library whole?");
+  nft_ctx_buffer_error(nft.get());
+  nft_ctx_buffer_output(nft.get());
+  if (nft_run_cmd_from_buffer(nft.get(), text.c_str()) != 0) return internal("nftables refuses the rules: " + std::string(trim(nft_ctx_get_error_buffer(nft.get()))));
+  return ok();
+}
+
 // As link_name() makes them.
 bool is_interface_link(const std::string& name) {
   return name.size() == 15 && name[0] == 'v' && name.find_first_not_of("0123456789abcdef", 1) == name.npos;
@@ -99,15 +108,6 @@ LinkPlan plan_link(const Interface& i, const Subnet& subnet) {
   p.behind = i.secondary_ips;
   p.behind.insert(p.behind.end(), i.prefixes.begin(), i.prefixes.end());
   return p;
-}
-
-Status Router::run_nft(const std::string& text) {
-  std::unique_ptr<nft_ctx, void (*)(nft_ctx*)> nft(nft_ctx_new(NFT_CTX_DEFAULT), nft_ctx_free);
-  if (!nft) return internal("cannot start libnftables; is the nftables library whole?");
-  nft_ctx_buffer_error(nft.get());
-  nft_ctx_buffer_output(nft.get());
-  if (nft_run_cmd_from_buffer(nft.get(), text.c_str()) != 0) return internal("nftables refuses the VPC's rules: " + std::string(trim(nft_ctx_get_error_buffer(nft.get()))));
-  return ok();
 }
 
 Status Router::apply_rules(NftTable desired) {
@@ -351,6 +351,24 @@ Task<Status> delete_namespace(net::EventLoop&, std::string name) {
 bool namespace_exists(const std::string& name) { return net::path_exists("/run/netns/" + name); }
 
 int open_namespace(const std::string& name) { return ::open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC); }
+
+Status add_loopback_address(const std::string& name, const std::string& ip) {
+  TRY(Descriptor there, open_descriptor(name));
+  TRY(Netlink inner, Netlink::open(there.fd));
+  TRY(auto links, inner.links());
+  return inner.add_address(links["lo"].index, ip, 32);
+}
+
+Status redirect_port(const std::string& name, const std::string& ip, int port, int to) {
+  std::string table = "ip caravel_" + std::to_string(port);
+  std::string rule = "ip daddr " + ip + " tcp dport " + std::to_string(port) + " dnat to " + ip + ":" + std::to_string(to) + "\n";
+  std::string text = "add table " + table + "\ndelete table " + table + "\nadd table " + table + "\n";
+  for (std::string hook : {"prerouting", "output"}) {
+    text += "add chain " + table + " " + hook + " { type nat hook " + hook + " priority -110; policy accept; }\n";
+    text += "add rule " + table + " " + hook + " " + rule;
+  }
+  return in_namespace(name, [&] { return run_nft(text); });
+}
 
 Result<int> listen_in_namespace(const std::string& name, const std::string& ip, int port) {
   int fd = -1;

@@ -47,7 +47,6 @@ class Router {
   };
   Status plug(Netlink& own, const Interface& i, const Plugged& now, const Plugged* before, const std::map<std::string, Link>& links);
   Status connect_internet(Netlink& own);
-  Status run_nft(const std::string& text);
   Status apply_rules(NftTable desired);
   Status apply_now(const NetworkState& network, const std::map<std::string, std::string>& namespaces);
 
@@ -65,6 +64,11 @@ Task<Status> delete_namespace(net::EventLoop& loop, std::string name);
 bool namespace_exists(const std::string& name);
 // An open descriptor of the namespace, or -1. The caller closes it.
 int open_namespace(const std::string& name);
+// An address on the namespace's loopback.
+Status add_loopback_address(const std::string& name, const std::string& ip);
+// Connections to ip:port, from the namespace itself or through it, arrive at ip:to. So a service can stand
+// on a well-known port and leave 0.0.0.0:port to the namespace's programs.
+Status redirect_port(const std::string& name, const std::string& ip, int port, int to);
 // A listening TCP socket inside the namespace: it stays there, whoever accepts.
 Result<int> listen_in_namespace(const std::string& name, const std::string& ip, int port);
 

@@ -25,6 +25,27 @@ Status mount_at(const char* source, const std::string& target, const char* type,
   return ok();
 }
 
+// Names are asked of the VPC's resolver, by everything in the world.
+Status make_resolver() {
+  TRY_VOID(net::write_file_atomic("/run/resolv.conf", "nameserver 10.0.0.2\nsearch us-east-1.compute.internal\noptions timeout:1\n"));
+  char target[4096];
+  ssize_t n = readlink("/etc/resolv.conf", target, sizeof target);
+  if (n > 0) {
+    // systemd-resolved's link leads into the /run that we have just covered.
+    std::string path(target, static_cast<size_t>(n));
+    while (path.starts_with("../")) path = path.substr(3);
+    if (!path.starts_with("/")) path = (path.starts_with("run/") ? "/" : "/etc/") + path;
+    if (path.starts_with("/run/")) {
+      TRY_VOID(net::make_directories(path.substr(0, path.rfind('/'))));
+      return net::write_file_atomic(path, net::read_file("/run/resolv.conf").value_or(""));
+    }
+  } else if (!net::path_exists("/etc/resolv.conf")) {
+    return ok();  // the C library asks 127.0.0.1 then; nothing to cover
+  }
+  if (mount("/run/resolv.conf", "/etc/resolv.conf", nullptr, MS_BIND, nullptr) != 0) return internal("cannot cover /etc/resolv.conf: " + std::string(strerror(errno)));
+  return ok();
+}
+
 // A /run of its own (network namespaces, containerd's state) and a /sys that shows this network
 // namespace, with the host's cgroup trees put back below it.
 Status make_mounts() {
@@ -35,7 +56,7 @@ Status make_mounts() {
   TRY_VOID(mount_at("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755"));
   TRY_VOID(mount_at("tmpfs", "/run/netns", "tmpfs", 0, "mode=755"));
   if (mount(nullptr, "/run/netns", nullptr, MS_SHARED | MS_REC, nullptr) != 0) return internal("cannot share /run/netns");
-  return ok();
+  return make_resolver();
 }
 
 // The namespaces that others expect when they start, and the VPC's own addresses.
