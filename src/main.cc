@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "certs/command.h"
 #include "cli/command.h"
+#include "cloud/command.h"
 #include "dns/command.h"
 #include "gitops/command.h"
 #include "gitserver/command.h"
@@ -28,6 +29,7 @@ const std::vector<const Command*>& commands() {
       &cli::kStatusCommand,
       &cli::kKubeconfigCommand,
       &node::kNodeCommand,
+      &cloud::kCloudCommand,
       &ingress::kIngressCommand,
       &gitops::kArgoCdCommand,
       &certs::kCertManagerCommand,

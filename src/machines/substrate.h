@@ -42,6 +42,7 @@ struct MetadataOptions {
   bool tokens_required = true;  // IMDSv2 only
   int hop_limit = 2;            // of the PUT token answer
   bool tags_enabled = false;
+  bool operator==(const MetadataOptions&) const = default;
 };
 
 struct InstanceSpec {
@@ -61,6 +62,7 @@ struct InstanceSpec {
   bool spot = false;
   std::map<std::string, std::string> tags;
   uint64_t boot = 1;         // grows with every start and reboot: a new number means "boot again"
+  bool operator==(const InstanceSpec&) const = default;
 };
 
 enum class InstanceState { kPending, kRunning, kStopping, kStopped, kTerminated };
@@ -75,6 +77,7 @@ struct TargetHealthCheck {
   int interval_seconds = 15, timeout_seconds = 5;
   int healthy_threshold = 3, unhealthy_threshold = 3;
   std::string matcher = "200";    // "200", "200-399", "200,301"
+  bool operator==(const TargetHealthCheck&) const = default;
 };
 
 struct Target {
@@ -83,6 +86,7 @@ struct Target {
   int port = 0;
   std::string zone;               // "" or "all": every zone
   bool draining = false;          // finish what is open, nothing new
+  bool operator==(const Target&) const = default;
 };
 
 struct TargetGroup {
@@ -99,11 +103,13 @@ struct TargetGroup {
   bool preserve_client_ip = false;
   std::string algorithm = "round_robin";  // or least_outstanding_requests
   std::vector<Target> targets;
+  bool operator==(const TargetGroup&) const = default;
 };
 
 struct ForwardTarget {
   std::string target_group_arn;
   int weight = 1;
+  bool operator==(const ForwardTarget&) const = default;
 };
 
 struct ListenerAction {
@@ -113,6 +119,7 @@ struct ListenerAction {
   std::string protocol, host, port, path, query;
   int status_code = 0;            // redirect 301/302, fixed response
   std::string content_type, body; // fixed response
+  bool operator==(const ListenerAction&) const = default;
 };
 
 // All conditions must hold; within one, any value. '*' and '?' are wildcards in host, path and header.
@@ -121,6 +128,7 @@ struct RuleCondition {
   std::string header;             // http-header's name
   std::vector<std::string> values;
   std::vector<std::pair<std::string, std::string>> query;  // query-string: key ("" any) and value
+  bool operator==(const RuleCondition&) const = default;
 };
 
 struct ListenerRule {
@@ -128,11 +136,13 @@ struct ListenerRule {
   int priority = 0;               // ascending; the default rule is last
   std::vector<RuleCondition> conditions;
   ListenerAction action;
+  bool operator==(const ListenerRule&) const = default;
 };
 
 struct Certificate {
   std::string arn;
   std::string certificate, chain, key;  // PEM
+  bool operator==(const Certificate&) const = default;
 };
 
 struct Listener {
@@ -143,11 +153,13 @@ struct Listener {
   std::string ssl_policy;
   std::vector<ListenerRule> rules;
   ListenerAction default_action;
+  bool operator==(const Listener&) const = default;
 };
 
 struct LoadBalancerNode {         // one per zone
   std::string zone, subnet_id, interface_id;
   std::string private_ip, public_ip;  // public_ip "" when internal
+  bool operator==(const LoadBalancerNode&) const = default;
 };
 
 struct LoadBalancerSpec {
@@ -159,6 +171,7 @@ struct LoadBalancerSpec {
   std::vector<LoadBalancerNode> nodes;
   std::vector<Listener> listeners;
   std::vector<TargetGroup> target_groups;  // all that the listeners and rules name
+  bool operator==(const LoadBalancerSpec&) const = default;
 };
 
 struct TargetHealth {
@@ -168,6 +181,7 @@ struct TargetHealth {
   std::string state;
   std::string reason;             // "Target.FailedHealthChecks", "Target.Timeout", "Elb.InitialHealthChecking", …
   std::string description;
+  bool operator==(const TargetHealth&) const = default;
 };
 
 // ---- DNS ----------------------------------------------------------------------------------------
@@ -178,6 +192,7 @@ struct DnsRecord {
   std::string type;               // A, AAAA, CNAME, TXT
   std::vector<std::string> values;
   int ttl_seconds = 60;
+  bool operator==(const DnsRecord&) const = default;
 };
 
 // ---- The two sides ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ struct Route {
   std::string destination;  // CIDR: "0.0.0.0/0"
   // "local", "igw-…", "nat-…", "eni-…", "i-…". "blackhole" when the target is gone.
   std::string target;
+  bool operator==(const Route&) const = default;
 };
 
 struct Subnet {
@@ -19,28 +20,33 @@ struct Subnet {
   std::string zone;        // "us-east-1a"
   std::string name;        // the Name tag, for people
   std::vector<Route> routes;  // of the associated route table, longest prefix wins
+  bool operator==(const Subnet&) const = default;
 };
 
 struct Vpc {
   std::string id;
   std::vector<std::string> cidrs;
+  bool operator==(const Vpc&) const = default;
 };
 
 // Public address <-> private address, one to one (Elastic and auto-assigned public addresses).
 struct AddressMapping {
   std::string public_ip;
   std::string private_ip;
+  bool operator==(const AddressMapping&) const = default;
 };
 
 struct InternetGateway {
   std::string id, vpc_id;
   std::vector<AddressMapping> mappings;
+  bool operator==(const InternetGateway&) const = default;
 };
 
 // Traffic of subnets routed to it leaves with its public address, through its own subnet's routes.
 struct NatGateway {
   std::string id, subnet_id;
   std::string private_ip, public_ip;
+  bool operator==(const NatGateway&) const = default;
 };
 
 struct SecurityGroupRule {
@@ -51,11 +57,13 @@ struct SecurityGroupRule {
   std::string cidr;              // IPv4 or IPv6
   std::string source_group;      // peer's security group id ("sg-…"); itself is allowed
   std::vector<std::string> prefix_list;  // CIDRs of a managed prefix list
+  bool operator==(const SecurityGroupRule&) const = default;
 };
 
 struct SecurityGroup {
   std::string id, vpc_id, name;
   std::vector<SecurityGroupRule> rules;
+  bool operator==(const SecurityGroup&) const = default;
 };
 
 enum class InterfaceOwner {
@@ -79,6 +87,7 @@ struct Interface {
   std::string owner_id;    // instance id, load balancer's namespace name, …
   int device_index = 0;
   std::string public_ip;   // "" if none (also in the internet gateway's mappings)
+  bool operator==(const Interface&) const = default;
 };
 
 struct NetworkState {
@@ -88,6 +97,7 @@ struct NetworkState {
   std::vector<NatGateway> nat_gateways;
   std::vector<SecurityGroup> security_groups;
   std::vector<Interface> interfaces;
+  bool operator==(const NetworkState&) const = default;
 };
 
 }  // namespace caravel::vpc
