@@ -240,6 +240,22 @@ TEST_F(ApiServerTest, TokensAuthenticateUntilTheirAccountGoes) {
   EXPECT_FALSE(server->authenticator().authenticate(c).ok());
 }
 
+TEST_F(ApiServerTest, ServerSideApplyConflictsAreTold) {
+  std::string url = "/api/v1/namespaces/default/configmaps/a?fieldManager=";
+  std::string one = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"1"}})";
+  std::string two = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"2"}})";
+  Answer made = call("PATCH", url + "x", one, "application/apply-patch+yaml");
+  ASSERT_EQ(made.code, 201) << json::dump(made.object);
+  EXPECT_EQ(made.object["metadata"]["managedFields"].at(0)["operation"].as_string(), "Apply");
+  Answer again = call("PATCH", url + "x", one, "application/apply-patch+yaml");
+  EXPECT_EQ(again.object["metadata"]["resourceVersion"], made.object["metadata"]["resourceVersion"]);
+  Answer no = call("PATCH", url + "y", two, "application/apply-patch+yaml");
+  EXPECT_EQ(no.code, 409);
+  EXPECT_EQ(no.object["message"].as_string(), "Apply failed with 1 conflict: conflict with \"x\" using v1: .data.k");
+  Answer forced = call("PATCH", url + "y&force=true", two, "application/apply-patch+yaml");
+  EXPECT_EQ(forced.object["data"]["k"].as_string(), "2");
+}
+
 Task<void> collect(kube::Transport* t, std::string ns, std::string selector, std::string version, std::string* out, std::optional<Error>* error) {
   kube::ApiRequest r;
   r.verb = "watch";
