@@ -251,7 +251,7 @@ TEST_F(ApiServerTest, ServerSideApplyConflictsAreTold) {
   EXPECT_EQ(again.object["metadata"]["resourceVersion"], made.object["metadata"]["resourceVersion"]);
   Answer no = call("PATCH", url + "y", two, "application/apply-patch+yaml");
   EXPECT_EQ(no.code, 409);
-  EXPECT_EQ(no.object["message"].as_string(), "Apply failed with 1 conflict: conflict with \"x\" using v1: .data.k");
+  EXPECT_EQ(no.object["message"].as_string(), "Apply failed with 1 conflict: conflict with \"x\": .data.k");
   Answer forced = call("PATCH", url + "y&force=true", two, "application/apply-patch+yaml");
   EXPECT_EQ(forced.object["data"]["k"].as_string(), "2");
 }

@@ -112,7 +112,7 @@ class BuiltinModel final : public TypeModel {
     type_.destroy(o);
     return out;
   }
-  Result<Value> from_protobuf(std::string_view body) const override;
+  Result<Value> from_protobuf(std::string_view body) const override { return decode_envelope(type_, body); }
 
  private:
   const kube::KindInfo& kind_;
@@ -131,7 +131,9 @@ bool read_varint(std::string_view& in, uint64_t& v) {
   return false;
 }
 
-Result<Value> BuiltinModel::from_protobuf(std::string_view body) const {
+}  // namespace
+
+Result<Value> decode_envelope(const TypeInfo& type, std::string_view body) {
   auto bad = [] { return status::bad_request("the body is not a Kubernetes protobuf message: it does not begin with the bytes 'k8s\\0' and an envelope"); };
   if (body.substr(0, 4) != std::string_view("k8s\0", 4)) return bad();
   body.remove_prefix(4);
@@ -142,14 +144,12 @@ Result<Value> BuiltinModel::from_protobuf(std::string_view body) const {
     if (tag >> 3 == 2) raw = body.substr(0, size);
     body.remove_prefix(size);
   }
-  void* o = type_.create();
-  Status s = kube::decode_protobuf(type_, raw, o);
-  Result<Value> out = s.ok() ? Result<Value>(kube::encode_json(type_, o)) : Result<Value>(status::bad_request(s.error().message));
-  type_.destroy(o);
+  void* o = type.create();
+  Status s = kube::decode_protobuf(type, raw, o);
+  Result<Value> out = s.ok() ? Result<Value>(kube::encode_json(type, o)) : Result<Value>(status::bad_request(s.error().message));
+  type.destroy(o);
   return out;
 }
-
-}  // namespace
 
 Status accept_typed(const TypeInfo& type, Value& object, std::vector<std::string>& unknown) {
   std::string path;

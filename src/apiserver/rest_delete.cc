@@ -1,7 +1,9 @@
 // delete and deletecollection: preconditions, grace, finalizers, propagation.
+#include "apiserver/builtin_model.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
+#include "kube/types/meta.h"
 
 namespace caravel::apiserver {
 
@@ -31,8 +33,8 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
   for (auto& [k, v] : r.query)
     if (k == "dryRun" && v == "All") c.dry_run = true;
   std::string type(trim(std::string_view(r.content_type).substr(0, r.content_type.find(';'))));
-  if (!r.body.empty() && type != "application/vnd.kubernetes.protobuf") {
-    auto v = json::parse(r.body);
+  if (!r.body.empty()) {
+    auto v = type == "application/vnd.kubernetes.protobuf" ? decode_envelope(kube::meta::DeleteOptions::type_info(), r.body) : json::parse(r.body);
     if (!v.ok()) return status::bad_request("couldn't get version/kind; json parse error: " + v.error().message);
     if (auto* g = v->find("gracePeriodSeconds"); g && g->is_int()) c.grace = g->as_int();
     if (auto* p = v->find("propagationPolicy"); p && p->is_string()) c.propagation = p->as_string();

@@ -3,9 +3,14 @@
 #include <algorithm>
 
 #include "apiserver/api_server.h"
+#include "apiserver/builtin_model.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
 #include "kube/patch.h"
+#include "kube/types/authentication.h"
+#include "kube/types/autoscaling_v1.h"
+#include "kube/types/core.h"
+#include "kube/types/policy.h"
 
 namespace caravel::apiserver {
 
@@ -13,8 +18,11 @@ namespace {
 
 using json::Value;
 
-Result<Value> body_of(const Request& r, std::string_view kind) {
+constexpr std::string_view kProtobuf = "application/vnd.kubernetes.protobuf";
+
+Result<Value> body_of(const Request& r, std::string_view kind, const kube::TypeInfo* type) {
   if (r.body.empty()) return Value::object();
+  if (r.content_type.compare(0, kProtobuf.size(), kProtobuf) == 0) return decode_envelope(*type, r.body);
   auto v = json::parse(r.body);
   if (!v.ok()) return status::bad_request("couldn't get version/kind; json parse error: " + v.error().message);
   if (!v->is_object()) return status::bad_request("the body is not an object of kind " + std::string(kind));
@@ -111,7 +119,7 @@ Task<Response> serve_scale(ApiServer& server, Request& r, ServedTypePtr t) {
   Value scale = scale_of(*t, **live);
   std::string version;
   if (r.verb == "update") {
-    auto body = body_of(r, "Scale");
+    auto body = body_of(r, "Scale", &kube::autoscaling_v1::Scale::type_info());
     if (!body.ok()) co_return error_response(body.error());
     scale = std::move(*body);
     version = meta_string(scale, "resourceVersion");
@@ -188,7 +196,7 @@ Rest::Transform stamp_scheduled(Rest::Transform inner, std::string now) {
 }
 
 Task<Response> serve_binding(ApiServer& server, Request& r, ServedTypePtr pods) {
-  auto body = body_of(r, "Binding");
+  auto body = body_of(r, "Binding", &kube::core::Binding::type_info());
   if (!body.ok()) co_return error_response(body.error());
   const std::string& node = body->path({"target", "name"}).as_string();
   const std::string& kind = body->path({"target", "kind"}).as_string();
@@ -269,7 +277,7 @@ Rest::Transform mark_disrupted(std::string now) {
 Task<Response> serve_eviction(ApiServer& server, Request& r, ServedTypePtr pods) {
   Rest& rest = server.rest();
   Core& core = server.core();
-  auto body = body_of(r, "Eviction");
+  auto body = body_of(r, "Eviction", &kube::policy::Eviction::type_info());
   if (!body.ok()) co_return error_response(body.error());
   auto pod = rest.live(*pods, r.ns, r.name);
   if (!pod.ok()) co_return error_response(pod.error());
@@ -330,7 +338,7 @@ Task<Response> serve_eviction(ApiServer& server, Request& r, ServedTypePtr pods)
 Task<Response> serve_token(ApiServer& server, Request& r, ServedTypePtr accounts) {
   Core& core = server.core();
   if (!core.tokens) co_return error_response(status::unavailable("this server issues no tokens"));
-  auto body = body_of(r, "TokenRequest");
+  auto body = body_of(r, "TokenRequest", &kube::authentication::TokenRequest::type_info());
   if (!body.ok()) co_return error_response(body.error());
   auto account = server.rest().live(*accounts, r.ns, r.name);
   if (!account.ok()) co_return error_response(account.error());
@@ -407,7 +415,7 @@ Rest::Transform set_finalizers(Value finalizers) {
 }  // namespace
 
 Task<Response> finalize_namespace(ApiServer& server, Request& r, ServedTypePtr t) {
-  auto body = body_of(r, "Namespace");
+  auto body = body_of(r, "Namespace", &kube::core::Namespace::type_info());
   if (!body.ok()) co_return error_response(body.error());
   WriteCall call = server.rest().write_call(r, t);
   auto stored = co_await server.rest().update_object(&call, set_finalizers((*body)["spec"]["finalizers"]), true);
