@@ -98,7 +98,8 @@ Task<void> forward(net::EventLoop& loop, SpdyConnection* connection, Request r, 
 }  // namespace
 
 Task<Result<net::StreamPtr>> connect_inside(net::EventLoop& loop, std::string netns, int port) {
-  auto fd = co_await run_blocking<Result<int>>(loop, [netns, port] { return connect_blocking(netns, port); });
+  std::function<Result<int>()> work = [netns, port] { return connect_blocking(netns, port); };
+  auto fd = co_await run_blocking<Result<int>>(loop, std::move(work));
   if (!fd.ok()) co_return std::move(fd).error();
   co_return net::stream_from_fd(loop, *fd);
 }
@@ -109,13 +110,14 @@ Task<void> serve_port_forward(net::EventLoop& loop, net::ServerRequest& q, net::
   std::map<std::string, Request> waiting;  // by requestID, until both streams are there
   TaskScope scope;
   SpdyConnection* c = connection.get();
-  co_await connection->run([&](SpdyStream* s) {
+  std::function<void(SpdyStream*)> opened = [&](SpdyStream* s) {
     Request& r = waiting[s->headers["requestid"]];
     (s->headers["streamtype"] == "error" ? r.error : r.data) = s;
     if (!r.data || !r.error) return;
     scope.spawn(forward(loop, c, r, netns));
     waiting.erase(s->headers["requestid"]);
-  });
+  };
+  co_await connection->run(std::move(opened));
 }
 
 }  // namespace caravel::node

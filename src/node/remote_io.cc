@@ -92,7 +92,9 @@ class SpdyIo final : public RemoteIo {
     for (const char* name : {"stdout", "stderr", "error"}) {
       auto it = streams_.find(name);
       if (it == streams_.end()) continue;
-      Status s = co_await connection_.send(it->second->id, it->first == "error" ? status : "", true);
+      std::string last;
+      if (it->first == "error") last = status;
+      Status s = co_await connection_.send(it->second->id, std::move(last), true);
       if (!s.ok()) co_return;
     }
     co_await connection_.close();
@@ -105,10 +107,11 @@ class SpdyIo final : public RemoteIo {
            (!o_.error || o_.tty || streams_.count("stderr"));
   }
   Task<void> serve() {
-    co_await connection_.run([this](SpdyStream* s) {
+    std::function<void(SpdyStream*)> opened = [this](SpdyStream* s) {
       streams_[s->headers["streamtype"]] = s;
       changed_.set();
-    });
+    };
+    co_await connection_.run(std::move(opened));
     ended_.set();
     changed_.set();
     inputs_.close();
