@@ -24,6 +24,10 @@ class Writer final : public ResponseWriter {
  public:
   Writer(Connection& c, bool http10, bool head_only, bool keep_alive) : c_(c), http10_(http10), head_only_(head_only), keep_alive_(keep_alive) {}
 
+  ~Writer() override {
+    if (streams_) --c_.server.streaming;
+  }
+
   Task<Status> send(int status, Headers headers, std::string body) override {
     auto shared = std::make_shared<const std::string>(std::move(body));
     co_return co_await send_shared(status, std::move(headers), std::move(shared));
@@ -47,7 +51,8 @@ class Writer final : public ResponseWriter {
 
   Task<Status> start(int status, Headers headers) override {
     if (started_) co_return internal("a response was started twice");
-    started_ = true;
+    started_ = streams_ = true;
+    ++c_.server.streaming;
     std::string head = head_text(status);
     chunked_ = !headers.find("content-length") && !http10_ && !head_only_;
     if (chunked_) head += "transfer-encoding: chunked\r\n";
@@ -109,7 +114,7 @@ class Writer final : public ResponseWriter {
 
   Connection& c_;
   bool http10_, head_only_, keep_alive_;
-  bool started_ = false, finished_ = false, chunked_ = false, upgraded_ = false;
+  bool started_ = false, streams_ = false, finished_ = false, chunked_ = false, upgraded_ = false;
 };
 
 StreamPtr Writer::take_upgraded() { return with_early_bytes(std::move(c_.stream), c_.reader.take_buffer()); }

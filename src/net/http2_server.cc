@@ -12,6 +12,9 @@ class Writer final : public ResponseWriter {
   Writer(ServerShared& server, std::shared_ptr<Http2Session> session, Http2StreamPtr stream, bool head_only)
       : server_(server), session_(std::move(session)), stream_(std::move(stream)), head_only_(head_only) {}
 
+  ~Writer() override {
+    if (streams_) --server_.streaming;
+  }
   Task<Status> send(int status, Headers headers, std::string body) override {
     auto shared = std::make_shared<const std::string>(std::move(body));
     co_return co_await send_shared(status, std::move(headers), std::move(shared));
@@ -29,7 +32,8 @@ class Writer final : public ResponseWriter {
   }
   Task<Status> start(int status, Headers headers) override {
     if (started_) co_return internal("a response was started twice");
-    started_ = true;
+    started_ = streams_ = true;
+    ++server_.streaming;
     co_return session_->respond(*stream_, fields(status, headers), head_only_);
   }
   Task<Status> write(std::string_view piece) override {
@@ -59,7 +63,7 @@ class Writer final : public ResponseWriter {
   std::shared_ptr<Http2Session> session_;
   Http2StreamPtr stream_;
   bool head_only_;
-  bool started_ = false, finished_ = false;
+  bool started_ = false, streams_ = false, finished_ = false;
 };
 
 Task<void> handle(ServerShared& server, std::shared_ptr<Http2Session> session, Http2StreamPtr stream, bool tls, std::string certificate) {

@@ -15,6 +15,7 @@ struct ServerShared {
   ServerLimits limits;
   size_t connections = 0;
   size_t open_requests = 0;
+  size_t streaming = 0;  // of these: those whose response is being streamed
   bool closing = false;
 };
 

@@ -13,6 +13,8 @@ constexpr Duration kAcceptRetry = std::chrono::milliseconds(50);
 // only have closed its sending side.
 constexpr Duration kStreamGoneGrace = std::chrono::seconds(1), kRequestGoneGrace = std::chrono::seconds(30);
 
+constexpr Duration kStreamCloseGrace = std::chrono::milliseconds(300);
+
 Task<void> call_handler(ServerShared& server, ServerRequest& request, ResponseWriter& writer, bool& done, Event& changed) {
   struct Count {
     size_t& n;
@@ -110,7 +112,7 @@ struct HttpServer::Impl {
 };
 
 HttpServer::HttpServer(EventLoop& loop, Handler handler, ServerLimits limits)
-    : impl_(new Impl{ServerShared{loop, std::move(handler), limits, 0, 0, false}, {}, {}}) {}
+    : impl_(new Impl{ServerShared{loop, std::move(handler), limits}, {}, {}}) {}
 HttpServer::~HttpServer() = default;
 
 void HttpServer::serve(std::unique_ptr<Listener> listener, std::shared_ptr<TlsServerContext> tls) {
@@ -124,8 +126,15 @@ void HttpServer::serve_connection(StreamPtr stream) { impl_->scope.spawn(serve_o
 Task<void> HttpServer::close(Duration grace) {
   impl_->shared.closing = true;
   for (auto& l : impl_->listeners) l->close();
-  Time deadline = impl_->shared.loop.now() + grace;
-  while (impl_->shared.open_requests > 0 && impl_->shared.loop.now() < deadline) co_await sleep(impl_->shared.loop, 10ms);
+  ServerShared& shared = impl_->shared;
+  Time start = shared.loop.now();
+  for (;;) {
+    Duration waited = shared.loop.now() - start;
+    // Streams (watches, followed logs) have no end of their own to wait for.
+    bool wait = shared.open_requests > shared.streaming ? waited < grace : shared.streaming > 0 && waited < std::min(grace, kStreamCloseGrace);
+    if (!wait) break;
+    co_await sleep(shared.loop, 10ms);
+  }
   impl_->scope.cancel_all();
 }
 

@@ -269,9 +269,21 @@ TEST_P(Http, close_lets_open_requests_end_and_destruction_does_not) {
   ASSERT_TRUE(slow.has_value());
   EXPECT_TRUE(slow->ok()) << slow->error().message;
   start({});
+  std::optional<Result<ClientResponse>> hung;
+  scope.spawn(keep(*client, request("/hang"), &hung));
+  loop.run_after(100ms, [this] { loop.stop(); });
+  loop.run();
+  Time begin = loop.now();
+  EXPECT_TRUE(run_on(loop, close_server(*server, 20s)));  // a stream is not waited for
+  EXPECT_LT(loop.now() - begin, Duration(3s));
+  EXPECT_EQ(site.destroyed, 1);
+  loop.run_after(50ms, [this] { loop.stop(); });
+  loop.run();
+  EXPECT_TRUE(hung && !hung->ok());
+  start({});
   EXPECT_EQ(run_on(loop, watch_and_leave(*client, request("/hang"))), "first");
   server = nullptr;
-  EXPECT_GE(site.destroyed, 1);
+  EXPECT_EQ(site.destroyed, 2);
 }
 
 TEST_P(Http, curl_agrees) {
