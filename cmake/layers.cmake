@@ -35,6 +35,8 @@ foreach(line ${layer_lines})
 
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CARAVEL_SRC}/${name}/*.cc)
   set(tests ${sources})
+  set(benches ${sources})
+  list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cc$")
   list(APPEND sources ${CARAVEL_GENERATED_${name}})
@@ -55,6 +57,14 @@ foreach(line ${layer_lines})
   endforeach()
   target_link_libraries(${name} PUBLIC ${links})
   list(APPEND ALL_LAYERS ${name})
+
+  # One program per benchmark: `ninja scheduler_bench`.
+  foreach(bench ${benches})
+    get_filename_component(bench_name ${bench} NAME_WE)
+    add_executable(${bench_name} EXCLUDE_FROM_ALL ${bench})
+    target_include_directories(${bench_name} PRIVATE ${view} ${CMAKE_BINARY_DIR}/generated)
+    target_link_libraries(${bench_name} PRIVATE ${name})
+  endforeach()
 
   if(CARAVEL_TESTS AND tests)
     add_executable(${name}_test ${tests})

@@ -14,6 +14,8 @@ namespace caravel::controllers {
 
 // Keys worked on at a time, as upstream.
 inline constexpr int kWorkers = 5;
+// Events of many pods of one owner are looked at together.
+inline constexpr Duration kPace = std::chrono::milliseconds(20);
 
 struct Context {
   Executor& ex;

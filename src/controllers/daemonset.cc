@@ -101,7 +101,7 @@ class DaemonSetController final : public Runner {
       if (!now) expect_.gone(old->metadata.uid);
       const Pod& p = now ? *now : *old;
       const kube::meta::OwnerReference* o = controller_of(p.metadata);
-      if (o && o->kind == "DaemonSet") queue_.enqueue(kube::ObjectKey{p.metadata.namespace_, o->name});
+      if (o && o->kind == "DaemonSet") queue_.enqueue_paced(kube::ObjectKey{p.metadata.namespace_, o->name}, kPace);
       if (!o && now)
         for (auto& ds : sets_.in_namespace(p.metadata.namespace_))
           if (matches(ds->spec.selector, p.metadata.labels)) queue_.enqueue(key_of(*ds));
@@ -110,7 +110,7 @@ class DaemonSetController final : public Runner {
       if (old && now && old->metadata.labels == now->metadata.labels && old->spec.taints == now->spec.taints) return;
       for (auto& [key, ds] : sets_.all()) {
         Fit a = old ? fit(*ds, *old) : Fit(), b = now ? fit(*ds, *now) : Fit();
-        if (a.run != b.run || a.stay != b.stay) queue_.enqueue(key);
+        if (a.run != b.run || a.stay != b.stay) queue_.enqueue_paced(key, kPace);
       }
     });
   }

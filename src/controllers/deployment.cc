@@ -36,7 +36,7 @@ class DeploymentController final : public Runner {
       for (auto& s : {old, now}) {
         if (!s) continue;
         if (const kube::meta::OwnerReference* o = controller_of(s->metadata)) {
-          if (o->kind == "Deployment") queue_.enqueue(kube::ObjectKey{s->metadata.namespace_, o->name});
+          if (o->kind == "Deployment") queue_.enqueue_paced(kube::ObjectKey{s->metadata.namespace_, o->name}, kPace);
         } else if (s == now) {
           for (auto& d : deployments_.in_namespace(s->metadata.namespace_))
             if (matches(d->spec.selector, s->metadata.labels)) queue_.enqueue(key_of(*d));

@@ -34,7 +34,7 @@ class DisruptionController final : public Runner {
       const Pod& any = now ? *now : *old;
       for (auto& b : budgets_.in_namespace(any.metadata.namespace_))
         if ((old && matches(b->spec.selector, old->metadata.labels)) || (now && matches(b->spec.selector, now->metadata.labels)))
-          queue_.enqueue(kube::ObjectKey{b->metadata.namespace_, b->metadata.name});
+          queue_.enqueue_paced(kube::ObjectKey{b->metadata.namespace_, b->metadata.name}, kPace);
     });
     deployments_.add_handler([this](auto& old, auto& now) {
       if (!now || (old && old->spec.replicas == now->spec.replicas)) return;

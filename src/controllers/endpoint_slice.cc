@@ -88,7 +88,7 @@ class ServiceMatcher {
       for (auto& s : all->in_namespace(any.metadata.namespace_)) {
         if (s->spec.selector.empty()) continue;
         if ((old && matches(s->spec.selector, old->metadata.labels)) || (now && matches(s->spec.selector, now->metadata.labels)))
-          queue.enqueue(kube::ObjectKey{s->metadata.namespace_, s->metadata.name});
+          queue.enqueue_paced(kube::ObjectKey{s->metadata.namespace_, s->metadata.name}, kPace);
       }
     });
   }

@@ -90,7 +90,7 @@ class JobController final : public Runner {
       if (!now) expect_.gone(old->metadata.uid);
       const Pod& p = now ? *now : *old;
       const kube::meta::OwnerReference* o = controller_of(p.metadata);
-      if (o && o->kind == "Job") queue_.enqueue(kube::ObjectKey{p.metadata.namespace_, o->name});
+      if (o && o->kind == "Job") queue_.enqueue_paced(kube::ObjectKey{p.metadata.namespace_, o->name}, kPace);
       // The Job is gone but its finalizer is still on the pod.
       if (now && is_tracked(p) && is_terminating(p.metadata) && (!o || !jobs_.get(p.metadata.namespace_, o->name)))
         queue_.enqueue("pod:" + p.metadata.namespace_ + "/" + p.metadata.name);

@@ -70,7 +70,7 @@ class ReplicaSetController final : public Runner {
     for (const PodPtr& p : {old, now}) {
       if (!p) continue;
       if (const kube::meta::OwnerReference* c = controller_of(p->metadata)) {
-        if (c->kind == "ReplicaSet") queue_.enqueue(kube::ObjectKey{p->metadata.namespace_, c->name});
+        if (c->kind == "ReplicaSet") queue_.enqueue_paced(kube::ObjectKey{p->metadata.namespace_, c->name}, kPace);
       } else if (p == now && !p->metadata.labels.empty()) {
         for (auto& rs : sets_.in_namespace(p->metadata.namespace_))
           if (matches(rs->spec.selector, p->metadata.labels)) queue_.enqueue(key_of(*rs));

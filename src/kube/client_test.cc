@@ -333,6 +333,23 @@ TEST(Controller, LooksAgainAfterTheTimeItAskedFor) {
   EXPECT_EQ(c.runs["a"], 4);
 }
 
+TEST(Controller, BurstsAreWorkedOnTogetherAndSingleEventsAtOnce) {
+  Counting c;
+  Controller q = c.make(1);
+  TaskScope scope;
+  q.start(scope);
+  q.enqueue_paced("a", 100ms);
+  c.ex.run_for(1ms);
+  EXPECT_EQ(c.runs["a"], 1);
+  for (int i = 0; i < 1000; ++i) {
+    q.enqueue_paced("a", 100ms);
+    c.ex.run_for(1ms);
+  }
+  c.ex.run_for(1s);
+  EXPECT_LE(c.runs["a"], 12);
+  EXPECT_GE(c.runs["a"], 10);
+}
+
 TEST(Events, RepeatsAreCountedAndFloodsAreCut) {
   VirtualExecutor ex(3);
   FakeServer server(ex);

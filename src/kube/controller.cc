@@ -13,6 +13,9 @@ namespace caravel::kube {
 namespace {
 constexpr Duration kRetryMin = 5ms;
 constexpr Duration kRetryMax = 1000s;
+// When keys were last worked on is forgotten beyond this many, after this time.
+constexpr size_t kLastMax = 8192;
+constexpr Duration kLastKept = 5s;
 }  // namespace
 
 struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
@@ -44,6 +47,11 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
     });
     delayed[std::move(key)] = {when, timer};
   }
+  void enqueue_paced(std::string key, Duration interval) {
+    auto it = last.find(key);
+    Duration left = it == last.end() ? Duration(0) : it->second + interval - ex->now();
+    enqueue_after(std::move(key), left);
+  }
   static Task<void> work(std::shared_ptr<Impl> self) {
     for (;;) {
       while (self->queue.empty()) co_await self->ready.wait();
@@ -51,6 +59,10 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
       self->queue.pop_front();
       self->queued.erase(key);
       self->working.insert(key);
+      Time now = self->ex->now();
+      if (self->last.size() >= kLastMax)
+        std::erase_if(self->last, [now](auto& e) { return now - e.second > kLastKept; });
+      self->last[key] = now;
       Result<Requeue> r = co_await self->reconcile(key);
       if (!r.ok()) {
         int n = self->failures[key]++;
@@ -86,6 +98,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   std::unordered_set<std::string> queued, working;
   std::map<std::string, Delayed> delayed;
   std::unordered_map<std::string, int> failures;
+  std::unordered_map<std::string, Time> last;
 };
 
 Controller::Controller(Executor& ex, std::string name, Reconcile reconcile, int workers)
@@ -93,6 +106,7 @@ Controller::Controller(Executor& ex, std::string name, Reconcile reconcile, int 
 Controller::~Controller() = default;
 void Controller::enqueue(std::string key) { impl_->enqueue(std::move(key)); }
 void Controller::enqueue_after(std::string key, Duration d) { impl_->enqueue_after(std::move(key), d); }
+void Controller::enqueue_paced(std::string key, Duration interval) { impl_->enqueue_paced(std::move(key), interval); }
 void Controller::start(TaskScope& scope) {
   for (int i = 0; i < impl_->workers; ++i) scope.spawn(Impl::work(impl_));
 }

@@ -35,6 +35,10 @@ class Controller {
   void enqueue(std::string key);
   void enqueue(const ObjectKey& key) { enqueue(key.text()); }
   void enqueue_after(std::string key, Duration d);
+  // At once if the key was last worked on longer ago than `interval`, else at the end of it: a burst of
+  // events (a thousand pods of one ReplicaSet) becomes a few looks, a single event is not delayed.
+  void enqueue_paced(std::string key, Duration interval);
+  void enqueue_paced(const ObjectKey& key, Duration interval) { enqueue_paced(key.text(), interval); }
   void start(TaskScope& scope);
   size_t queue_length() const;
   const std::string& name() const;
