@@ -138,6 +138,11 @@ class WorldSubstrate final : public Substrate {
     for (auto& r : desired)
       if (r.type == "A")
         for (auto& v : r.values) file[r.name + "."].push_back(v);
+    // Names under .localhost are the world's own public names: browsers on the host resolve them to its
+    // loopback, where the edge waits; inside they lead to the first load balancer.
+    for (auto& r : desired)
+      if (r.type == "A" && r.name.find(".elb.") != std::string::npos && !file.find("*.localhost."))
+        for (auto& v : r.values) file["*.localhost."].push_back(v);
     co_return net::write_file_atomic(options_.dns_records_file, json::dump_pretty(file));
   }
 
