@@ -14,6 +14,7 @@
 #include "images/command.h"
 #include "ingress/command.h"
 #include "karpenter/command.h"
+#include "loadbalancer/command.h"
 #include "node/command.h"
 #include "proxy/command.h"
 #include "server/command.h"
@@ -25,6 +26,7 @@ namespace {
 const std::vector<const Command*>& commands() {
   static const std::vector<const Command*> all = {
       &cli::kUpCommand,
+      &loadbalancer::kLoadBalancerCommand,
       &cli::kDownCommand,
       &cli::kStatusCommand,
       &cli::kKubeconfigCommand,
