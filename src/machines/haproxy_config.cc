@@ -31,6 +31,24 @@ std::string pattern_regex(std::string_view p) {
 
 bool is_http(const Listener& l) { return l.protocol == "HTTP" || l.protocol == "HTTPS"; }
 
+std::string server_options(const TargetGroup& g) {
+  const TargetHealthCheck& h = g.health_check;
+  std::string s;
+  if (h.enabled) {
+    s += " check inter " + std::to_string(h.interval_seconds) + "s fastinter 1s rise " + std::to_string(h.healthy_threshold) + " fall " + std::to_string(h.unhealthy_threshold);
+    if (h.port) s += " port " + std::to_string(h.port);
+    if (h.protocol == "HTTPS" && g.protocol != "HTTPS") s += " check-ssl verify none";
+  }
+  if (g.protocol == "HTTPS" || g.protocol == "TLS") s += " ssl verify none";
+  if (g.proxy_protocol_v2) s += " send-proxy-v2";
+  return s;
+}
+
+LoadBalancerSpec without_targets(LoadBalancerSpec lb) {
+  for (auto& g : lb.target_groups) g.targets.clear();
+  return lb;
+}
+
 class Config {
  public:
   Config(const LoadBalancerSpec& lb, const std::string& directory) : lb_(lb), dir_(directory) {}
@@ -38,7 +56,7 @@ class Config {
   HaproxyFiles render() {
     text_ =
         "global\n  maxconn 4000\n  no strict-limits\n  nbthread 1\n  tune.ssl.default-dh-param 2048\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n"
-        "  stats socket " + dir_ + "/stats.sock mode 600 level admin\n  hard-stop-after 300s\n"
+        "  stats socket " + dir_ + "/stats.sock mode 600 level admin expose-fd listeners\n  hard-stop-after 300s\n"
         "defaults\n  timeout connect 5s\n  timeout client " + std::to_string(lb_.idle_timeout_seconds) + "s\n  timeout server " + std::to_string(lb_.idle_timeout_seconds) +
         "s\n  timeout http-keep-alive 60s\n  timeout tunnel 1h\n  option redispatch\n  retries 3\n  log stdout format raw local0\n";
     for (auto& l : lb_.listeners) frontend(l);
@@ -174,14 +192,7 @@ class Config {
     }
     for (auto& t : g.targets) {
       if (t.ip.empty()) continue;
-      std::string s = "server " + server_name(t) + " " + t.ip + ":" + std::to_string(t.port);
-      if (h.enabled) {
-        s += " check inter " + std::to_string(h.interval_seconds) + "s fastinter 1s rise " + std::to_string(h.healthy_threshold) + " fall " + std::to_string(h.unhealthy_threshold);
-        if (h.port) s += " port " + std::to_string(h.port);
-        if (h.protocol == "HTTPS" && g.protocol != "HTTPS") s += " check-ssl verify none";
-      }
-      if (g.protocol == "HTTPS" || g.protocol == "TLS") s += " ssl verify none";
-      if (g.proxy_protocol_v2) s += " send-proxy-v2";
+      std::string s = "server " + server_name(t) + " " + t.ip + ":" + std::to_string(t.port) + server_options(g);
       if (g.sticky && http) s += " cookie " + server_name(t);
       if (t.draining) s += " weight 0";
       line(s);
@@ -204,6 +215,43 @@ std::string backend_name(const std::string& arn) {
 std::string server_name(const Target& t) { return "t_" + replace_all(replace_all(t.id, ".", "_"), ":", "_") + "_" + std::to_string(t.port); }
 
 HaproxyFiles render_haproxy(const LoadBalancerSpec& lb, const std::string& directory) { return Config(lb, directory).render(); }
+
+std::optional<std::vector<std::string>> runtime_changes(const LoadBalancerSpec& before, const LoadBalancerSpec& after) {
+  HaproxyFiles a = render_haproxy(without_targets(before), ""), b = render_haproxy(without_targets(after), "");
+  if (a.config != b.config || a.certificates != b.certificates) return std::nullopt;
+  std::vector<std::string> out;
+  for (size_t i = 0; i < after.target_groups.size(); ++i) {
+    const TargetGroup& g = after.target_groups[i];
+    std::map<std::string, const Target*> old, now;
+    for (auto& t : before.target_groups[i].targets)
+      if (!t.ip.empty()) old[server_name(t)] = &t;
+    for (auto& t : g.targets)
+      if (!t.ip.empty()) now[server_name(t)] = &t;
+    for (auto& [name, t] : old) {
+      std::string server = backend_name(g.arn) + "/" + name;
+      if (!now.count(name)) out.push_back("set server " + server + " state maint");
+    }
+    for (auto& [name, t] : now) {
+      std::string server = backend_name(g.arn) + "/" + name;
+      auto was = old.find(name);
+      if (was == old.end()) {
+        if (g.sticky) return std::nullopt;
+        // A server that went before stands there in maintenance: it is only opened again.
+        out.push_back("add server " + server + " " + t->ip + ":" + std::to_string(t->port) + server_options(g));
+        out.push_back("set server " + server + " addr " + t->ip + " port " + std::to_string(t->port));
+        if (g.health_check.enabled) out.push_back("enable health " + server);
+        out.push_back("set server " + server + " state " + (t->draining ? "drain" : "ready"));
+      } else {
+        if (was->second->ip != t->ip) out.push_back("set server " + server + " addr " + t->ip + " port " + std::to_string(t->port));
+        if (was->second->draining != t->draining) {
+          out.push_back("set server " + server + " weight 100%");
+          out.push_back("set server " + server + " state " + (t->draining ? "drain" : "ready"));
+        }
+      }
+    }
+  }
+  return out;
+}
 
 std::vector<TargetHealth> read_health(const LoadBalancerSpec& lb, const std::string& csv) {
   // Columns by name: the first line is "# pxname,svname,...".

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "machines/substrate.h"
 
@@ -18,6 +20,11 @@ struct HaproxyFiles {
 };
 // `directory` is where the files will stand; the stats socket is directory/stats.sock.
 HaproxyFiles render_haproxy(const LoadBalancerSpec& lb, const std::string& directory);
+
+// What turns a running HAProxy of `before` into one of `after` by its runtime API: targets that came, went or
+// drain. Nothing where more than targets differs, or where a target cannot be added at run time (sticky
+// cookies): then the new configuration must be loaded.
+std::optional<std::vector<std::string>> runtime_changes(const LoadBalancerSpec& before, const LoadBalancerSpec& after);
 
 // The name of a target group's backend, and of a target's server line, in HAProxy's statistics.
 std::string backend_name(const std::string& target_group_arn);

@@ -64,6 +64,27 @@ TEST(Haproxy, rules_targets_and_fixed_answers) {
   EXPECT_NE(c.find("server t_10_0_12_20_80 10.0.12.20:80 check inter 15s fastinter 1s rise 3 fall 3 weight 0"), c.npos) << c;
 }
 
+TEST(Haproxy, targets_change_at_run_time_and_the_rest_by_loading) {
+  LoadBalancerSpec before = balancer(), after = balancer();
+  after.target_groups[0].targets[0].draining = true;
+  after.target_groups[0].targets[1] = {"10.0.13.20", "10.0.13.20", 80, "", false};
+  auto c = runtime_changes(before, after);
+  ASSERT_TRUE(c.has_value());
+  std::vector<std::string> expected = {
+      "set server tg_web_abc/t_10_0_12_20_80 state maint",
+      "set server tg_web_abc/t_10_0_11_20_80 weight 100%",
+      "set server tg_web_abc/t_10_0_11_20_80 state drain",
+      "add server tg_web_abc/t_10_0_13_20_80 10.0.13.20:80 check inter 15s fastinter 1s rise 3 fall 3",
+      "set server tg_web_abc/t_10_0_13_20_80 addr 10.0.13.20 port 80",
+      "enable health tg_web_abc/t_10_0_13_20_80",
+      "set server tg_web_abc/t_10_0_13_20_80 state ready",
+  };
+  EXPECT_EQ(*c, expected);
+  EXPECT_TRUE(runtime_changes(before, before)->empty());
+  after.listeners[0].rules.clear();
+  EXPECT_FALSE(runtime_changes(before, after).has_value());
+}
+
 TEST(Haproxy, health_is_read_from_the_statistics) {
   auto h = read_health(balancer(), "# pxname,svname,status,check_status,check_code\ntg_web_abc,t_10_0_11_20_80,DOWN,L7STS,503\ntg_web_abc,t_10_0_12_20_80,UP,L7OK,200\n");
   ASSERT_EQ(h.size(), 2u);

@@ -185,6 +185,14 @@ int instances_and_balancers(Bench& b) {
     return 13;
   }
   if (b.get("internet", "http://52.0.0.9/index.html") != "i-a") return 14;
+  // Targets come and go without a new worker.
+  auto workers = [&] { return b.output({"sh", "-c", "pgrep -f '" + b.directory + "/machines/lb-.*haproxy.cfg' | wc -l; cat " + b.directory + "/machines/lb-*/haproxy.log | grep -c version"}); };
+  std::string processes = workers();
+  if (!b.run(b.substrate->apply_load_balancers({balancer({{"10.0.11.6", "10.0.11.6", 80, "", false}})}))) return 50;
+  if (!b.until([&] { return b.get("internet", "http://52.0.0.9/index.html") != "i-a"; })) return 51;
+  if (!b.run(b.substrate->apply_load_balancers({balancer({{"10.0.11.6", "10.0.11.6", 80, "", false}, {"10.0.11.5", "10.0.11.5", 80, "", false}, {"10.0.11.7", "10.0.11.7", 80, "", false}})}))) return 52;
+  if (!b.until([&] { return b.get("internet", "http://52.0.0.9/index.html") == "i-a" && b.cloud.health["10.0.11.5"] == "healthy" && b.cloud.health["10.0.11.7"] == "unhealthy"; })) return 53;
+  if (workers() != processes) return 54;
   // The balancer's process is killed: it comes back by itself.
   b.output({"sh", "-c", "pkill -9 -f '" + b.directory + "/machines/lb-.*haproxy.cfg'"});
   if (!b.until([&] { return b.get("internet", "http://52.0.0.9/index.html") == "i-a"; })) return 15;

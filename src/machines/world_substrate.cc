@@ -24,6 +24,7 @@ std::string balancer_namespace(const std::string& arn) { return "lb-" + sha256_h
 // One HAProxy.
 struct Balancer {
   LoadBalancerSpec spec;
+  LoadBalancerSpec loaded;  // what the running HAProxy was told
   std::string ns, directory;
   HaproxyFiles files;
   std::unique_ptr<net::Process> process;
@@ -204,7 +205,13 @@ class WorldSubstrate final : public Substrate {
     if (!checked.ok()) co_return std::move(checked).error();
     if (checked->exit.code != 0) co_return internal("HAProxy refuses the configuration of the load balancer " + b->spec.name + ": " + checked->err + checked->out);
     CO_TRY_VOID(net::write_file_atomic(path, files.config, 0600));
+    auto changes = runtime_changes(b->loaded, b->spec);
     b->files = std::move(files);
+    b->loaded = b->spec;
+    if (running && changes) {
+      bool told = co_await tell_haproxy(b->directory + "/stats.sock", std::move(*changes));
+      if (told) co_return ok();
+    }
     if (running) co_return b->process->signal(SIGUSR2);  // the master loads the new file; old workers finish
     net::ProcessOptions o;
     o.argv = {"haproxy", "-W", "-db", "-f", path};
@@ -218,12 +225,29 @@ class WorldSubstrate final : public Substrate {
     co_return ok();
   }
 
-  Task<Result<std::string>> ask_stats(std::string socket) {
+  // False when HAProxy does not answer or refuses: then the file is loaded instead.
+  Task<bool> tell_haproxy(std::string socket, std::vector<std::string> commands) {
+    for (auto& c : commands) {
+      auto answer = co_await ask_haproxy(socket, c);
+      if (!answer.ok()) co_return false;
+      std::string said(trim(*answer));
+      bool fine = said.empty() || said.find("New server registered") != said.npos || said.find("Already exists") != said.npos || said.find("already") != said.npos || said.find("no need to change") != said.npos ||
+                  said.find("changed from") != said.npos;
+      if (!fine) {
+        log_.warn("HAProxy refuses a change; loading its configuration again", {{"command", c}, {"answer", said}});
+        co_return false;
+      }
+    }
+    co_return true;
+  }
+
+  Task<Result<std::string>> ask_haproxy(std::string socket, std::string command) {
     net::Address address{"unix:" + socket};
     net::ConnectOptions options;
     auto stream = co_await net::connect(loop_, std::move(address), std::move(options));
     if (!stream.ok()) co_return std::move(stream).error();
-    CO_TRY_VOID(co_await (*stream)->write("show stat\n"));
+    std::string line = command + "\n";
+    CO_TRY_VOID(co_await (*stream)->write(line));
     std::string out;
     std::vector<char> room(16 * 1024);
     while (true) {
@@ -249,7 +273,7 @@ class WorldSubstrate final : public Substrate {
           continue;
         }
         if (!b->process) continue;
-        auto csv = co_await ask_stats(b->directory + "/stats.sock");
+        auto csv = co_await ask_haproxy(b->directory + "/stats.sock", "show stat");
         if (!csv.ok()) continue;
         for (auto& h : read_health(b->spec, *csv)) {
           std::string key = h.target_group_arn + "|" + h.target_id + "|" + std::to_string(h.port);
