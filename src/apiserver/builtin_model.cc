@@ -6,6 +6,7 @@
 #include "kube/patch.h"
 #include "kube/schema.h"
 #include "kube/type_info.h"
+#include "kube/validation.h"
 
 namespace caravel::apiserver {
 
@@ -58,6 +59,11 @@ void table_defaults(const TypeInfo& type, Value& v) {
       continue;
     }
     Value* at = v.find(f.name);
+    // An absent member that was only looked at.
+    if (at && at->is_null() && f.scalar != Scalar::kTime && f.scalar != Scalar::kMicroTime && f.scalar != Scalar::kJson) {
+      v.erase(f.name);
+      at = nullptr;
+    }
     if (!f.facts().default_json.empty() && (!at || at->is_null() || (at->is_string() && at->as_string().empty() && f.shape == Shape::kValue))) {
       auto d = json::parse(f.facts().default_json);
       if (d.ok()) {
@@ -90,7 +96,9 @@ class BuiltinModel final : public TypeModel {
     set_builtin_defaults(resource_.group, resource_.version, resource_.kind, object);
     table_defaults(type_, object);
   }
-  void validate(const Value&, const Value*, std::vector<Cause>&) const override {}
+  void validate(const Value& object, const Value* old, std::vector<Cause>& causes) const override {
+    for (auto& e : kube::validate_builtin(kind_, object, old)) causes.push_back({e.field, e.reason, e.message});
+  }
   Result<Value> strategic_merge(const Value& live, const Value& patch) const override {
     auto r = kube::strategic_merge_patch(*kube::schema_of(type_), live, patch);
     if (!r.ok()) return status::bad_request(r.error().message);

@@ -1,0 +1,102 @@
+#include <algorithm>
+
+#include "base/strings.h"
+#include "kube/selectors.h"
+#include "kube/validate_kinds.h"
+
+namespace caravel::kube {
+
+namespace check {
+
+void one_of(const json::Value& v, const std::vector<std::string>& allowed, const FieldPath& p, FieldErrors& e, bool required) {
+  const std::string& s = v.as_string();
+  if (s.empty()) {
+    if (required) e.push_back(required_error(p));
+    return;
+  }
+  if (std::find(allowed.begin(), allowed.end(), s) == allowed.end()) {
+    auto sorted = allowed;
+    std::sort(sorted.begin(), sorted.end());
+    e.push_back(not_supported(p, v, sorted));
+  }
+}
+
+void non_negative(const json::Value& v, const FieldPath& p, FieldErrors& e) {
+  if (v.is_number() && v.as_int() < 0) e.push_back(invalid_error(p, v, "must be greater than or equal to 0"));
+}
+
+bool same(const json::Value& a, const json::Value& b) {
+  if (a.is_object() && b.is_object()) {
+    for (auto& m : a.as_object())
+      if (!same(m.value, b[m.key])) return false;
+    for (auto& m : b.as_object())
+      if (!m.value.is_null() && !a.find(m.key)) return false;
+    return true;
+  }
+  if (a.is_array() && b.is_array()) {
+    if (a.size() != b.size()) return false;
+    for (size_t i = 0; i < a.size(); ++i)
+      if (!same(a.at(i), b.at(i))) return false;
+    return true;
+  }
+  return a == b;
+}
+
+void immutable(const json::Value& now, const json::Value& old, const FieldPath& p, FieldErrors& e) {
+  if (!same(now, old)) e.push_back(invalid_error(p, now, "field is immutable"));
+}
+
+void port_number(const json::Value& v, const FieldPath& p, FieldErrors& e) {
+  if (v.as_int() < 1 || v.as_int() > 65535) e.push_back(invalid_error(p, v, "must be between 1 and 65535, inclusive"));
+}
+
+void int_or_percent(const json::Value& v, const FieldPath& p, FieldErrors& e) {
+  if (v.is_null()) return;
+  if (v.is_number()) {
+    non_negative(v, p, e);
+    return;
+  }
+  const std::string& s = v.as_string();
+  bool good = s.size() > 1 && s.back() == '%' && std::all_of(s.begin(), s.end() - 1, [](char c) { return c >= '0' && c <= '9'; });
+  if (!good) e.push_back(invalid_error(p, v, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"));
+}
+
+bool selects(const json::Value& selector, const json::Value& labels) {
+  auto s = LabelSelector::from_json(selector);
+  return s.ok() && s->matches(labels);
+}
+
+}  // namespace check
+
+FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const json::Value* old, std::string_view subresource) {
+  FieldErrors e;
+  const Resource& r = kind.resource();
+  FieldPath meta("metadata");
+  NameCheck check_name = name_check(r.group, r.kind);
+  if (check_name) {
+    validate_object_meta(o["metadata"], r.namespaced, old ? nullptr : check_name, meta, e);
+    if (old) validate_object_meta_update(o["metadata"], (*old)["metadata"], meta, e);
+  }
+  if (!subresource.empty()) return e;
+  if (r.group.empty() && r.kind == "Pod") {
+    check::pod_spec(o["spec"], FieldPath("spec"), e);
+    if (old) check::pod_update(o, *old, e);
+  } else if (r.group == "apps" || (r.group.empty() && r.kind == "ReplicationController")) {
+    check::workload(r.kind, o, old, e);
+  } else if (r.group == "batch") {
+    check::batch(r.kind, o, old, e);
+  } else if (r.group == "networking.k8s.io" || r.kind == "Service") {
+    check::network(r.kind, o, old, e);
+  } else if (r.group == "storage.k8s.io" || r.kind == "PersistentVolume" || r.kind == "PersistentVolumeClaim") {
+    check::storage(r.kind, o, old, e);
+  } else if (r.group == "policy" || r.group == "autoscaling" || r.group == "rbac.authorization.k8s.io" || r.group == "scheduling.k8s.io") {
+    check::policy(r.kind, o, old, e);
+  } else if (r.group == "apiextensions.k8s.io") {
+    check::crd(o, old, e);
+  } else if (r.group.empty()) {
+    check::cluster(r.kind, o, old, e);
+  }
+  return e;
+}
+
+}  // namespace caravel::kube

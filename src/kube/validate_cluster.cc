@@ -1,0 +1,226 @@
+// ConfigMaps, Secrets, nodes, volumes, storage classes, RBAC, budgets, autoscalers, CRDs.
+#include <set>
+
+#include "base/strings.h"
+#include "kube/quantity.h"
+#include "kube/validate_kinds.h"
+
+namespace caravel::kube::check {
+
+namespace {
+
+constexpr size_t kDataMax = 1024 * 1024;
+const FieldPath kSpec("spec");
+
+void data_keys(const json::Value& data, const FieldPath& p, FieldErrors& e, size_t& total) {
+  for (auto& m : data.as_object()) {
+    if (std::string why = check_config_map_key(m.key); !why.empty()) e.push_back(invalid_error(p.key(m.key), m.key, why));
+    total += m.value.as_string().size();
+  }
+}
+
+void frozen(const json::Value& o, const json::Value* old, std::initializer_list<const char*> members, FieldErrors& e) {
+  if (!old || !(*old)["immutable"].as_bool()) return;
+  if (!o["immutable"].as_bool()) e.push_back(forbidden_error(FieldPath("immutable"), "field is immutable when `immutable` is set"));
+  for (auto m : members)
+    if (!same(o[m], (*old)[m])) e.push_back(forbidden_error(FieldPath(m), "field is immutable when `immutable` is set"));
+}
+
+void secret(const json::Value& o, const json::Value* old, FieldErrors& e) {
+  size_t total = 0;
+  const FieldPath data("data");
+  data_keys(o["data"], data, e, total);
+  if (total > kDataMax * 4 / 3 + 4) e.push_back(too_long(data, kDataMax));
+  const std::string& type = o["type"].as_string();
+  auto need = [&](std::initializer_list<const char*> keys) {
+    for (auto k : keys)
+      if (!o["data"].find(k)) e.push_back(required_error(data.key(k)));
+  };
+  if (type == "kubernetes.io/tls") need({"tls.crt", "tls.key"});
+  else if (type == "kubernetes.io/dockerconfigjson") need({".dockerconfigjson"});
+  else if (type == "kubernetes.io/dockercfg") need({".dockercfg"});
+  else if (type == "kubernetes.io/ssh-auth") need({"ssh-privatekey"});
+  else if (type == "kubernetes.io/service-account-token") {
+    if (o["metadata"]["annotations"]["kubernetes.io/service-account.name"].as_string().empty())
+      e.push_back(required_error(FieldPath("metadata").child("annotations").key("kubernetes.io/service-account.name")));
+  }
+  if (old) immutable(o["type"], (*old)["type"], FieldPath("type"), e);
+  frozen(o, old, {"data"}, e);
+}
+
+void rules(const json::Value& list, bool namespaced, FieldErrors& e) {
+  for (size_t i = 0; i < list.size(); ++i) {
+    const json::Value& r = list.at(i);
+    FieldPath p = FieldPath("rules").index(i);
+    if (r["verbs"].size() == 0) e.push_back(required_error(p.child("verbs"), "verbs must contain at least one value"));
+    if (r["nonResourceURLs"].size()) {
+      if (namespaced) e.push_back(invalid_error(p.child("nonResourceURLs"), r["nonResourceURLs"], "namespaced rules cannot apply to non-resource URLs"));
+      if (r["apiGroups"].size() || r["resources"].size() || r["resourceNames"].size())
+        e.push_back(invalid_error(p.child("nonResourceURLs"), r["nonResourceURLs"], "rules cannot apply to both regular resources and non-resource URLs"));
+      continue;
+    }
+    if (r["apiGroups"].size() == 0) e.push_back(required_error(p.child("apiGroups"), "resource rules must supply at least one api group"));
+    if (r["resources"].size() == 0) e.push_back(required_error(p.child("resources"), "resource rules must supply at least one resource"));
+  }
+}
+
+void role_binding(const json::Value& o, const json::Value* old, bool namespaced, FieldErrors& e) {
+  const json::Value& ref = o["roleRef"];
+  FieldPath p("roleRef");
+  if (!ref["apiGroup"].as_string().empty() && ref["apiGroup"].as_string() != "rbac.authorization.k8s.io") e.push_back(not_supported(p.child("apiGroup"), ref["apiGroup"].as_string(), {"rbac.authorization.k8s.io"}));
+  one_of(ref["kind"], namespaced ? std::vector<std::string>{"ClusterRole", "Role"} : std::vector<std::string>{"ClusterRole"}, p.child("kind"), e);
+  if (ref["name"].as_string().empty()) e.push_back(required_error(p.child("name")));
+  for (size_t i = 0; i < o["subjects"].size(); ++i) {
+    const json::Value& s = o["subjects"].at(i);
+    FieldPath at = FieldPath("subjects").index(i);
+    if (s["name"].as_string().empty()) e.push_back(required_error(at.child("name")));
+    const std::string& kind = s["kind"].as_string();
+    if (kind == "ServiceAccount") {
+      if (s["namespace"].as_string().empty()) e.push_back(required_error(at.child("namespace")));
+    } else if (kind == "User" || kind == "Group") {
+      if (!s["apiGroup"].as_string().empty() && s["apiGroup"].as_string() != "rbac.authorization.k8s.io") e.push_back(not_supported(at.child("apiGroup"), s["apiGroup"].as_string(), {"rbac.authorization.k8s.io"}));
+    } else {
+      e.push_back(not_supported(at.child("kind"), kind, {"Group", "ServiceAccount", "User"}));
+    }
+  }
+  if (old && !same((*old)["roleRef"], ref)) e.push_back(invalid_error(p, ref, "cannot change roleRef"));
+}
+
+void hpa(const json::Value& o, FieldErrors& e) {
+  const json::Value& s = o["spec"];
+  if (s["minReplicas"].is_int() && s["minReplicas"].as_int() < 1) e.push_back(invalid_error(kSpec.child("minReplicas"), s["minReplicas"], "must be greater than or equal to 1"));
+  if (s["maxReplicas"].as_int() < 1) e.push_back(invalid_error(kSpec.child("maxReplicas"), s["maxReplicas"].as_int(), "must be greater than 0"));
+  else if (s["minReplicas"].is_int() && s["maxReplicas"].as_int() < s["minReplicas"].as_int())
+    e.push_back(invalid_error(kSpec.child("maxReplicas"), s["maxReplicas"], "must be greater than or equal to `minReplicas`"));
+  for (auto f : {"kind", "name"})
+    if (s["scaleTargetRef"][f].as_string().empty()) e.push_back(required_error(kSpec.child("scaleTargetRef").child(f)));
+}
+
+bool positive(const json::Value& v) {
+  auto q = Quantity::parse(v.is_string() ? v.as_string() : json::dump(v));
+  return q.ok() && q->sign() > 0;
+}
+
+}  // namespace
+
+void cluster(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e) {
+  if (kind == "ConfigMap") {
+    size_t total = 0;
+    data_keys(o["data"], FieldPath("data"), e, total);
+    data_keys(o["binaryData"], FieldPath("binaryData"), e, total);
+    for (auto& m : o["data"].as_object())
+      if (o["binaryData"].find(m.key)) e.push_back(invalid_error(FieldPath("data").key(m.key), m.key, "duplicate of key present in binaryData"));
+    if (total > kDataMax) e.push_back(too_long(FieldPath(), kDataMax));
+    frozen(o, old, {"data", "binaryData"}, e);
+  } else if (kind == "Secret") {
+    secret(o, old, e);
+  } else if (kind == "PodTemplate") {
+    pod_template(o["template"], FieldPath("template"), e);
+  } else if (kind == "Node") {
+    const json::Value& taints = o["spec"]["taints"];
+    std::set<std::string> seen;
+    for (size_t i = 0; i < taints.size(); ++i) {
+      const json::Value& t = taints.at(i);
+      FieldPath p = kSpec.child("taints").index(i);
+      if (std::string why = check_qualified_name(t["key"].as_string()); !why.empty()) e.push_back(invalid_error(p.child("key"), t["key"].as_string(), why));
+      one_of(t["effect"], {"NoExecute", "NoSchedule", "PreferNoSchedule"}, p.child("effect"), e);
+      if (!seen.insert(t["key"].as_string() + ":" + t["effect"].as_string()).second) e.push_back(duplicate_error(p, t));
+    }
+    if (old && !(*old)["spec"]["providerID"].as_string().empty() && !((*old)["spec"]["providerID"] == o["spec"]["providerID"]))
+      e.push_back(forbidden_error(kSpec.child("providerID"), "node updates may not change providerID except from \"\" to valid"));
+  }
+}
+
+void storage(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e) {
+  const json::Value& s = o["spec"];
+  auto modes = [&] {
+    if (s["accessModes"].size() == 0) e.push_back(required_error(kSpec.child("accessModes"), kind == "PersistentVolumeClaim" ? "at least 1 access mode is required" : ""));
+    for (size_t i = 0; i < s["accessModes"].size(); ++i)
+      one_of(s["accessModes"].at(i), {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"}, kSpec.child("accessModes").index(i), e);
+  };
+  if (kind == "PersistentVolume") {
+    modes();
+    if (s["capacity"].size() == 0) e.push_back(required_error(kSpec.child("capacity")));
+    else if (!positive(s["capacity"]["storage"])) e.push_back(invalid_error(kSpec.child("capacity").key("storage"), s["capacity"]["storage"], "must be greater than zero"));
+  } else if (kind == "PersistentVolumeClaim") {
+    modes();
+    const json::Value& size = s["resources"]["requests"]["storage"];
+    FieldPath p = kSpec.child("resources").key("storage");
+    if (size.is_null()) e.push_back(required_error(p));
+    else if (!positive(size)) e.push_back(invalid_error(p, size, "must be greater than zero"));
+    if (old) {
+      json::Value a = s, b = (*old)["spec"];
+      for (auto* v : {&a, &b})
+        for (auto f : {"resources", "volumeName", "volumeAttributesClassName", "storageClassName", "volumeMode"}) v->erase(f);
+      const std::string &was = (*old)["spec"]["volumeName"].as_string(), &cls = (*old)["spec"]["storageClassName"].as_string();
+      bool changed = !same(a, b) || (!was.empty() && was != s["volumeName"].as_string()) || (!cls.empty() && cls != s["storageClassName"].as_string());
+      if (changed)
+        e.push_back(forbidden_error(kSpec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"));
+    }
+  } else if (kind == "StorageClass") {
+    if (o["provisioner"].as_string().empty()) e.push_back(required_error(FieldPath("provisioner")));
+    one_of(o["reclaimPolicy"], {"Delete", "Retain"}, FieldPath("reclaimPolicy"), e, false);
+    one_of(o["volumeBindingMode"], {"Immediate", "WaitForFirstConsumer"}, FieldPath("volumeBindingMode"), e, false);
+    if (old)
+      for (auto f : {"provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"})
+        if (!same(o[f], (*old)[f])) e.push_back(forbidden_error(FieldPath(f), std::string("updates to ") + f + " are forbidden."));
+  }
+}
+
+void policy(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e) {
+  const json::Value& s = o["spec"];
+  if (kind == "PodDisruptionBudget") {
+    if (!s["minAvailable"].is_null() && !s["maxUnavailable"].is_null()) e.push_back(invalid_error(kSpec, s, "minAvailable and maxUnavailable cannot be both set"));
+    int_or_percent(s["minAvailable"], kSpec.child("minAvailable"), e);
+    int_or_percent(s["maxUnavailable"], kSpec.child("maxUnavailable"), e);
+    validate_label_selector(s["selector"], kSpec.child("selector"), e);
+  } else if (kind == "HorizontalPodAutoscaler") {
+    hpa(o, e);
+  } else if (kind == "Role" || kind == "ClusterRole") {
+    rules(o["rules"], kind == "Role", e);
+  } else if (kind == "RoleBinding" || kind == "ClusterRoleBinding") {
+    role_binding(o, old, kind == "RoleBinding", e);
+  } else if (kind == "PriorityClass") {
+    if (o["value"].as_int() > 1'000'000'000 && !o["metadata"]["name"].as_string().starts_with("system-"))
+      e.push_back(forbidden_error(FieldPath("value"), "maximum allowed value of a user defined priority is 1000000000"));
+    if (old && !(o["value"] == (*old)["value"])) e.push_back(forbidden_error(FieldPath("value"), "may not be changed in an update."));
+  }
+}
+
+void crd(const json::Value& o, const json::Value* old, FieldErrors& e) {
+  const json::Value& s = o["spec"];
+  const json::Value& names = s["names"];
+  const std::string &group = s["group"].as_string(), &plural = names["plural"].as_string();
+  if (group.empty()) e.push_back(required_error(kSpec.child("group")));
+  else if (group.find('.') == group.npos) e.push_back(invalid_error(kSpec.child("group"), group, "should be a domain with at least one dot"));
+  if (o["metadata"]["name"].as_string() != plural + "." + group)
+    e.push_back(invalid_error(FieldPath("metadata").child("name"), o["metadata"]["name"], "must be spec.names.plural+\".\"+spec.group"));
+  one_of(s["scope"], {"Cluster", "Namespaced"}, kSpec.child("scope"), e);
+  for (auto f : {"plural", "kind"})
+    if (const std::string& v = names[f].as_string(); v.empty()) e.push_back(required_error(kSpec.child("names").child(f)));
+    else if (std::string why = check_dns1035_label(to_lower(v)); !why.empty()) e.push_back(invalid_error(kSpec.child("names").child(f), v, why));
+  int storage = 0;
+  std::set<std::string> seen;
+  if (s["versions"].size() == 0) e.push_back(required_error(kSpec.child("versions"), "must have at least one version"));
+  for (size_t i = 0; i < s["versions"].size(); ++i) {
+    const json::Value& v = s["versions"].at(i);
+    FieldPath p = kSpec.child("versions").index(i);
+    storage += v["storage"].as_bool();
+    const std::string& name = v["name"].as_string();
+    if (std::string why = check_dns1035_label(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
+    if (!seen.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
+    const json::Value& schema = v["schema"]["openAPIV3Schema"];
+    FieldPath sp = p.child("schema").child("openAPIV3Schema");
+    if (!schema.is_object()) e.push_back(required_error(sp, "schemas are required"));
+    else if (auto parsed = schema_from_crd(schema); !parsed.ok()) e.push_back(invalid_error(sp, "", parsed.error().message));
+  }
+  if (s["versions"].size() && storage != 1) e.push_back(invalid_error(kSpec.child("versions"), s["versions"], "must have exactly one version marked as storage version"));
+  if (old) {
+    immutable(s["group"], (*old)["spec"]["group"], kSpec.child("group"), e);
+    immutable(s["scope"], (*old)["spec"]["scope"], kSpec.child("scope"), e);
+    immutable(names["kind"], (*old)["spec"]["names"]["kind"], kSpec.child("names").child("kind"), e);
+    immutable(names["plural"], (*old)["spec"]["names"]["plural"], kSpec.child("names").child("plural"), e);
+  }
+}
+
+}  // namespace caravel::kube::check

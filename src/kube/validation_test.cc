@@ -1,0 +1,137 @@
+#include "kube/validation.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/strings.h"
+#include "base/yaml.h"
+#include "kube/selectors.h"
+
+namespace caravel::kube {
+namespace {
+
+std::string errors(const char* text, const char* old = nullptr) {
+  json::Value o = *yaml::parse(text), was;
+  if (old) was = *yaml::parse(old);
+  GroupVersion gv = parse_group_version(o["apiVersion"].as_string());
+  const KindInfo* k = find_kind(gv.group, gv.version, o["kind"].as_string());
+  std::string out;
+  for (auto& e : validate_builtin(*k, o, old ? &was : nullptr)) out += (out.empty() ? "" : "; ") + e.text();
+  return out;
+}
+
+TEST(Validation, Pods) {
+  EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {containers: [{name: c, image: i}]}}"), "");
+  EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {}}"), "spec.containers: Required value");
+  EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {restartPolicy: Sometimes, containers: [{name: c}, {name: c, image: i}]}}"),
+            "spec.containers[0].image: Required value; spec.containers[1].name: Duplicate value: \"c\"; spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"");
+  EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {containers: [{name: c, image: i, resources: {requests: {cpu: 2}, limits: {cpu: '1'}}, volumeMounts: [{name: v, mountPath: /x}]}]}}"),
+            "spec.containers[0].volumeMounts[0].name: Not found: \"v\"; spec.containers[0].resources.requests: Invalid value: 2: must be less than or equal to cpu limit of 1");
+  const char* pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {nodeName: n, containers: [{name: c, image: i}]}}";
+  EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {nodeName: n, containers: [{name: c, image: j}]}}", pod), "");
+  EXPECT_TRUE(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {nodeName: m, containers: [{name: c, image: i}]}}", pod).starts_with("spec: Forbidden: pod updates may not change fields other than"));
+}
+
+TEST(Validation, Deployments) {
+  const char* good = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, namespace: d}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}}";
+  EXPECT_EQ(errors(good), "");
+  EXPECT_EQ(errors("{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, namespace: d}, spec: {replicas: -1, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}}"),
+            "spec.replicas: Invalid value: -1: must be greater than or equal to 0; spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match template `labels`");
+  EXPECT_EQ(errors("{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, namespace: d}, spec: {selector: {matchLabels: {a: x}}, template: {metadata: {labels: {a: x}}, spec: {containers: [{name: c, image: i}]}}}}", good),
+            "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"x\"}}: field is immutable");
+}
+
+TEST(Validation, Metadata) {
+  EXPECT_TRUE(errors("{apiVersion: v1, kind: ConfigMap, metadata: {name: A_b, namespace: d}}").starts_with("metadata.name: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must consist"));
+  EXPECT_EQ(errors("{apiVersion: v1, kind: ConfigMap, metadata: {generateName: a-, namespace: d}}"), "");
+  EXPECT_EQ(errors("{apiVersion: v1, kind: Namespace, metadata: {name: a, namespace: d}}"), "metadata.namespace: Forbidden: not allowed on this type");
+  EXPECT_EQ(errors("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: d, uid: x}}", "{metadata: {name: a, namespace: d, uid: y}}"), "metadata.uid: Invalid value: \"x\": field is immutable");
+  EXPECT_NE(errors("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: d, labels: {'a b': c}}}"), "");
+  EXPECT_EQ(errors("{apiVersion: v1, kind: ConfigMap, immutable: true, metadata: {name: a, namespace: d}, data: {a: c}}", "{immutable: true, metadata: {name: a, namespace: d}, data: {a: b}}"),
+            "data: Forbidden: field is immutable when `immutable` is set");
+}
+
+TEST(Validation, Others) {
+  EXPECT_EQ(errors("{apiVersion: v1, kind: Service, metadata: {name: s, namespace: d}, spec: {type: ClusterIP, ports: [{port: 80}, {port: 0, name: b}]}}"),
+            "spec.ports[0].name: Required value; spec.ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive");
+  EXPECT_EQ(errors("{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i, namespace: d}, spec: {rules: [{host: a.b, http: {paths: [{path: x, pathType: Prefix, backend: {service: {name: s, port: {number: 80}}}}]}}]}}"),
+            "spec.rules[0].http.paths[0].path: Invalid value: \"x\": must be an absolute path");
+  EXPECT_EQ(errors("{apiVersion: batch/v1, kind: CronJob, metadata: {name: c, namespace: d}, spec: {schedule: '* *', jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}}"),
+            "spec.schedule: Invalid value: \"* *\": expected exactly 5 fields, found 2: [* *]");
+  EXPECT_EQ(errors("{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {name: s, namespace: d}, data: {tls.crt: YQ==}}"), "data[tls.key]: Required value");
+  EXPECT_EQ(errors("{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: 'a:b', namespace: d}, rules: [{apiGroups: [''], resources: [pods]}]}"),
+            "rules[0].verbs: Required value: verbs must contain at least one value");
+  EXPECT_EQ(errors("{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: h, namespace: d}, spec: {minReplicas: 3, maxReplicas: 2, scaleTargetRef: {kind: D, name: x}}}"),
+            "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`");
+}
+
+TEST(Validation, OurOwnCrdsAreValid) {
+  for (auto& crd : all_crd_manifests()) {
+    FieldErrors e = validate_builtin(*find_by_name("crd"), crd, nullptr);
+    EXPECT_TRUE(e.empty()) << crd["metadata"]["name"].as_string() << ": " << (e.empty() ? "" : e[0].text());
+  }
+}
+
+// Every manifest that is shipped decodes strictly and is valid.
+TEST(Validation, ShippedManifests) {
+  namespace fs = std::filesystem;
+  int checked = 0;
+  for (auto dir : {"platform", "examples"}) {
+    fs::path root = fs::path(CARAVEL_SOURCE_DIR) / dir;
+    if (!fs::exists(root)) continue;
+    for (auto& entry : fs::recursive_directory_iterator(root)) {
+      if (entry.path().extension() != ".yaml" && entry.path().extension() != ".yml") continue;
+      std::ifstream in(entry.path());
+      std::stringstream text;
+      text << in.rdbuf();
+      auto docs = yaml::parse_all(text.str());
+      if (!docs.ok()) continue;  // templates
+      for (auto& doc : *docs) {
+        GroupVersion gv = parse_group_version(doc["apiVersion"].as_string());
+        const KindInfo* k = find_kind(gv.group, gv.version, doc["kind"].as_string());
+        if (!k) continue;
+        if (json::dump(doc).find("${") != std::string::npos) continue;  // filled in when it is installed
+        json::Value o = doc;
+        if (k->resource().namespaced && o["metadata"]["namespace"].is_null()) o["metadata"]["namespace"] = "default";
+        std::string name = entry.path().string() + ": " + doc["kind"].as_string() + " " + doc["metadata"]["name"].as_string();
+        if (k->resource().kind != "CustomResourceDefinition") {
+          std::vector<std::string> unknown;
+          prune(*schema_of(*k->type), o, &unknown);
+          EXPECT_TRUE(unknown.empty()) << name << ": unknown field " << unknown[0];
+        }
+        FieldErrors e;
+        if (k->crd) {
+          auto s = schema_from_crd(crd_manifest(*k)["spec"]["versions"].at(0)["schema"]["openAPIV3Schema"]);
+          set_schema_defaults(**s, o);
+          validate_schema(**s, o, FieldPath(), e);
+        } else {
+          e = validate_builtin(*k, o, nullptr);
+        }
+        EXPECT_TRUE(e.empty()) << name << ": " << (e.empty() ? "" : e[0].text());
+        ++checked;
+      }
+    }
+  }
+  RecordProperty("checked", checked);
+}
+
+TEST(Selectors, ParseMatchPrint) {
+  auto s = LabelSelector::parse("app=web, tier in (a,b),!x,y!=z,n>3,has");
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  EXPECT_TRUE(s->matches({{"app", "web"}, {"tier", "a"}, {"n", "4"}, {"has", ""}}));
+  EXPECT_FALSE(s->matches({{"app", "web"}, {"tier", "c"}, {"n", "4"}, {"has", ""}}));
+  EXPECT_FALSE(s->matches({{"app", "web"}, {"tier", "a"}, {"n", "3"}, {"has", ""}}));
+  EXPECT_EQ(s->text(), "app=web,tier in (a,b),!x,y!=z,n>3,has");
+  for (auto bad : {"a=(", "a in b", "a in (b", "=x", "a b", "a>x", "a=b c"}) EXPECT_FALSE(LabelSelector::parse(bad).ok()) << bad;
+  auto f = FieldSelector::parse("spec.nodeName=n1,status.phase!=Failed");
+  ASSERT_TRUE(f.ok());
+  EXPECT_TRUE(f->matches(*yaml::parse("{spec: {nodeName: n1}, status: {phase: Running}}")));
+  EXPECT_FALSE(f->matches(*yaml::parse("{spec: {nodeName: n1}, status: {phase: Failed}}")));
+  EXPECT_FALSE(FieldSelector::parse("abc").ok());
+}
+
+}  // namespace
+}  // namespace caravel::kube
