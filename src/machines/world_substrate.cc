@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <set>
 
@@ -177,6 +178,13 @@ class WorldSubstrate final : public Substrate {
       int index = 0;
       for (auto& n : b->spec.nodes) of_balancer[n.interface_id] = {b->ns, index++};
     }
+    // The control plane has an interface in each of its subnets, all in one namespace; nobody but us
+    // numbers them.
+    std::vector<Interface*> control_plane;
+    for (auto& i : network.interfaces)
+      if (i.owner == InterfaceOwner::kControlPlane) control_plane.push_back(&i);
+    std::sort(control_plane.begin(), control_plane.end(), [](auto* a, auto* b) { return a->primary_ip < b->primary_ip; });
+    for (size_t n = 0; n < control_plane.size(); ++n) control_plane[n]->device_index = static_cast<int>(n);
     for (auto& i : network.interfaces) {
       if (i.owner == InterfaceOwner::kInstance) where[i.id] = i.owner_id;
       if (i.owner == InterfaceOwner::kControlPlane) where[i.id] = options_.control_plane_namespace;
