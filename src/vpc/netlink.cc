@@ -205,7 +205,7 @@ Status Netlink::delete_link(const std::string& name) {
   return outcome(ask(m), "cannot delete the link " + name, {ENODEV});
 }
 
-Status Netlink::add_address(int link, const std::string& ip, int prefix) {
+Status Netlink::add_address(int link, const std::string& ip, int prefix, bool subnet_route) {
   uint32_t address;
   int unused;
   if (!parse_cidr(ip, address, unused)) return invalid("\"" + ip + "\" is not an IPv4 address");
@@ -216,6 +216,7 @@ Status Netlink::add_address(int link, const std::string& ip, int prefix) {
   Message m(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body);
   m.put_address(IFA_LOCAL, address);
   m.put_address(IFA_ADDRESS, address);
+  if (!subnet_route) m.put(IFA_FLAGS, static_cast<uint32_t>(IFA_F_NOPREFIXROUTE));
   return outcome(ask(m), "cannot add the address " + ip + " to link " + std::to_string(link), {EEXIST});
 }
 

@@ -47,7 +47,8 @@ class Netlink {
   Status add_veth(const VethSpec& spec);
   Status set_up(int link);
   Status delete_link(const std::string& name);
-  Status add_address(int link, const std::string& ip, int prefix);
+  // Without `subnet_route`, the rest of the subnet is not thought to be on the link.
+  Status add_address(int link, const std::string& ip, int prefix, bool subnet_route = true);
   Status delete_address(int link, const std::string& ip, int prefix);
   Status replace_route(const RouteSpec& route);
   Status delete_route(const RouteSpec& route);

@@ -209,9 +209,12 @@ Status Router::plug(Netlink& own, const Interface& i, const Plugged& now, const 
   TRY_VOID(own.set_up(index));
   int eth = inside[p.inner].index;
   TRY_VOID(inner.set_up(inside["lo"].index));
-  TRY_VOID(inner.add_address(eth, p.primary, p.prefix));
+  // A further interface's subnet is reached through the main one all the same: else an answer from the main
+  // address to a neighbour in that subnet would leave by the wrong interface and count as spoofed.
+  TRY_VOID(inner.add_address(eth, p.primary, p.prefix, p.main));
   TRY_VOID(inner.set_up(eth));
   RouteSpec out;
+  out.onlink = true;
   out.destination = "0.0.0.0/0";
   out.gateway = p.gateway;
   out.link = eth;

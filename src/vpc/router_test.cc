@@ -167,6 +167,15 @@ int packets_flow() {
   if (int c = check(net::run_on(loop, router.apply(n, where)), 107)) return c;
   if (get("i-a", "http://10.0.12.6:9090/status")) return 4;
   if (!get("i-a", "http://10.0.12.6:8080/status")) return 5;
+  // A second interface in the other's subnet: both addresses answer, each by its own interface.
+  n.interfaces.push_back(interface("eni-00000000000000008", "subnet-a", "10.0.11.8", "sg-node"));
+  n.interfaces.back().device_index = 1;
+  where["eni-00000000000000008"] = "i-b";
+  if (int c = check(net::run_on(loop, router.apply(n, where)), 110)) return c;
+  if (get("i-a", "http://10.0.12.6:9090/status")) return 9;
+  if (get("i-a", "http://10.0.11.8:9090/status")) return 10;
+  n.interfaces.pop_back();
+  if (int c = check(net::run_on(loop, router.apply(n, where)), 111)) return c;
   // Spoofing: an address that is not the interface's.
   if (shell("ip netns exec i-a ip addr add 10.0.11.99/32 dev eth0")) return 108;
   if (!shell("ip netns exec i-a curl -s -o /dev/null -m 1 --interface 10.0.11.99 http://10.0.12.6:9090/status")) return 6;
