@@ -219,7 +219,6 @@ bool read_records(Reader& in, size_t count, Message& m, std::vector<Record>& out
     Record r;
     uint16_t length;
     if (!in.name(r.name) || !in.u16(r.type) || !in.u16(r.klass) || !in.u32(r.ttl) || !in.u16(length)) return false;
-    std::string_view fits;
     size_t start = in.at;
     std::string raw;
     if (!in.bytes(length, raw)) return false;
