@@ -40,8 +40,9 @@ class Document {
   explicit Document(bool v3) : v3_(v3), schemas_(v3) {}
 
   // A kind with its paths. `item` is the name of its schema.
-  void add(const Resource& r, const std::string& item, const std::vector<std::string>& verbs, const std::vector<Subresource>& subresources) {
+  void add(const Resource& r, const std::string& item, const std::vector<std::string>& verbs, const std::vector<Subresource>& subresources, bool custom) {
     r_ = &r;
+    custom_ = custom;
     item_ = item;
     list_ = schemas_.add_list(item, r, meta::ListMeta::type_info());
     std::string root = r.group.empty() ? "/api/" + r.version : "/apis/" + r.group + "/" + r.version;
@@ -126,7 +127,9 @@ class Document {
       Value patch = json::Object{{"schema", schemas_.ref(openapi_name(patch_type()))}};
       Value types = Value::object();
       if (action == "patch") {
-        for (auto t : {"application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"}) types[t] = patch;
+        for (auto t : {"application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"}) types[t] = patch;
+        // kubectl sends what is named here: custom resources have no strategic merge.
+        if (!custom_) types["application/strategic-merge-patch+json"] = patch;
       } else {
         types["*/*"] = content;
       }
@@ -152,6 +155,7 @@ class Document {
   }
 
   bool v3_;
+  bool custom_ = false;
   OpenApiSchemas schemas_;
   Value paths_ = Value::object();
   const Resource* r_ = nullptr;
@@ -161,7 +165,7 @@ class Document {
 void add_builtin(Document& d, const KindInfo& k) {
   d.schemas().add(*k.type);
   std::vector<Subresource> subs(k.subresources.begin(), k.subresources.end());
-  d.add(k.resource(), openapi_name(*k.type), split(k.verbs, ','), subs);
+  d.add(k.resource(), openapi_name(*k.type), split(k.verbs, ','), subs, false);
 }
 
 void add_custom(Document& d, const OpenApiCustomKind& k) {
@@ -170,7 +174,7 @@ void add_custom(Document& d, const OpenApiCustomKind& k) {
   std::string api_version = k.resource.api_version();
   if (k.status) subs.push_back({"status", api_version, k.resource.kind, "get,patch,update", "", "", ""});
   if (k.scale) subs.push_back({"scale", "autoscaling/v1", "Scale", "get,patch,update", "", "", ""});
-  d.add(k.resource, item, {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}, subs);
+  d.add(k.resource, item, {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}, subs, true);
 }
 
 }  // namespace

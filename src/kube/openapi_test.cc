@@ -42,6 +42,9 @@ TEST(OpenApi, CustomKinds) {
   json::Value d = openapi_v3("karpenter.sh", "v1", {{np->resource(), crd["spec"]["versions"].at(0)["schema"]["openAPIV3Schema"], true, true}});
   EXPECT_TRUE(d["components"]["schemas"].find("sh.karpenter.v1.NodePool"));
   EXPECT_TRUE(d["paths"].find("/apis/karpenter.sh/v1/nodepools/{name}/scale"));
+  const json::Value& patch = d["paths"]["/apis/karpenter.sh/v1/nodepools/{name}"]["patch"]["requestBody"]["content"];
+  EXPECT_TRUE(patch.find("application/merge-patch+json"));
+  EXPECT_FALSE(patch.find("application/strategic-merge-patch+json"));
 }
 
 }  // namespace
