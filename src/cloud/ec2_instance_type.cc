@@ -21,10 +21,13 @@ Output describe_instance_types(Context& c, const Value& in) {
       if (offered_in(t, z)) return true;
     return false;
   };
+  // The catalogue does not change: each type is rendered once.
+  static std::map<std::string, Value> rendered;
   auto consider = [&](const InstanceType& t) -> Status {
-    Value v = describe_type(t);
+    Value& v = rendered[t.name];
+    if (v.is_null()) v = describe_type(t);
     TRY(bool hit, matches(v, in["Filters"], f));
-    if (hit) found.push_back(std::move(v));
+    if (hit) found.push_back(v);
     return ok();
   };
   if (!names.empty()) {
