@@ -234,6 +234,7 @@ class StatefulSetController final : public Runner {
   Task<Status> create_pod(SetPtr s, std::string key, int n, bool old, State* st) {
     Status c = co_await keep_claims(s, n);
     if (!c.ok()) {
+      if (c.error().message.find("is being terminated") != std::string::npos) co_return ok();
       events_.warning(kube::reference_to(*s), "FailedCreate", "create Claim for Pod " + s->metadata.name + "-" + std::to_string(n) + " in StatefulSet " + s->metadata.name + " failed error: " + c.error().message);
       co_return c;
     }

@@ -263,7 +263,7 @@ std::string chaos(uint64_t seed, int steps) {
 
 TEST_F(Sim, ConvergesAfterFaults) {
   for (uint64_t seed : seeds(1)) {
-    chaos(seed, 40);
+    chaos(seed, 20);
     if (HasFailure()) {
       std::printf("failed with seed %llu; %s\n", static_cast<unsigned long long>(seed), replay(seed).c_str());
       break;
@@ -272,7 +272,7 @@ TEST_F(Sim, ConvergesAfterFaults) {
 }
 
 TEST_F(Sim, EqualSeedsGiveEqualTraces) {
-  std::string a = chaos(7, 8), b = chaos(7, 8), other = chaos(8, 8);
+  std::string a = chaos(7, 5), b = chaos(7, 5), other = chaos(8, 5);
   EXPECT_FALSE(a.empty());
   EXPECT_TRUE(a == b);
   EXPECT_FALSE(a == other);
