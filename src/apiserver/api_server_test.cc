@@ -256,6 +256,40 @@ TEST_F(ApiServerTest, ServerSideApplyConflictsAreTold) {
   EXPECT_EQ(forced.object["data"]["k"].as_string(), "2");
 }
 
+// Whatever a stranger sends is answered, never a crash.
+TEST_F(ApiServerTest, NonsenseIsRefused) {
+  default_account();
+  call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+       R"({"metadata":{"name":"foos.ex.io"},"spec":{"group":"ex.io","scope":"Namespaced","names":{"plural":"foos","kind":"Foo"},"versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}]}})");
+  ex.run_for(1s);
+  call("POST", "/apis/ex.io/v1/namespaces/default/foos", R"({"apiVersion":"ex.io/v1","kind":"Foo","metadata":{"name":"f"}})");
+  call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"a"}})");
+  const std::vector<std::string> bodies = {"", "x", "[]", "null", "1", "\"s\"", "{}", R"({"metadata":1})", R"({"metadata":{"finalizers":"x","labels":[]}})", R"({"spec":"x"})",
+                                           R"({"metadata":{"name":"a"},"data":[1]})", R"([{"op":"replace","path":"","value":"x"}])", R"([{"op":"add","path":"/metadata","value":3}])",
+                                           R"([{"op":"remove","path":"/metadata"}])", std::string("k8s\0zz", 6), R"({"spec":{"replicas":"x"}})", R"({"target":[]})", R"({"preconditions":[],"dryRun":{}})"};
+  const std::vector<std::string> types = {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/json-patch+json", "application/merge-patch+json",
+                                          "application/strategic-merge-patch+json", "application/apply-patch+yaml", "text/plain"};
+  const std::vector<std::string> paths = {"/api/v1/namespaces/default/configmaps", "/api/v1/namespaces/default/configmaps/a", "/apis/ex.io/v1/namespaces/default/foos",
+                                          "/apis/ex.io/v1/namespaces/default/foos/f", "/api/v1/namespaces/default/pods/p/binding", "/api/v1/namespaces/default/pods/p/eviction",
+                                          "/api/v1/namespaces/default/serviceaccounts/default/token", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                                          "/apis/apps/v1/namespaces/default/deployments/d/scale", "/api/v1/namespaces/default/finalize", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"};
+  for (auto& method : {"POST", "PUT", "PATCH", "DELETE"})
+    for (auto& path : paths)
+      for (auto& type : types)
+        for (auto& body : bodies) {
+          if (std::string(method) == "DELETE" && path.find("/f") == std::string::npos) continue;
+          Answer a = call(method, path + "?fieldManager=m", body, type);
+          EXPECT_GE(a.code, 200);
+        }
+  call("GET", "/api/v1/namespaces/default/configmaps?continue=W10&limit=x&labelSelector=((&fieldSelector=,,");
+  Credentials c;
+  for (const char* token : {"W10.W10.x", "..", "a.b.c", "bnVsbA.bnVsbA.bnVsbA"}) {
+    c.authorization = std::string("Bearer ") + token;
+    EXPECT_FALSE(server->authenticator().authenticate(c).ok());
+  }
+  EXPECT_EQ(call("GET", "/readyz").code, 200);
+}
+
 Task<void> collect(kube::Transport* t, std::string ns, std::string selector, std::string version, std::string* out, std::optional<Error>* error) {
   kube::ApiRequest r;
   r.verb = "watch";

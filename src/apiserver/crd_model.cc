@@ -4,6 +4,8 @@
 #include "apiserver/ownership.h"
 #include "kube/schema.h"
 #include "kube/table.h"
+#include "kube/type_info.h"
+#include "kube/types/meta.h"
 #include "kube/validation.h"
 
 namespace caravel::apiserver {
@@ -18,6 +20,15 @@ class CrdModel final : public TypeModel {
       : resource_(std::move(resource)), schema_(std::move(schema)), columns_(std::move(columns)), has_status_(has_status) {}
 
   Status accept(Value& object, std::vector<std::string>& unknown) const override {
+    // Metadata has the same types in every kind.
+    json::Value& meta = object["metadata"];
+    if (!meta.is_null()) {
+      TRY(json::Value canonical, kube::canonical_json(kube::meta::ObjectMeta::type_info(), meta));
+      Value before = std::move(meta);
+      meta = std::move(canonical);
+      for (auto& m : before.as_object())
+        if (!kube::meta::ObjectMeta::type_info().find(m.key)) unknown.push_back("metadata." + m.key);
+    }
     kube::prune(*schema_, object, &unknown);
     return ok();
   }

@@ -28,6 +28,8 @@ Result<json::Value> patched(const ServedType& t, Form form, const json::Value& p
   } else {
     TRY(out, t.model->strategic_merge(live, patch));
   }
+  if (!out.is_object() || (out.find("metadata") && !out.find("metadata")->is_object()))
+    return status::make(422, "Invalid", "the server rejected our request due to an error in our request");
   if (out["apiVersion"].as_string() != t.resource.api_version() || out["kind"].as_string() != t.resource.kind)
     return status::bad_request("a patch cannot change the kind or apiVersion of an object");
   std::vector<std::string> unknown;
@@ -91,6 +93,8 @@ Task<Response> Rest::patch(Request& r, ServedTypePtr t) {
       co_return error_response(status::invalid("meta.k8s.io", "PatchOptions", "", {{"fieldManager", "FieldValueRequired", "Required value: is required for apply patch"}}));
     auto config = yaml::parse_json_or_yaml(r.body);
     if (!config.ok()) co_return error_response(status::bad_request("error decoding YAML: " + config.error().message));
+    if (!config->is_object() || !(*config)["metadata"].is_object())
+      co_return error_response(status::bad_request("error decoding YAML: the configuration is not an object with metadata"));
     if (!(*config)["metadata"]["managedFields"].is_null() && (*config)["metadata"]["managedFields"].size())
       co_return error_response(status::bad_request("metadata.managedFields must be nil"));
     auto state = std::make_shared<ApplyState>();

@@ -116,7 +116,7 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
   if (!token.empty()) {
     auto text = base64url_decode(token);
     auto v = text ? json::parse(*text) : Result<json::Value>(invalid("not base64"));
-    if (!v.ok() || (*v)["v"].as_string() != "meta.k8s.io/v1") co_return error_response(status::bad_request("continue key is not valid: invalid continue token"));
+    if (!v.ok() || !v->is_object() || (*v)["v"].as_string() != "meta.k8s.io/v1") co_return error_response(status::bad_request("continue key is not valid: invalid continue token"));
     if (*version > 0) co_return error_response(status::bad_request("specifying resource version is not allowed when using continue"));
     int64_t at = (*v)["rv"].as_int();
     q.start = (*v)["start"].as_string();

@@ -28,6 +28,8 @@ Result<Value> body_of(const Request& r, std::string_view kind, const kube::TypeI
   if (!v->is_object()) return status::bad_request("the body is not an object of kind " + std::string(kind));
   if (!(*v)["kind"].as_string().empty() && (*v)["kind"].as_string() != kind && (*v)["kind"].as_string() != "DeleteOptions")
     return status::bad_request((*v)["kind"].as_string() + " cannot be handled as a " + std::string(kind));
+  std::vector<std::string> unknown;
+  if (Status s = accept_typed(*type, *v, unknown); !s.ok()) return status::bad_request(s.error().message);
   return std::move(*v);
 }
 
@@ -52,7 +54,10 @@ const Value* by_path(const Value& o, std::string_view path) {
 void set_path(Value& o, std::string_view path, Value x) {
   Value* v = &o;
   for (auto& step : split(path, '.'))
-    if (!step.empty()) v = &(*v)[step];
+    if (!step.empty()) {
+      if (!v->is_object()) *v = Value::object();
+      v = &(*v)[step];
+    }
   *v = std::move(x);
 }
 

@@ -95,7 +95,7 @@ Result<VerifiedToken> TokenIssuer::verify(const std::string& token, const std::v
     if (!header_text || !claims_text || !signature) return bad("not base64url");
     auto header = json::parse(*header_text);
     auto claims = json::parse(*claims_text);
-    if (!header.ok() || !claims.ok()) return bad("not JSON");
+    if (!header.ok() || !claims.ok() || !header->is_object() || !claims->is_object()) return bad("not JSON");
     if ((*header)["alg"].as_string() != alg_ || (*header)["kid"].as_string() != kid_) return bad("signed by an unknown key");
     if ((*claims)["iss"].as_string() != options_.issuer) return bad("issuer " + (*claims)["iss"].as_string() + " is not ours");
     if (!net::jose_verify(alg_, public_key_, parts[0] + "." + parts[1], *signature)) return bad("the signature is wrong");
