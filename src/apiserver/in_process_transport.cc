@@ -47,7 +47,7 @@ Error to_error(int code, const json::Value& object) {
 
 class Stream final : public kube::WatchStream {
  public:
-  explicit Stream(std::unique_ptr<WatchSession> s) : session_(std::move(s)) {}
+  explicit Stream(std::unique_ptr<WatchSession> s) : session_(std::move(s)) { session_->in_process = true; }
   Task<Result<std::optional<kube::WatchEvent>>> next() override {
     while (pending_.empty()) {
       auto events = co_await session_->next();
@@ -56,7 +56,7 @@ class Stream final : public kube::WatchStream {
     }
     WireEvent e = std::move(pending_.front());
     pending_.pop_front();
-    auto v = json::parse(*e.object);
+    Result<json::Value> v = e.value ? Result<json::Value>(*e.value) : json::parse(*e.object);
     if (!v.ok()) co_return internal("an event of the watch cannot be parsed: " + v.error().message);
     if (e.type == "ERROR") co_return to_error(static_cast<int>((*v)["code"].as_int(500)), *v);
     kube::WatchEvent out;
@@ -83,7 +83,9 @@ class InProcessTransport final : public kube::Transport {
     Response res = co_await server_->handle(r);
     kube::ApiResponse out;
     out.status = res.status;
-    if (res.body) {
+    if (res.value) {
+      out.object = *res.value;
+    } else if (res.body) {
       auto v = json::parse(*res.body);
       if (v.ok()) out.object = std::move(*v);
       else out.object = json::Value(*res.body);

@@ -117,6 +117,7 @@ Response Rest::render(const ServedType& t, const Output& out, int status, const 
   r.status = status;
   if (out.as == Output::kFull && out.format == Output::kJson) {
     r.body = s.bytes;
+    r.value = s.value;
     return r;
   }
   if (out.as == Output::kTable) {

@@ -68,8 +68,8 @@ void parse_request_info(Request& r);
 struct WireEvent {
   std::string_view type;  // ADDED MODIFIED DELETED BOOKMARK ERROR
   Bytes wire;
-  // The object alone; null for events that were made for the wire only (tables).
-  Bytes object;
+  Bytes object;  // the object alone
+  std::shared_ptr<const json::Value> value;  // decoded, when it was at hand
 };
 
 class WatchSession {
@@ -77,6 +77,8 @@ class WatchSession {
   virtual ~WatchSession() = default;
   // What has gathered since the last call, at least one event; nothing at all: the watch is over.
   virtual Task<std::vector<WireEvent>> next() = 0;
+  // Readers in this process take `object` or `value`: nothing is made for the wire.
+  bool in_process = false;
   // Asked now and then while nothing happens: true ends the watch.
   std::function<bool()> abandoned;
 };
@@ -85,6 +87,7 @@ struct Response {
   int status = 200;
   std::string content_type = "application/json";
   Bytes body;
+  std::shared_ptr<const json::Value> value;  // the body decoded, when it was at hand
   std::vector<std::string> warnings;                           // texts for Warning headers (code 299)
   std::vector<std::pair<std::string, std::string>> headers;    // further ones
   std::unique_ptr<WatchSession> watch;                          // instead of the body

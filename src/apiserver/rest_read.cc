@@ -55,6 +55,7 @@ Response Rest::get(const Request& r, const ServedTypePtr& t) {
   if (out->as == Output::kFull && out->format == Output::kJson) {
     Response res;
     res.body = served_bytes(*t, *o);
+    if (!t->from_storage) res.value = o->decoded;
     return res;
   }
   Stored s;
@@ -216,7 +217,8 @@ class ResourceWatch final : public WatchSession {
     w.type = type;
     if (out_.as == Output::kFull && !type_->from_storage) {
       w.object = o.bytes;
-      w.wire = e ? e->wire(as) : make_wire(type, *o.bytes);
+      w.value = o.decoded;
+      if (!in_process) w.wire = e ? e->wire(as) : make_wire(type, *o.bytes);
       return w;
     }
     if (out_.as == Output::kFull) w.object = served_bytes(*type_, o);
