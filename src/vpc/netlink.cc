@@ -292,6 +292,17 @@ Status Netlink::set_neighbour(int link, const std::string& ip, const std::string
   return outcome(ask(m), "cannot set the neighbour " + ip, {});
 }
 
+Status Netlink::add_host_route_rule(int priority) {
+  fib_rule_hdr body{};
+  body.family = AF_INET;
+  body.action = FR_ACT_TO_TBL;
+  Message m(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body);
+  m.put(FRA_TABLE, static_cast<uint32_t>(RT_TABLE_MAIN));
+  m.put(FRA_PRIORITY, static_cast<uint32_t>(priority));
+  m.put(FRA_SUPPRESS_PREFIXLEN, static_cast<uint32_t>(31));
+  return outcome(ask(m), "cannot add the rule for host routes", {EEXIST});
+}
+
 Status Netlink::add_source_rule(const std::string& source, int table, int priority) {
   uint32_t address;
   int prefix;

@@ -54,6 +54,9 @@ class Netlink {
   Status delete_route(const RouteSpec& route);
   // ip -> mac for ever: no ARP for it.
   Status set_neighbour(int link, const std::string& ip, const std::string& mac);
+  // Addresses for which the main table has a route of their own (pods on this node) take it, before any
+  // rule of a larger priority number.
+  Status add_host_route_rule(int priority);
   // Packets from `source` ("10.0.11.5/32") look into `table`.
   Status add_source_rule(const std::string& source, int table, int priority);
 

@@ -22,6 +22,8 @@
 namespace caravel::vpc {
 namespace {
 
+constexpr int kHostRoutesPriority = 90;  // before the rules of further interfaces (101 on)
+
 // "10.0.11.0/24" -> "10.0.11.1"
 std::string router_ip(const std::string& cidr) {
   in_addr a{};
@@ -222,6 +224,8 @@ Status Router::plug(Netlink& own, const Interface& i, const Plugged& now, const 
   TRY_VOID(inner.replace_route(out));
   if (!p.main) {
     // What leaves from a further interface's addresses leaves through that interface.
+    // Except between pods of one node: the way back would be another one, and no connection would stand.
+    TRY_VOID(inner.add_host_route_rule(kHostRoutesPriority));
     TRY_VOID(inner.add_source_rule(p.primary, p.table, p.table));
     for (auto& a : p.behind) TRY_VOID(inner.add_source_rule(a, p.table, p.table));
   }
