@@ -147,7 +147,8 @@ Task<Status> ApplicationController::refresh(const json::Value& app, Rendered& r,
   if (!slot) slot = std::make_unique<GitRepository>(url, settings_.cache_directory + "/" + sha256_hex(url).substr(0, 16));
   GitRepository* repository = slot.get();
   std::string revision = source["targetRevision"].as_string();
-  auto commit = co_await run_blocking<Result<CommitInfo>>(ex_, [repository, revision] { return repository->fetch(revision); });
+  std::function<Result<CommitInfo>()> fetch = [repository, revision] { return repository->fetch(revision); };
+  auto commit = co_await run_blocking<Result<CommitInfo>>(ex_, std::move(fetch));
   if (!commit.ok()) {
     r.error = "Failed to load target state: failed to generate manifest for source 1 of 1: " + commit.error().message;
     co_return std::move(commit).error();
@@ -156,7 +157,8 @@ Task<Status> ApplicationController::refresh(const json::Value& app, Rendered& r,
   std::string sha = commit->sha, path = source["path"].as_string();
   bool recurse = source.path({"directory", "recurse"}).as_bool();
   using Files = std::map<std::string, std::string>;
-  auto files = co_await run_blocking<Result<Files>>(ex_, [repository, sha, path, recurse] { return repository->files(sha, path, recurse); });
+  std::function<Result<Files>()> read = [repository, sha, path, recurse] { return repository->files(sha, path, recurse); };
+  auto files = co_await run_blocking<Result<Files>>(ex_, std::move(read));
   Result<std::vector<json::Value>> objects = std::vector<json::Value>{};
   if (files.ok()) objects = render_directory(*files, source);
   else objects = files.error();
