@@ -11,10 +11,10 @@ Karpenter::~Karpenter() = default;
 
 Task<void> Karpenter::keep_catalog() {
   for (;;) {
+    Duration wait = context_.cloud.catalog_known() ? kCatalogRefresh : kCatalogRetry;
+    co_await sleep(context_.ex, wait);
     Status known = co_await context_.cloud.refresh_catalog();
     if (!known.ok()) context_.log.warn("cannot learn instance types and prices", {{"error", known.error().message}});
-    Duration wait = known.ok() ? kCatalogRefresh : kCatalogRetry;
-    co_await sleep(context_.ex, wait);
   }
 }
 

@@ -157,7 +157,8 @@ class Cluster {
   uint64_t random_;
   // Scratch space of decide().
   std::vector<NodeId> feasible_;
-  std::vector<int64_t> spread_, affinity_;
+  std::vector<int64_t> spread_, affinity_, totals_, spread_values_, affinity_values_;
+  std::vector<double> sums_;
   std::vector<uint32_t> seen_;
   uint32_t epoch_ = 0;
 };

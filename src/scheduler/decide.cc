@@ -19,6 +19,26 @@ struct View {
 
 View view(const NodeTable& nodes, const Counter& c) { return {&nodes.keys[c.key]->domain, &c}; }
 
+// f(raw) for raw in [low, high], looked up where that range is small.
+template <class F>
+class Table {
+ public:
+  Table(std::vector<int64_t>& storage, int64_t low, int64_t high, F f) : values_(storage), low_(low), f_(std::move(f)) {
+    constexpr int64_t kRangeMax = 512;
+    known_ = high >= low && high - low < kRangeMax;
+    values_.clear();
+    if (known_)
+      for (int64_t raw = low; raw <= high; ++raw) values_.push_back(f_(raw));
+  }
+  int64_t operator()(int64_t raw) const { return known_ ? values_[static_cast<size_t>(raw - low_)] : f_(raw); }
+
+ private:
+  std::vector<int64_t>& values_;
+  int64_t low_;
+  bool known_;
+  F f_;
+};
+
 // The largest count that a domain may have for one more pod to keep the skew.
 int64_t spread_limit(const Counter& c, int32_t max_skew, int32_t min_domains, bool self) {
   int64_t least = c.live_domains < min_domains ? 0 : c.minimum();
@@ -130,7 +150,8 @@ Decision Cluster::decide(Class& k, const std::vector<NodeId>& feasible) {
     for (size_t i = 0; i < count; ++i)
       for (int key : k.soft_keys)
         if (nodes_.keys[key]->domain[feasible[i]] < 0 && spread_[i] != kIgnored) spread_[i] = kIgnored, ++ignored;
-    std::vector<double> sums(count, 0.0);
+    sums_.assign(count, 0.0);
+    double* sums = sums_.data();
     for (const auto& s : k.soft) {
       const Counter& c = *counters_[s.counter];
       const int32_t* domain = nodes_.keys[s.key]->domain.data();
@@ -156,7 +177,7 @@ Decision Cluster::decide(Class& k, const std::vector<NodeId>& feasible) {
     }
     for (size_t i = 0; i < count; ++i) {
       if (spread_[i] == kIgnored) continue;
-      spread_[i] = static_cast<int64_t>(std::llround(sums[i]));
+      spread_[i] = static_cast<int64_t>(sums[i] + 0.5);  // sums are never negative
       spread_min = std::min(spread_min, spread_[i]);
       spread_max = std::max(spread_max, spread_[i]);
     }
@@ -185,27 +206,38 @@ Decision Cluster::decide(Class& k, const std::vector<NodeId>& feasible) {
   if (statics)
     for (NodeId n : feasible) taint_max = std::max(taint_max, taint_raw(n)), node_max = std::max(node_max, node_raw(n));
 
+  // The normalised scores take few different values: a division for each of them, not for each node.
+  const bool spread = !k.soft.empty() && spread_max != INT64_MIN;
+  Table spread_table(spread_values_, spread ? spread_min : 0, spread ? spread_max : -1, [&](int64_t raw) {
+    return kSpreadWeight * (spread_max == 0 ? kMaxScore : kMaxScore * (spread_max + spread_min - raw) / spread_max);
+  });
+  const bool affine = attracted && affinity_max > affinity_min;
+  Table affinity_table(affinity_values_, affine ? affinity_min : 0, affine ? affinity_max : -1, [&](int64_t raw) {
+    double fraction = static_cast<double>(raw - affinity_min) / static_cast<double>(affinity_max - affinity_min);
+    return kPodAffinityWeight * static_cast<int64_t>(static_cast<double>(kMaxScore) * fraction);
+  });
+  const int32_t* resource = k.shape ? k.shape->scores().data() : nullptr;
+  totals_.resize(count);
+  for (size_t i = 0; i < count; ++i) totals_[i] = resource ? resource[feasible[i]] : resource_score(nodes_, feasible[i], k.needs);
+  if (statics && taint_max > 0)
+    for (size_t i = 0; i < count; ++i) totals_[i] += kTaintWeight * (kMaxScore - kMaxScore * taint_raw(feasible[i]) / taint_max);
+  if (statics && node_max > 0)
+    for (size_t i = 0; i < count; ++i) totals_[i] += kNodeAffinityWeight * (kMaxScore * node_raw(feasible[i]) / node_max);
+  if (spread)
+    for (size_t i = 0; i < count; ++i)
+      if (spread_[i] != kIgnored) totals_[i] += spread_table(spread_[i]);
+  if (affine)
+    for (size_t i = 0; i < count; ++i) totals_[i] += affinity_table(affinity_[i]);
+  int64_t best = INT64_MIN;
+  for (size_t i = 0; i < count; ++i) best = std::max(best, totals_[i]);
   uint64_t ties = 0;
+  for (size_t i = 0; i < count; ++i) ties += totals_[i] == best;
+  uint64_t pick = random() % ties;
   for (size_t i = 0; i < count; ++i) {
-    NodeId n = feasible[i];
-    int64_t score = k.shape ? k.shape->scores()[n] : resource_score(nodes_, n, k.needs);
-    if (statics) {
-      score += kTaintWeight * (taint_max == 0 ? kMaxScore : kMaxScore - kMaxScore * taint_raw(n) / taint_max);
-      if (node_max != 0) score += kNodeAffinityWeight * (kMaxScore * node_raw(n) / node_max);
-    }
-    if (!k.soft.empty() && spread_[i] != kIgnored)
-      score += kSpreadWeight * (spread_max == 0 ? kMaxScore : kMaxScore * (spread_max + spread_min - spread_[i]) / spread_max);
-    if (attracted && affinity_max > affinity_min) {
-      double fraction = static_cast<double>(affinity_[i] - affinity_min) / static_cast<double>(affinity_max - affinity_min);
-      score += kPodAffinityWeight * static_cast<int64_t>(static_cast<double>(kMaxScore) * fraction);
-    }
-    if (out.node < 0 || score > out.score) {
-      out.node = n;
-      out.score = score;
-      ties = 1;
-    } else if (score == out.score && random() % ++ties == 0) {
-      out.node = n;
-    }
+    if (totals_[i] != best || pick-- != 0) continue;
+    out.node = feasible[i];
+    out.score = best;
+    break;
   }
   return out;
 }
@@ -262,13 +294,58 @@ std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n) {
 Failure Cluster::explain(ClassId c) {
   Failure out;
   out.nodes = nodes_.alive_count();
-  for (size_t n = 0; n < nodes_.size(); ++n) {
-    if (!nodes_.alive[n]) continue;
-    auto f = check(c, static_cast<NodeId>(n));
+  Class& k = *classes_[c];
+  // Most nodes are turned down by a few reasons that arrays answer; they are counted by number and named
+  // once. Only nodes that pass these need the full check.
+  enum { kCordoned, kOtherName, kTainted, kUnaffine, kPorts, kPodCount, kCpu, kMemory, kEphemeral, kOther };
+  std::vector<int> counts(kOther + k.needs.other.size(), 0);
+  if (k.shape) k.shape->refresh(nodes_);
+  auto turn_down = [&](int reason, uint32_t plugin) {
+    ++counts[static_cast<size_t>(reason)];
+    out.plugins |= plugin;
+  };
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (!nodes_.alive[i]) continue;
+    NodeId n = static_cast<NodeId>(i);
+    if (k.shape && k.shape->scores()[i] == Shape::kRuledOut) {
+      StaticVerdict v = k.shape->filter().verdict(n);
+      if (v == StaticVerdict::kUnschedulable) turn_down(kCordoned, kNodeUnschedulable);
+      else if (v == StaticVerdict::kNodeName) turn_down(kOtherName, kNodeName);
+      else if (v == StaticVerdict::kTaint) turn_down(kTainted, kTaintToleration);
+      else if (v == StaticVerdict::kAffinity) turn_down(kUnaffine, kNodeAffinity);
+      if (v != StaticVerdict::kFits) continue;
+      if (!k.needs.ports.empty() && !ports_free(nodes_, n, k.needs)) {
+        turn_down(kPorts, kNodePorts);
+        ++out.preemption_may_help;
+        continue;
+      }
+      bool hopeless = false;
+      auto lacks = [&](int reason, int64_t want, int64_t allocatable, int64_t used) {
+        if (want <= 0 || want <= allocatable - used) return;
+        turn_down(reason, kNodeResourcesFit);
+        hopeless = hopeless || want > allocatable;
+      };
+      if (nodes_.used_pods[i] + 1 > nodes_.alloc_pods[i]) turn_down(kPodCount, kNodeResourcesFit);
+      lacks(kCpu, k.needs.cpu, nodes_.alloc_cpu[i], nodes_.used_cpu[i]);
+      lacks(kMemory, k.needs.memory, nodes_.alloc_memory[i], nodes_.used_memory[i]);
+      lacks(kEphemeral, k.needs.ephemeral, nodes_.alloc_ephemeral[i], nodes_.used_ephemeral[i]);
+      for (size_t r = 0; r < k.needs.other.size(); ++r)
+        lacks(kOther + static_cast<int>(r), k.needs.other[r].second, nodes_.alloc_other[k.needs.other[r].first][i], nodes_.used_other[k.needs.other[r].first][i]);
+      if (!hopeless) ++out.preemption_may_help;
+      continue;
+    }
+    auto f = check(c, n);
     if (!f) continue;
     for (auto& r : f->reasons) ++out.reasons[r];
     out.plugins |= f->plugin;
     if (f->preemption_may_help) ++out.preemption_may_help;
+  }
+  static const char* const kNames[] = {"node(s) were unschedulable", "node(s) didn't match the requested node name", "node(s) had untolerated taint(s)",
+                                       "node(s) didn't match Pod's node affinity/selector", "node(s) didn't have free ports for the requested pod ports",
+                                       "Too many pods", "Insufficient cpu", "Insufficient memory", "Insufficient ephemeral-storage"};
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] == 0) continue;
+    out.reasons[i < kOther ? kNames[i] : "Insufficient " + nodes_.other_names[k.needs.other[i - kOther].first]] += counts[i];
   }
   return out;
 }

@@ -375,6 +375,11 @@ void compare(uint64_t seed) {
         ASSERT_EQ(reasons, want) << "step " << step << " " << n.name;
         if (want.empty()) feasible.push_back(&n);
       }
+      Failure why = core.explain(c);
+      std::map<std::string, int> histogram;
+      for (auto& n : ref.nodes)
+        for (auto& reason : ref.reasons(spec, n)) ++histogram[reason];
+      ASSERT_EQ(why.reasons, histogram) << "step " << step;
       Decision d = core.schedule(c);
       if (feasible.empty()) {
         ASSERT_EQ(d.node, -1) << "step " << step;
