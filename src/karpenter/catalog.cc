@@ -101,6 +101,7 @@ Task<Status> CloudProvider::refresh_catalog() {
   }
   log_.info("discovered instance types", {{"types", fresh.types.size()}, {"priced", fresh.on_demand.size()}, {"spot_prices", fresh.spot.size()}});
   catalog_ = std::move(fresh);
+  ++catalog_version_;
   co_return ok();
 }
 
@@ -125,6 +126,13 @@ Task<Status> CloudProvider::refresh_cluster() {
 }
 
 InstanceTypes CloudProvider::instance_types(const json::Value& node_class) const {
+  // Made again only when the class, the catalogue or what is unavailable has changed.
+  std::string key = std::to_string(catalog_version_) + "," + node_class.path({"metadata", "uid"}).as_string() + "," + node_class.path({"metadata", "resourceVersion"}).as_string();
+  for (const auto& [what, until] : unavailable_)
+    if (ex_->now() < until) key += "," + what;
+  Made& made = made_[node_class.path({"metadata", "name"}).as_string()];
+  if (made.key == key) return made.types;
+  made.key = std::move(key);
   NodeClassCapacity nc;
   const json::Value& spec = node_class["spec"];
   nc.kubelet = KubeletSettings::from(spec["kubelet"]);
@@ -136,8 +144,9 @@ InstanceTypes CloudProvider::instance_types(const json::Value& node_class) const
     if (root && !size.empty()) nc.root_volume_bytes = kube::Quantity::of(size).value();
   }
   for (const auto& s : node_class.path({"status", "subnets"}).as_array()) nc.zones[s["zone"].as_string()] = s["zoneID"].as_string();
-  return make_instance_types(catalog_, nc, settings_.catalog,
-                             [this](const std::string& t, const std::string& z, const std::string& c) { return is_unavailable(t, z, c); });
+  made.types = make_instance_types(catalog_, nc, settings_.catalog,
+                                   [this](const std::string& t, const std::string& z, const std::string& c) { return is_unavailable(t, z, c); });
+  return made.types;
 }
 
 void CloudProvider::mark_unavailable(const std::string& type, const std::string& zone, const std::string& capacity_type) {

@@ -89,6 +89,12 @@ class CloudProvider {
   CloudSettings settings_;
   Log log_{"karpenter"};
   Catalog catalog_;
+  uint64_t catalog_version_ = 0;
+  struct Made {
+    std::string key;
+    InstanceTypes types;
+  };
+  mutable std::map<std::string, Made> made_;  // by node class
   ClusterInfo cluster_;
   std::map<std::string, Time> unavailable_;            // "type/zone/capacity" -> until
   std::set<std::string> launch_templates_;             // names known to exist

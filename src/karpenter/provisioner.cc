@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/strings.h"
 #include "karpenter/controllers.h"
 #include "karpenter/state.h"
@@ -43,6 +45,14 @@ Task<void> Provisioner::provision() {
     c_.log.debug("waiting before provisioning", {{"reason", unsynced}});
     co_await sleep(c_.ex, 200ms);
     wake_.set();
+    co_return;
+  }
+  // Most of the time there is nothing to do; that must cost nothing.
+  bool wanted = std::any_of(c_.pods.all().begin(), c_.pods.all().end(), [](const auto& e) { return is_provisionable(*e.second); }) ||
+                std::any_of(c_.nodes.all().begin(), c_.nodes.all().end(), [](const auto& e) { return e.second->metadata.deletion_timestamp.has_value(); });
+  if (!wanted) {
+    c_.metrics.queue_depth.set(0);
+    c_.metrics.unschedulable_pods.set(0);
     co_return;
   }
   SolverInput in = snapshot(c_, {});
