@@ -55,8 +55,6 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
   json::Value certificate = *cached;
   Time now = c_.loop.now();
   json::Value status = certificate["status"].is_object() ? certificate["status"] : json::Value::object();
-  json::Value& conditions = status["conditions"];
-  if (conditions.is_null()) conditions = json::Value::array();
   int64_t generation = certificate["metadata"]["generation"].as_int();
 
   auto secret = c_.secrets.get(kube::namespace_of(certificate), certificate["spec"]["secretName"].as_string());
@@ -64,6 +62,9 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
   auto current_request = revision ? c_.requests.get(kube::namespace_of(certificate), request_name(certificate, revision)) : nullptr;
 
   write_dates(certificate, get(secret), status);
+  // A reference into a document lasts until a sibling is added: taken after the dates are written.
+  json::Value& conditions = status["conditions"];
+  if (conditions.is_null()) conditions = json::Value::array();
   auto unready = not_ready(certificate, get(secret), get(current_request), now);
   if (unready) kube::set_condition(conditions, "Ready", "False", unready->reason, unready->message, now, generation);
   else kube::set_condition(conditions, "Ready", "True", "Ready", "Certificate is up to date and has not expired", now, generation);

@@ -61,7 +61,7 @@ Task<Result<kube::Requeue>> RequestController::reconcile(std::string key) {
 
   if (kube::condition_is(conditions, "Denied", "True")) {
     status["failureTime"] = format_rfc3339(c_.loop.now());
-    kube::set_condition(conditions, "Ready", "False", "Denied", "The CertificateRequest was denied by an approval controller", c_.loop.now());
+    kube::set_condition(status["conditions"], "Ready", "False", "Denied", "The CertificateRequest was denied by an approval controller", c_.loop.now());
     CO_TRY_VOID(co_await write_status(c_, kCertificateRequests, request, status));
     co_return kube::Requeue::never();
   }

@@ -265,8 +265,8 @@ Task<Result<Deployed>> Deployer::deploy(WantedBalancer wanted, std::string stack
     input["Scheme"] = wanted.internet_facing ? "internet-facing" : "internal";
     for (auto& id : ids) input["Subnets"].push_back(id);
     json::Value f = json::Value::object();
-    f["Name"] = "tag:elbv2.k8s.aws/role";
-    f["Values"].push_back("frontend");
+    f["Name"] = "group-name";  // the VPC's security group for load balancers
+    f["Values"].push_back(cluster_ + "-load-balancer");
     json::Value find = json::Value::object();
     find["Filters"].push_back(std::move(f));
     auto sg = co_await aws_.call("ec2", "DescribeSecurityGroups", std::move(find));
