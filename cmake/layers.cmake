@@ -72,7 +72,7 @@ foreach(line ${layer_lines})
     target_compile_definitions(${name}_test PRIVATE CARAVEL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" CARAVEL_BINARY_DIR="${CMAKE_BINARY_DIR}")
     # stdc++ before our archives: else a template instance that gtest needs pulls in whatever member has it.
     target_link_libraries(${name}_test PRIVATE ${name} GTest::gtest GTest::gtest_main stdc++)
-    gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120)
+    gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
   endif()
 endforeach()
 

@@ -58,35 +58,32 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
   int64_t generation = certificate["metadata"]["generation"].as_int();
 
   auto secret = c_.secrets.get(kube::namespace_of(certificate), certificate["spec"]["secretName"].as_string());
-  int64_t revision = status["revision"].as_int();
+  int64_t revision = std::as_const(status)["revision"].as_int();
   auto current_request = revision ? c_.requests.get(kube::namespace_of(certificate), request_name(certificate, revision)) : nullptr;
 
   write_dates(certificate, get(secret), status);
-  // A reference into a document lasts until a sibling is added: taken after the dates are written.
-  json::Value& conditions = status["conditions"];
-  if (conditions.is_null()) conditions = json::Value::array();
   auto unready = not_ready(certificate, get(secret), get(current_request), now);
-  if (unready) kube::set_condition(conditions, "Ready", "False", unready->reason, unready->message, now, generation);
-  else kube::set_condition(conditions, "Ready", "True", "Ready", "Certificate is up to date and has not expired", now, generation);
+  if (unready) kube::set_condition(status["conditions"], "Ready", "False", unready->reason, unready->message, now, generation);
+  else kube::set_condition(status["conditions"], "Ready", "True", "Ready", "Certificate is up to date and has not expired", now, generation);
 
   kube::Requeue requeue = kube::Requeue::never();
-  bool issuing = kube::condition_is(conditions, "Issuing", "True");
+  bool issuing = kube::condition_is(status["conditions"], "Issuing", "True");
   if (!issuing) {
     if (auto need = needs_issuance(certificate, get(secret), get(current_request), now)) {
-      auto last_failure = parse_rfc3339(status["lastFailureTime"].as_string());
-      int64_t attempts = status["failedIssuanceAttempts"].as_int();
+      auto last_failure = parse_rfc3339(std::as_const(status)["lastFailureTime"].as_string());
+      int64_t attempts = std::as_const(status)["failedIssuanceAttempts"].as_int();
       Time retry = last_failure.ok() ? *last_failure + failure_backoff(attempts) : Time{};
-      auto* failed = kube::find_condition(conditions, "Issuing");
+      auto* failed = kube::find_condition(std::as_const(status)["conditions"], "Issuing");
       bool spec_changed = failed && (*failed)["observedGeneration"].as_int() != generation;
       if (last_failure.ok() && now < retry && !spec_changed) {
         requeue = kube::Requeue::in(retry - now);
       } else {
-        kube::set_condition(conditions, "Issuing", "True", need->reason, need->message, now, generation);
+        kube::set_condition(status["conditions"], "Issuing", "True", need->reason, need->message, now, generation);
         c_.events.normal(c_.about(certificate), "Issuing", need->message);
         issuing = true;
       }
     } else {
-      auto renewal = parse_rfc3339(status["renewalTime"].as_string());
+      auto renewal = parse_rfc3339(std::as_const(status)["renewalTime"].as_string());
       if (renewal.ok()) requeue = kube::Requeue::in(std::max<Duration>(*renewal - now, 1s));
     }
   }

@@ -5,6 +5,11 @@
 namespace caravel::certs {
 
 Task<Status> write_status(Context& c, const kube::Resource& resource, const json::Value& object, json::Value status) {
+  // A look-up of an absent member leaves a null behind; it is no part of the status.
+  std::vector<std::string> empty;
+  for (auto& m : status.obj())
+    if (m.value.is_null()) empty.push_back(m.key);
+  for (auto& key : empty) status.erase(key);
   if (object["status"] == status) co_return ok();
   json::Value updated = object;
   updated["status"] = std::move(status);

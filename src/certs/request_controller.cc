@@ -54,12 +54,11 @@ Task<Result<kube::Requeue>> RequestController::reconcile(std::string key) {
   if (!cached || kube::is_deleting(*cached)) co_return kube::Requeue::never();
   const json::Value& request = *cached;
   json::Value status = request["status"].is_object() ? request["status"] : json::Value::object();
-  json::Value& conditions = status["conditions"];
-  auto* ready = kube::find_condition(conditions, "Ready");
+  auto* ready = kube::find_condition(std::as_const(status)["conditions"], "Ready");
   bool final_state = ready && ((*ready)["status"].as_string() == "True" || (*ready)["reason"].as_string() == "Failed" || (*ready)["reason"].as_string() == "Denied");
   if (final_state) co_return kube::Requeue::never();
 
-  if (kube::condition_is(conditions, "Denied", "True")) {
+  if (kube::condition_is(std::as_const(status)["conditions"], "Denied", "True")) {
     status["failureTime"] = format_rfc3339(c_.loop.now());
     kube::set_condition(status["conditions"], "Ready", "False", "Denied", "The CertificateRequest was denied by an approval controller", c_.loop.now());
     CO_TRY_VOID(co_await write_status(c_, kCertificateRequests, request, status));
@@ -68,8 +67,8 @@ Task<Result<kube::Requeue>> RequestController::reconcile(std::string key) {
   const json::Value& ref = request["spec"]["issuerRef"];
   std::string group = ref["group"].as_string();
   if (!group.empty() && group != "cert-manager.io") co_return kube::Requeue::never();  // another controller's issuer
-  if (!kube::condition_is(conditions, "Approved", "True")) {
-    kube::set_condition(conditions, "Approved", "True", "cert-manager.io", "Certificate request has been approved by cert-manager.io", c_.loop.now());
+  if (!kube::condition_is(std::as_const(status)["conditions"], "Approved", "True")) {
+    kube::set_condition(status["conditions"], "Approved", "True", "cert-manager.io", "Certificate request has been approved by cert-manager.io", c_.loop.now());
     c_.events.normal(c_.about(request), "cert-manager.io", "Certificate request has been approved by cert-manager.io");
     CO_TRY_VOID(co_await write_status(c_, kCertificateRequests, request, status));
     co_return kube::Requeue::never();  // the update wakes us again

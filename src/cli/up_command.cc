@@ -57,6 +57,7 @@ class Up {
   Options o_;
   Report& report_;
   Time start_;
+  std::string token_;
   kube::ClientConfig config_;
   std::unique_ptr<kube::Transport> transport_;
   std::unique_ptr<kube::Client> client_;
@@ -141,7 +142,8 @@ Task<Status> Up::launch_nodes() {
   g.size = o_.nodes;
   g.cluster_endpoint = kEndpoint;
   g.cluster_ca = config_.ca;
-  CO_TRY(g.bootstrap_token, co_await bootstrap_token());
+  CO_TRY(token_, co_await bootstrap_token());
+  g.bootstrap_token = token_;
   aws::ClientOptions a;
   a.region = "us-east-1";
   a.endpoint = "http://127.0.0.1:4566";
@@ -163,6 +165,7 @@ Task<Status> Up::install() {
       {"AWS_ENDPOINT", "http://10.0.0.4:4566"},
       {"ACME_SERVER", "https://10.0.0.6:14000/dir"},
       {"ACME_CA", ca.ok() ? base64_encode(*ca) : ""},
+      {"BOOTSTRAP_TOKEN", token_},
       {"GIT_URL", "http://10.0.0.5:3000/platform.git"},
   };
   Installer installer(loop_, *client_, values, [this](std::string what) { say(what); });
