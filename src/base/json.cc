@@ -1,7 +1,6 @@
 #include "base/json.h"
 
 #include <algorithm>
-#include <cassert>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -85,18 +84,15 @@ const Object& Value::as_object() const {
   return o ? *o : kEmptyObject;
 }
 std::string& Value::str() {
-  if (is_null()) v_.emplace<std::string>();
-  assert(is_string());
+  if (!is_string()) v_.emplace<std::string>();
   return *std::get_if<std::string>(&v_);
 }
 Array& Value::arr() {
-  if (is_null()) v_.emplace<Array>();
-  assert(is_array());
+  if (!is_array()) v_.emplace<Array>();
   return *std::get_if<Array>(&v_);
 }
 Object& Value::obj() {
-  if (is_null()) v_.emplace<Object>();
-  assert(is_object());
+  if (!is_object()) v_.emplace<Object>();
   return *std::get_if<Object>(&v_);
 }
 const Value* Value::find(std::string_view key) const {

@@ -86,7 +86,8 @@ class Value {
   const Array& as_array() const;         // empty when not an array
   const Object& as_object() const;       // empty when not an object
 
-  // Mutable access; the value becomes of that type (and empty) if it was null, and asserts otherwise.
+  // Mutable access; a value of another type is replaced by an empty one of this. Documents that strangers wrote
+  // may have any shape: code that must not lose what is there asks for the type first.
   std::string& str();
   Array& arr();
   Object& obj();

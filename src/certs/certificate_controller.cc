@@ -136,7 +136,9 @@ Task<Result<std::string>> CertificateController::next_private_key(const json::Va
 Task<Status> CertificateController::issue(const json::Value& certificate, json::Value& status) {
   std::string ns = kube::namespace_of(certificate);
   auto target = c_.secrets.get(ns, certificate["spec"]["secretName"].as_string());
-  CO_TRY(std::string key_pem, co_await next_private_key(certificate, status, target ? secret_data(*target, "tls.key") : ""));
+  std::string target_key;
+  if (target) target_key = secret_data(*target, "tls.key");
+  CO_TRY(std::string key_pem, co_await next_private_key(certificate, status, target_key));
 
   int64_t revision = status["revision"].as_int() + 1;
   std::string name = request_name(certificate, revision);

@@ -1,6 +1,7 @@
 #include "net/http.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/strings.h"
 #include "net/process.h"
@@ -114,7 +115,7 @@ class Http : public testing::TestWithParam<std::string> {
     client.reset();
     server.reset();
     server = std::make_unique<HttpServer>(loop, [this](ServerRequest& q, ResponseWriter& w) { return handle(site, q, w); }, limits);
-    auto listener = listen(loop, {GetParam() == "unix" ? "unix:/tmp/caravel-http-test.sock" : "127.0.0.1:0"});
+    auto listener = listen(loop, {GetParam() == "unix" ? "unix:/tmp/caravel-http-test-" + std::to_string(getpid()) + ".sock" : "127.0.0.1:0"});
     ASSERT_TRUE(listener.ok()) << listener.error().message;
     address = (*listener)->address();
     bool tls = GetParam().starts_with("tls");

@@ -1,6 +1,7 @@
 #include "net/stream.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "net/x509.h"
 
@@ -99,7 +100,8 @@ Certificates make_certificates(EventLoop& loop) {
 
 TEST(Stream, echoes_megabytes_over_tcp_and_unix_sockets) {
   EventLoop loop;
-  for (std::string where : {"127.0.0.1:0", "unix:/tmp/caravel-net-test.sock", "unix:@caravel-net-test"}) {
+  std::string own = "caravel-net-test-" + std::to_string(getpid());  // tests run side by side
+  for (std::string where : {std::string("127.0.0.1:0"), "unix:/tmp/" + own + ".sock", "unix:@" + own}) {
     auto listener = listen(loop, {where});
     ASSERT_TRUE(listener.ok()) << listener.error().message;
     TaskScope scope, server;
@@ -116,8 +118,9 @@ TEST(Stream, errors_say_what_to_do) {
   auto second = listen(loop, {(*first)->address()});
   ASSERT_FALSE(second.ok());
   EXPECT_NE(second.error().message.find("in use by another program"), std::string::npos);
-  auto u1 = listen(loop, {"unix:/tmp/caravel-net-test2.sock"});
-  auto u2 = listen(loop, {"unix:/tmp/caravel-net-test2.sock"});
+  std::string path = "unix:/tmp/caravel-net-test2-" + std::to_string(getpid()) + ".sock";
+  auto u1 = listen(loop, {path});
+  auto u2 = listen(loop, {path});
   ASSERT_FALSE(u2.ok());
   std::string address = (*first)->address();
   first->reset();

@@ -114,12 +114,15 @@ Task<void> NodeServer::handle(net::ServerRequest& q, net::ResponseWriter& w) {
   const std::vector<std::string> path = q.target.segments();
   const std::string what = path.empty() ? "" : path[0];
   if (what == "healthz") {
-    Status s = co_await w.send(agent_->not_ready().empty() ? 200 : 500, text_headers(), agent_->not_ready().empty() ? "ok" : agent_->not_ready());
+    const std::string reason = agent_->not_ready();
+    const std::string body = reason.empty() ? "ok" : reason;
+    Status s = co_await w.send(reason.empty() ? 200 : 500, text_headers(), body);
     co_return;
   }
   if (!allowed(q)) {
-    co_await fail(w, make_error(q.peer_certificate.empty() ? Code::kUnauthorized : Code::kForbidden,
-                                q.peer_certificate.empty() ? "Unauthorized" : "Forbidden: this certificate may not use the node's API"));
+    Error refused = make_error(Code::kForbidden, "Forbidden: this certificate may not use the node's API");
+    if (q.peer_certificate.empty()) refused = make_error(Code::kUnauthorized, "Unauthorized");
+    co_await fail(w, refused);
     co_return;
   }
   if (what == "containerLogs" && path.size() == 4) co_await container_logs(q, w);
