@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "kube/conditions.h"
 #include "kube/dynamic_informer.h"
+#include "kube/quantity.h"
 #include "net/process.h"
 
 namespace caravel::cli {
@@ -39,7 +40,48 @@ struct Stopwatch {
 
 FlowResult done(std::string name, const Stopwatch& w, std::string detail) { return {std::move(name), true, false, w.seconds(), std::move(detail)}; }
 FlowResult skipped(std::string name, std::string why) { return {std::move(name), false, true, 0, std::move(why)}; }
-json::Value sleep_command() { return json::Value::array({"sleep", "3600"}); }
+
+constexpr int64_t kBurstMilliCpu = 1500;
+
+// What the scaling flow scales: each pod answers HTTP (its readiness is that answer) and asks for most of a small node.
+json::Value burst_deployment() {
+  json::Value d = json::Value::object();
+  d["apiVersion"] = "apps/v1";
+  d["kind"] = "Deployment";
+  d["metadata"]["name"] = "burst";
+  d["metadata"]["namespace"] = "default";
+  d["spec"]["replicas"] = 1;
+  d["spec"]["selector"]["matchLabels"]["app"] = "burst";
+  json::Value& t = d["spec"]["template"];
+  t["metadata"]["labels"]["app"] = "burst";
+  json::Value container = json::Value::object();
+  container["name"] = "burst";
+  container["image"] = "caravel.local/busybox:latest";
+  container["imagePullPolicy"] = "IfNotPresent";
+  container["command"] = json::Value::array({"httpd", "-f", "-p", "8080", "-h", "/etc"});
+  container["readinessProbe"]["httpGet"]["path"] = "/hostname";
+  container["readinessProbe"]["httpGet"]["port"] = 8080;
+  container["readinessProbe"]["periodSeconds"] = 1;
+  container["resources"]["requests"]["cpu"] = std::to_string(kBurstMilliCpu) + "m";
+  container["resources"]["requests"]["memory"] = "256Mi";
+  t["spec"]["containers"].push_back(std::move(container));
+  t["spec"]["terminationGracePeriodSeconds"] = 0;
+  return d;
+}
+
+// How many more of those pods the nodes can take, going by CPU requests.
+int64_t burst_room(const std::vector<json::Value>& nodes, const std::vector<json::Value>& pods) {
+  int64_t room = 0;
+  for (const json::Value& node : nodes) {
+    int64_t free = kube::Quantity::of(node["status"]["allocatable"]["cpu"].as_string()).milli_value();
+    for (const json::Value& pod : pods)
+      if (pod["spec"]["nodeName"].as_string() == kube::name_of(node))
+        for (const json::Value& c : pod["spec"]["containers"].as_array())
+          free -= kube::Quantity::of(c["resources"]["requests"]["cpu"].as_string()).milli_value();
+    if (free > 0) room += free / kBurstMilliCpu;
+  }
+  return room;
+}
 
 FlowResult failed(std::string name, const Stopwatch& w, std::string why) { return {std::move(name), false, false, w.seconds(), std::move(why)}; }
 
@@ -156,35 +198,28 @@ Task<FlowResult> traffic_flow(FlowContext& c) {
 Task<FlowResult> scaling_flow(FlowContext& c) {
   const std::string name = "scaling";
   Stopwatch watch(c.loop);
-  auto nodes_before = co_await c.client.list(kNodes);
-  if (!nodes_before.ok()) co_return failed(name, watch, nodes_before.error().message);
-  json::Value d = json::Value::object();
-  d["apiVersion"] = "apps/v1";
-  d["kind"] = "Deployment";
-  d["metadata"]["name"] = "burst";
-  d["metadata"]["namespace"] = "default";
-  d["spec"]["replicas"] = 3;
-  d["spec"]["selector"]["matchLabels"]["app"] = "burst";
-  json::Value& t = d["spec"]["template"];
-  t["metadata"]["labels"]["app"] = "burst";
-  json::Value container = json::Value::object();
-  container["name"] = "burst";
-  container["image"] = "caravel.local/busybox:latest";
-  container["imagePullPolicy"] = "IfNotPresent";
-  container["command"] = sleep_command();
-  container["resources"]["requests"]["cpu"] = "1500m";
-  container["resources"]["requests"]["memory"] = "256Mi";
-  t["spec"]["containers"].push_back(std::move(container));
-  t["spec"]["terminationGracePeriodSeconds"] = 0;
   auto dropped = co_await c.client.remove(kDeployments, "default", "burst");
   (void)dropped;
   Result<json::Value> made = json::Value();
   while (!watch.over()) {
-    made = co_await c.client.create(kDeployments, "default", d);
+    made = co_await c.client.create(kDeployments, "default", burst_deployment());
     if (made.ok() || made.error().code != Code::kAlreadyExists) break;
     co_await sleep(c.loop, kPoll);
   }
   if (!made.ok()) co_return failed(name, watch, made.error().message);
+  // Scaled to one more than the nodes can take.
+  auto nodes_before = co_await c.client.list(kNodes);
+  if (!nodes_before.ok()) co_return failed(name, watch, nodes_before.error().message);
+  auto all_pods = co_await c.client.list(kPods);
+  if (!all_pods.ok()) co_return failed(name, watch, all_pods.error().message);
+  std::erase_if(all_pods->items, [](const json::Value& p) { return kube::label(p, "app") == "burst"; });
+  const int64_t replicas = burst_room(nodes_before->items, all_pods->items) + 1;
+  json::Value scale = json::Value::object();
+  scale["spec"]["replicas"] = replicas;
+  kube::WriteOptions of_scale;
+  of_scale.subresource = "scale";
+  auto scaled = co_await c.client.patch(kDeployments, "default", "burst", kube::PatchType::kMerge, scale, of_scale);
+  if (!scaled.ok()) co_return failed(name, watch, "scaling the Deployment: " + scaled.error().message);
   std::string pending, claim, type, node, seen = "no pods yet";
   bool running = false;
   kube::ListOptions of_burst;
@@ -206,8 +241,8 @@ Task<FlowResult> scaling_flow(FlowContext& c) {
         type = kube::label(k, "node.kubernetes.io/instance-type");
         if (!k["status"]["nodeName"].as_string().empty()) node = k["status"]["nodeName"].as_string();
       }
-    seen = std::to_string(ready) + " of 3 pods ready; claim " + (claim.empty() ? "none" : claim) + (node.empty() ? "" : ", node " + node);
-    running = pods.ok() && ready == 3 && !node.empty();
+    seen = std::to_string(ready) + " of " + std::to_string(replicas) + " pods ready; claim " + (claim.empty() ? "none" : claim) + (node.empty() ? "" : ", node " + node);
+    running = pods.ok() && ready == static_cast<size_t>(replicas) && !node.empty();
     if (!running) co_await sleep(c.loop, kPoll);
   }
   if (!running) co_return failed(name, watch, seen + (pending.empty() ? "" : "; " + pending));
@@ -221,7 +256,7 @@ Task<FlowResult> scaling_flow(FlowContext& c) {
     gone = claims.ok() && claims->items.empty() && !left.ok() && left.error().code == Code::kNotFound;
     if (!gone) co_await sleep(c.loop, kPoll);
   }
-  std::string detail = "pending pods brought " + type + " " + node + " in " + format("%.1f", up) + " s";
+  std::string detail = std::to_string(replicas) + " replicas did not fit" + (pending.empty() ? "" : " (" + pending + ")") + "; Karpenter brought " + type + " " + node + " in " + format("%.1f", up) + " s";
   if (!gone) co_return failed(name, watch, detail + ", but the empty node was not removed");
   co_return done(name, watch, detail + "; scaled back, it was terminated " + format("%.1f", watch.seconds() - up) + " s later");
 }

@@ -8,13 +8,14 @@
 namespace caravel::scheduler {
 
 uint32_t events_for(uint32_t plugins) {
+  // A node may become right in several steps by several writers (it registers empty and tainted, reports its
+  // capacity, loses its taints), so what one of them turned down each of them may cure; the hint then asks
+  // whether this node takes the pod.
+  constexpr uint32_t kNodeWrites = kNodeAdded | kNodeAllocatable | kNodeLabels | kNodeTaints | kNodeUncordoned;
+  constexpr uint32_t kOfNodes = kNodeUnschedulable | kNodeName | kTaintToleration | kNodeAffinity | kNodePorts | kNodeResourcesFit;
   uint32_t out = 0;
-  if (plugins & kNodeUnschedulable) out |= kNodeAdded | kNodeUncordoned | kNodeTaints;
-  if (plugins & kNodeName) out |= kNodeAdded;
-  if (plugins & kTaintToleration) out |= kNodeAdded | kNodeTaints;
-  if (plugins & kNodeAffinity) out |= kNodeAdded | kNodeLabels;
-  if (plugins & kNodePorts) out |= kNodeAdded | kPodDeleted;
-  if (plugins & kNodeResourcesFit) out |= kNodeAdded | kNodeAllocatable | kPodDeleted;
+  if (plugins & kOfNodes) out |= kNodeWrites;
+  if (plugins & (kNodePorts | kNodeResourcesFit)) out |= kPodDeleted;
   if (plugins & kPodTopologySpread) out |= kNodeAdded | kNodeLabels | kNodeTaints | kNodeRemoved | kPodAdded | kPodDeleted;
   if (plugins & kInterPodAffinity) out |= kNodeAdded | kNodeLabels | kPodAdded | kPodDeleted | kNamespace;
   if (plugins & kVolumeBinding) out |= kNodeAdded | kNodeLabels | kVolumes;

@@ -59,6 +59,21 @@ TEST(Queue, AWokenPodIsTakenEarlyWhenNothingElseIsReady) {
   EXPECT_EQ(q.pop(kStart + 20ms), "p");
 }
 
+TEST(Queue, ANodeThatBecomesRightInStepsWakesThePod) {
+  Queue q;
+  q.add("p", 0, kStart);
+  q.pop(kStart);
+  q.failed("p", kNodeResourcesFit, kStart);
+  bool fits = false;
+  auto hint = [&](const std::string&, uint32_t) { return fits; };
+  q.wake(kNodeAdded, kStart + 2s, hint);        // empty and tainted
+  q.wake(kNodeAllocatable, kStart + 3s, hint);  // room, still tainted
+  EXPECT_EQ(q.pop(kStart + 3s), std::nullopt);
+  fits = true;
+  q.wake(kNodeTaints, kStart + 4s, hint);
+  EXPECT_EQ(q.pop(kStart + 4s), "p");
+}
+
 TEST(Queue, UnschedulablePodsAreTriedAgainAfterFiveMinutes) {
   Queue q;
   q.add("p", 0, kStart);
