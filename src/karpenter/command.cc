@@ -97,6 +97,8 @@ Result<int> run(const Flags& flags) {
   settings.cloud.catalog.reserved_enis = static_cast<int>(parse_int(flag_or(flags, "reserved-enis", "RESERVED_ENIS")).value_or(0));
   settings.batch_idle = parse_duration(flag_or(flags, "batch-idle-duration", "BATCH_IDLE_DURATION")).value_or(Duration(1s));
   settings.batch_max = parse_duration(flag_or(flags, "batch-max-duration", "BATCH_MAX_DURATION")).value_or(Duration(10s));
+  settings.disruption_poll = parse_duration(flag_or(flags, "disruption-poll-period", "DISRUPTION_POLL_PERIOD")).value_or(Duration(10s));
+  settings.disruption_validation = parse_duration(flag_or(flags, "disruption-validation-period", "DISRUPTION_VALIDATION_PERIOD")).value_or(Duration(15s));
   settings.respect_preferences = flag_or(flags, "preference-policy", "PREFERENCE_POLICY") != "Ignore";
   Process process{loop, *transport, *aws, std::move(settings), flag_or(flags, "bootstrap-token-secret", "BOOTSTRAP_TOKEN_SECRET")};
   net::HttpServer metrics(loop, [&process](net::ServerRequest& q, net::ResponseWriter& w) { return answer_metrics(&process, q, w); });
@@ -118,6 +120,8 @@ std::vector<Flag> flags() {
   f.push_back({"reserved-enis", "N", "network interfaces that pods do not get", "0"});
   f.push_back({"batch-idle-duration", "DURATION", "how long without new pods ends a batch", "1s"});
   f.push_back({"batch-max-duration", "DURATION", "how long a batch may last", "10s"});
+  f.push_back({"disruption-poll-period", "DURATION", "how often nodes to disrupt are looked for (DISRUPTION_POLL_PERIOD)", "10s"});
+  f.push_back({"disruption-validation-period", "DURATION", "how long a disruption must stay right before it is carried out (DISRUPTION_VALIDATION_PERIOD)", "15s"});
   f.push_back({"preference-policy", "Respect|Ignore", "whether preferred rules count in the simulation", "Respect"});
   f.push_back({"metrics-address", "ADDRESS", "where /metrics answers; empty: nowhere", "0.0.0.0:8080"});
   return f;

@@ -37,6 +37,8 @@ struct Settings {
   CloudSettings cloud;
   std::string interruption_queue;
   Duration batch_idle = std::chrono::seconds(1), batch_max = std::chrono::seconds(10);
+  Duration disruption_poll = std::chrono::seconds(10);        // between two looks for nodes to disrupt
+  Duration disruption_validation = std::chrono::seconds(15);  // how long a decision must stay right before it is carried out
   bool respect_preferences = true;
 };
 

@@ -9,7 +9,7 @@ namespace caravel::karpenter {
 
 namespace {
 
-constexpr Duration kInterval = 10s, kValidation = 15s, kReplacementMax = 10min;
+constexpr Duration kReplacementMax = 10min;
 
 double eviction_cost(const core::Pod& pod) {
   double cost = 1;
@@ -42,7 +42,7 @@ std::string drift_of(const Context& c, const json::Value& claim) {
 
 Task<void> DisruptionController::run() {
   for (;;) {
-    co_await sleep(c_.ex, kInterval);
+    co_await sleep(c_.ex, c_.settings.disruption_poll);
     bool again = true;
     while (again) again = co_await pass();
   }
@@ -160,7 +160,7 @@ Task<bool> DisruptionController::pass() {
   std::optional<Command> first = decide();
   if (!first) co_return false;
   // Things change: the same must still be true a little later.
-  co_await sleep(c_.ex, kValidation);
+  co_await sleep(c_.ex, c_.settings.disruption_validation);
   std::optional<Command> command = decide();
   if (!command || command->reason != first->reason) co_return false;
   std::erase_if(command->claims, [&](const std::string& n) { return std::find(first->claims.begin(), first->claims.end(), n) == first->claims.end(); });
