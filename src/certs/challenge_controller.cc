@@ -10,7 +10,9 @@ namespace {
 
 constexpr Duration kSelfCheckInterval = std::chrono::milliseconds(500);
 constexpr Duration kVerdictInterval = std::chrono::milliseconds(500);
-constexpr int kSelfChecksNeeded = 2;  // in a row: every ingress replica should have the answer
+// In a row, each over a connection of its own: every ingress replica should have the answer (upstream: 5, 2 s apart).
+constexpr int kSelfChecksNeeded = 10;
+constexpr Duration kBetweenSelfChecks = 50ms;
 constexpr size_t kAnswerBytesMax = 4096;
 
 bool is_final(const std::string& state) { return state == "valid" || state == "invalid" || state == "expired" || state == "errored"; }
@@ -80,6 +82,7 @@ Task<std::string> ChallengeController::self_check(const json::Value& challenge) 
     if (!r.ok()) co_return "failed to perform self check GET request '" + url + "': " + r.error().message;
     if (r->status != 200) co_return "wrong status code '" + std::to_string(r->status) + "', expected '200'";
     if (trim(r->body) != spec["key"].as_string()) co_return "did not get expected response when querying endpoint";
+    co_await sleep(c_.loop, kBetweenSelfChecks);
   }
   co_return "";
 }

@@ -54,15 +54,13 @@ Task<Status> Installer::apply(json::Value object) {
   CO_TRY(kube::Resource r, co_await resource_of(object["apiVersion"].as_string(), object["kind"].as_string()));
   std::string ns = r.namespaced ? (kube::namespace_of(object).empty() ? "default" : kube::namespace_of(object)) : "", name = kube::name_of(object);
   std::string what = "applying " + r.kind + " " + (ns.empty() ? "" : ns + "/") + name;
+  kube::WriteOptions options;
+  options.field_manager = "caravel-up";
+  options.force = true;  // the files say what the platform is
   for (int attempt = 0;; ++attempt) {
-    auto made = co_await client_.create(r, ns, object);
-    if (made.ok()) co_return ok();
-    Error e = std::move(made).error();
-    if (e.code == Code::kAlreadyExists) {
-      auto patched = co_await client_.patch(r, ns, name, kube::PatchType::kMerge, object);
-      if (patched.ok()) co_return ok();
-      e = std::move(patched).error();
-    }
+    auto applied = co_await client_.patch(r, ns, name, kube::PatchType::kApply, object, options);
+    if (applied.ok()) co_return ok();
+    Error e = std::move(applied).error();
     // A namespace's service account or a definition may take a moment.
     bool passing = e.code == Code::kUnavailable || e.code == Code::kConflict || e.code == Code::kForbidden || e.code == Code::kTimeout;
     if (!passing || attempt > 40) co_return wrap(std::move(e), what);

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 #include <set>
 
 #include "aws/http_client.h"
@@ -23,6 +24,8 @@ namespace caravel::cli {
 namespace {
 
 const kube::Resource kNodes{"", "v1", "nodes", "Node", false};
+const kube::Resource kPods{"", "v1", "pods", "Pod", true};
+const kube::Resource kLeases{"coordination.k8s.io", "v1", "leases", "Lease", true};
 const kube::Resource kSecrets{"", "v1", "secrets", "Secret", true};
 const kube::Resource kDeployments{"apps", "v1", "deployments", "Deployment", true};
 const kube::Resource kDaemonSets{"apps", "v1", "daemonsets", "DaemonSet", true};
@@ -58,6 +61,7 @@ class Up {
   Report& report_;
   Time start_;
   std::string token_;
+  std::optional<Time> started_;  // when this call started the world; absent when it ran already
   kube::ClientConfig config_;
   std::unique_ptr<kube::Transport> transport_;
   std::unique_ptr<kube::Client> client_;
@@ -68,6 +72,7 @@ Task<Status> Up::start_world() {
     say("a world is running already");
     co_return ok();
   }
+  started_ = loop_.now();
   world::WorldOptions w;
   w.data_directory = o_.data;
   w.program = o_.program;
@@ -174,16 +179,35 @@ Task<Status> Up::install() {
   co_return co_await installer.install_directory(o_.platform);
 }
 
+// True for a pod whose status still tells of containers that an earlier run of the world had.
+bool left_from_before(const json::Value& pod, Time started) {
+  for (const json::Value& c : pod["status"]["containerStatuses"].as_array()) {
+    auto since = parse_rfc3339(c["state"]["running"]["startedAt"].as_string());
+    if (since.ok() && since->seconds() < started.seconds()) return true;
+  }
+  return false;
+}
+
 Task<Status> Up::wait_nodes() {
   Time deadline = loop_.now() + kStartTimeout;
   std::set<std::string> told;
   std::string why;
+  kube::ListOptions in_node_leases;
+  in_node_leases.ns = "kube-node-lease";
   while (true) {
     auto nodes = co_await client_->list(kNodes);
+    auto leases = co_await client_->list(kLeases, in_node_leases);
+    std::set<std::string> alive;
+    if (leases.ok())
+      for (const json::Value& l : leases->items) {
+        auto renewed = parse_rfc3339(l["spec"]["renewTime"].as_string());
+        if (started_ && renewed.ok() && *renewed > *started_) alive.insert(kube::name_of(l));
+      }
     int ready = 0;
     if (nodes.ok()) {
       for (const json::Value& n : nodes->items) {
         if (!kube::condition_is(n["status"]["conditions"], "Ready", "True")) continue;
+        if (started_ && !alive.count(kube::name_of(n))) continue;  // what an earlier run left
         ++ready;
         if (told.insert(kube::name_of(n)).second) say("node " + kube::name_of(n) + " (" + kube::label(n, "topology.kubernetes.io/zone") + ") is Ready");
       }
@@ -211,9 +235,13 @@ Task<Status> Up::wait_workloads() {
         waiting += (waiting.empty() ? "" : ", ") + name + " " + std::to_string(have) + "/" + std::to_string(want);
       }
     };
+    auto pods = co_await client_->list(kPods);
+    if (started_ && pods.ok())
+      for (const json::Value& p : pods->items)
+        if (left_from_before(p, *started_)) waiting += (waiting.empty() ? "" : ", ") + kube::namespace_of(p) + "/" + kube::name_of(p) + " (not yet restarted)";
     auto deployments = co_await client_->list(kDeployments);
     auto daemon_sets = co_await client_->list(kDaemonSets);
-    if (deployments.ok() && daemon_sets.ok()) {
+    if (deployments.ok() && daemon_sets.ok() && pods.ok()) {
       for (const json::Value& d : deployments->items) look(d, d["spec"]["replicas"].as_int(1), d["status"]["readyReplicas"].as_int(), "Deployment");
       for (const json::Value& d : daemon_sets->items) look(d, d["status"]["desiredNumberScheduled"].as_int(), d["status"]["numberReady"].as_int(), "DaemonSet");
       if (waiting.empty()) co_return ok();

@@ -15,7 +15,7 @@ struct Site {
   explicit Site(EventLoop& l) : loop(l), event(l) {}
   EventLoop& loop;
   Event event;
-  int watching = 0, watched = 0, destroyed = 0;
+  int watching = 0, slowing = 0, watched = 0, destroyed = 0;
 };
 
 struct CountDestroyed {
@@ -57,6 +57,7 @@ Task<void> handle(Site& site, ServerRequest& request, ResponseWriter& writer) {
     s = co_await writer.write("first");
     co_await site.event.wait();
   } else if (path == "/slow") {
+    ++site.slowing;
     co_await sleep(site.loop, 300ms);
     Status s = co_await writer.send(200, headers, "late");
     (void)s;
@@ -262,8 +263,10 @@ TEST_P(Http, close_lets_open_requests_end_and_destruction_does_not) {
   std::optional<Result<ClientResponse>> slow;
   TaskScope scope;
   scope.spawn(keep(*client, request("/slow"), &slow));
-  loop.run_after(100ms, [this] { loop.stop(); });
-  loop.run();
+  for (int i = 0; i < 1000 && !site.slowing; ++i) {
+    loop.run_after(5ms, [this] { loop.stop(); });
+    loop.run();
+  }
   EXPECT_TRUE(run_on(loop, close_server(*server, 5s)));
   loop.run_after(50ms, [this] { loop.stop(); });
   loop.run();
@@ -290,11 +293,12 @@ TEST_P(Http, close_lets_open_requests_end_and_destruction_does_not) {
 TEST_P(Http, curl_agrees) {
   std::string out, flag = GetParam() == "tls-h2" ? "--http2" : GetParam() == "h2c" || GetParam() == "unix" ? "--http2-prior-knowledge" : "--http1.1";
   ProcessOptions o;
-  std::string curl = GetParam() == "unix" ? "curl -sk --unix-socket /tmp/caravel-http-test.sock " : "curl -sk ";
+  std::string curl = GetParam() == "unix" ? "curl -sk --unix-socket " + address.substr(5) + " " : "curl -sk ";
+  std::string body = "/tmp/caravel-http-test-" + std::to_string(getpid()) + ".body";
   std::string b = GetParam() == "unix" ? "http://localhost" : base;
   o.argv = {"sh", "-c",
-            "head -c 300000 /dev/zero | tr '\\0' z > /tmp/caravel-http-test.body; " + curl + flag + " " + b + "/stream; " + curl + flag + " -H 'Transfer-Encoding: chunked' --data-binary @/tmp/caravel-http-test.body " +
-                b + "/echo | wc -c; " + curl + flag + " -T /tmp/caravel-http-test.body " + b + "/echo | wc -c; " + curl + flag + " " + b + "/a " + b + "/b -o /dev/null -o /dev/null -w '%{num_connects}\\n'"};
+            "head -c 300000 /dev/zero | tr '\\0' z > " + body + "; " + curl + flag + " " + b + "/stream; " + curl + flag + " -H 'Transfer-Encoding: chunked' --data-binary @" + body + " " +
+                b + "/echo | wc -c; " + curl + flag + " -T " + body + " " + b + "/echo | wc -c; " + curl + flag + " " + b + "/a " + b + "/b -o /dev/null -o /dev/null -w '%{num_connects}\\n'; rm -f " + body};
   auto r = run_on(loop, run_process(loop, o));
   ASSERT_TRUE(r.ok()) << r.error().message;
   EXPECT_EQ(r->out, "one two three300000\n300000\n1\n0\n");

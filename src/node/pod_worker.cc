@@ -285,6 +285,11 @@ Task<void> PodWorker::publish() {
   json::Value patch = json::Value::object();
   patch["metadata"]["uid"] = uid_;
   patch["status"] = kube::to_json(status);
+  // Lists merged by address: a new sandbox's address must take the old one's place, not stand beside it.
+  json::Value replace = json::Value::object();
+  replace["$patch"] = "replace";
+  for (const char* list : {"podIPs", "hostIPs"})
+    if (std::as_const(patch)["status"][list].is_array()) patch["status"][list].push_back(replace);
   kube::WriteOptions o;
   o.subresource = "status";
   auto r = co_await c_->client->patch(core::Pod::resource(), pod_->metadata.namespace_, pod_->metadata.name, kube::PatchType::kStrategic,

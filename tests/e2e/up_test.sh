@@ -9,7 +9,15 @@ data=$(mktemp -d /var/tmp/caravel-e2e.XXXXXX)
 links_before=$(ip -o link | wc -l) mounts_before=$(wc -l < /proc/mounts) rules_before=$(nft list ruleset 2>/dev/null | wc -l)
 cleanup() { "$caravel" down --data-dir "$data" >/dev/null 2>&1; rm -rf "$data"; }
 trap cleanup EXIT
-fail() { echo "FAILED: $*"; tail -n 5 "$data"/world/logs/*.log 2>/dev/null; exit 1; }
+fail() {
+  echo "FAILED: $*"
+  tail -n 5 "$data"/world/logs/*.log 2>/dev/null
+  export KUBECONFIG="$data/server/kubeconfig"
+  kubectl get nodes,pods -A -o wide 2>&1 | tail -n 40
+  kubectl get certificates,certificaterequests,orders,challenges,nodeclaims,applications -A -o json 2>&1 | jq -c '.items[] | [.kind, .metadata.name, .status]' | cut -c1-1500
+  for n in cert-manager karpenter; do kubectl -n $n get pods -o name | while read -r pod; do kubectl -n $n logs "$pod" --tail 15; done; done 2>&1
+  exit 1
+}
 
 "$caravel" up --data-dir "$data" -o json > "$data.json"
 status=$?
@@ -25,6 +33,33 @@ export KUBECONFIG=$("$caravel" kubeconfig --path --data-dir "$data")
 kubectl -n demo get configmap page -o name >/dev/null || fail "the sample application's page"
 "$caravel" status --data-dir "$data" >/dev/null || fail "status while running"
 
+# A second `up` finds the first one running, or starts again on what was kept.
+marker=$(kubectl -n demo get configmap page -o jsonpath='{.metadata.uid}')
+"$caravel" up --data-dir "$data" --no-flows -o json > /dev/null || fail "a second up while running"
+"$caravel" down --data-dir "$data" || fail "down"
+"$caravel" up --data-dir "$data" --no-flows -o json > /dev/null || fail "up on kept data"
+[ "$(kubectl -n demo get configmap page -o jsonpath='{.metadata.uid}')" = "$marker" ] || fail "the data was not kept"
+
+# kill -9 of any one process heals: each is killed once, then everything answers again.
+world=$(pgrep -f -- "caravel world --data-dir $data" | tail -n 1)
+for victim in "caravel server --data-dir $data" "caravel cloud .*$data" "containerd .*$data" "caravel git-server .*$data"; do
+  pid=$(pgrep -f -- "$victim" | head -n 1)
+  [ -n "$pid" ] || fail "no process like: $victim"
+  kill -9 "$pid"
+  healed=""
+  for _ in $(seq 150); do
+    sleep 0.2
+    new=$(pgrep -f -- "$victim" | head -n 1)
+    [ -n "$new" ] && [ "$new" != "$pid" ] && kubectl -n demo get configmap page >/dev/null 2>&1 &&
+      curl -sf -m 2 http://demo.localhost:8080/ --resolve demo.localhost:8080:127.0.0.1 >/dev/null && { healed=yes; break; }
+  done
+  [ -n "$healed" ] || fail "not healed after kill -9 of: $victim"
+  echo "healed after kill -9 of: $victim"
+done
+
+# kill -9 of everything, then down.
+kill -9 "$world"
+sleep 0.5
 "$caravel" down --data-dir "$data" || fail "down"
 pgrep -f -- "--data-dir $data" >/dev/null && fail "processes are left: $(pgrep -fa -- "--data-dir $data")"
 [ "$(ip -o link | wc -l)" = "$links_before" ] || fail "network links are left"
