@@ -227,6 +227,30 @@ TEST_F(ApiServerTest, CustomResourcesAreServedAtOnceAndCleanedUp) {
   EXPECT_EQ(call("GET", "/apis/ex.io/v1/namespaces/default/foos/f").code, 404);
 }
 
+TEST_F(ApiServerTest, RulesOfCustomResourcesAreChecked) {
+  auto crd = [](const std::string& rule) {
+    return R"({"metadata":{"name":"bars.ex.io"},"spec":{"group":"ex.io","scope":"Namespaced","names":{"plural":"bars","kind":"Bar"},"versions":[{"name":"v1","served":true,"storage":true,
+      "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","x-kubernetes-validations":[{"rule":")" + rule + R"("},
+        {"rule":"self.name == oldSelf.name","message":"name is immutable","fieldPath":".name","reason":"FieldValueForbidden"}],
+        "properties":{"min":{"type":"integer"},"max":{"type":"integer"},"name":{"type":"string"}}}}}}}]}})";
+  };
+  const std::string crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", bars = "/apis/ex.io/v1/namespaces/default/bars";
+  Answer wrong = call("POST", crds, crd("self.mni <= self.max"));
+  EXPECT_EQ(wrong.code, 422);
+  EXPECT_NE(wrong.object["message"].as_string().find("x-kubernetes-validations[0].rule: Invalid value: apiextensions.ValidationRule{Rule:\"self.mni <= self.max\""), std::string::npos) << json::dump(wrong.object);
+  EXPECT_NE(wrong.object["message"].as_string().find("compilation failed: ERROR: <input>:1:5: undefined field 'mni'\n | self.mni <= self.max\n | ....^"), std::string::npos);
+  ASSERT_EQ(call("POST", crds, crd("self.min <= self.max")).code, 201);
+  ex.run_for(1s);
+  Answer bad = call("POST", bars, R"({"apiVersion":"ex.io/v1","kind":"Bar","metadata":{"name":"b"},"spec":{"min":2,"max":1,"name":"x"}})");
+  EXPECT_EQ(bad.code, 422);
+  EXPECT_EQ(bad.object["message"].as_string(), "Bar.ex.io \"b\" is invalid: spec: Invalid value: \"object\": failed rule: self.min <= self.max");
+  EXPECT_EQ(call("POST", bars, R"({"apiVersion":"ex.io/v1","kind":"Bar","metadata":{"name":"b"},"spec":{"min":1,"max":2,"name":"x"}})").code, 201);
+  Answer change = call("PATCH", bars + "/b", R"({"spec":{"name":"y"}})", "application/merge-patch+json");
+  EXPECT_EQ(change.code, 422);
+  EXPECT_EQ(change.object["message"].as_string(), "Bar.ex.io \"b\" is invalid: spec.name: Forbidden: name is immutable");
+  EXPECT_EQ(call("PATCH", bars + "/b", R"({"spec":{"max":9}})", "application/merge-patch+json").code, 200);
+}
+
 TEST_F(ApiServerTest, TokensAuthenticateUntilTheirAccountGoes) {
   default_account();
   Answer t = call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", R"({"spec":{"expirationSeconds":3600}})");

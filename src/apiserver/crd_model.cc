@@ -2,6 +2,7 @@
 
 #include "apiserver/columns.h"
 #include "apiserver/ownership.h"
+#include "kube/crd_rules.h"
 #include "kube/schema.h"
 #include "kube/table.h"
 #include "kube/type_info.h"
@@ -16,8 +17,8 @@ using json::Value;
 
 class CrdModel final : public TypeModel {
  public:
-  CrdModel(kube::Resource resource, kube::SchemaPtr schema, std::vector<kube::CustomColumn> columns, bool has_status)
-      : resource_(std::move(resource)), schema_(std::move(schema)), columns_(std::move(columns)), has_status_(has_status) {}
+  CrdModel(kube::Resource resource, kube::SchemaPtr schema, std::shared_ptr<const kube::CrdRules> rules, std::vector<kube::CustomColumn> columns, bool has_status)
+      : resource_(std::move(resource)), schema_(std::move(schema)), rules_(std::move(rules)), columns_(std::move(columns)), has_status_(has_status) {}
 
   Status accept(Value& object, std::vector<std::string>& unknown) const override {
     // Metadata has the same types in every kind.
@@ -33,9 +34,11 @@ class CrdModel final : public TypeModel {
     return ok();
   }
   void set_defaults(Value& object) const override { kube::set_schema_defaults(*schema_, object); }
-  void validate(const Value& object, const Value*, std::vector<Cause>& causes) const override {
+  void validate(const Value& object, const Value* old, std::vector<Cause>& causes) const override {
     kube::FieldErrors errors;
     kube::validate_schema(*schema_, object, kube::FieldPath(), errors);
+    // Rules may count on values that have the types and bounds of the schema.
+    if (errors.empty() && rules_) rules_->validate(object, old, errors);
     for (auto& e : errors) causes.push_back({e.field, e.reason, e.message});
   }
   Result<Value> strategic_merge(const Value&, const Value&) const override {
@@ -51,6 +54,7 @@ class CrdModel final : public TypeModel {
  private:
   kube::Resource resource_;
   kube::SchemaPtr schema_;
+  std::shared_ptr<const kube::CrdRules> rules_;  // null: none
   std::vector<kube::CustomColumn> columns_;
   bool has_status_;
 };
@@ -61,9 +65,11 @@ Result<std::shared_ptr<const TypeModel>> make_crd_model(const kube::Resource& re
   const Value& open = version["schema"]["openAPIV3Schema"];
   if (!open.is_object()) return invalid("spec.versions[" + resource.version + "].schema.openAPIV3Schema: Required value: schemas are required");
   TRY(kube::SchemaPtr schema, kube::schema_from_crd(open));
+  kube::FieldErrors wrong_rules;  // were told when the CRD was written
+  auto rules = kube::CrdRules::make(open, kube::FieldPath(), wrong_rules);
   bool has_status = version["subresources"]["status"].is_object();
   return std::shared_ptr<const TypeModel>(
-      std::make_shared<CrdModel>(resource, std::move(schema), kube::custom_columns(version["additionalPrinterColumns"]), has_status));
+      std::make_shared<CrdModel>(resource, std::move(schema), std::move(rules), kube::custom_columns(version["additionalPrinterColumns"]), has_status));
 }
 
 }  // namespace caravel::apiserver

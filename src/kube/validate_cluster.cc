@@ -2,6 +2,7 @@
 #include <set>
 
 #include "base/strings.h"
+#include "kube/crd_rules.h"
 #include "kube/quantity.h"
 #include "kube/validate_kinds.h"
 
@@ -215,6 +216,8 @@ void crd(const json::Value& o, const json::Value* old, FieldErrors& e) {
     else if (auto parsed = schema_from_crd(schema); !parsed.ok()) e.push_back(invalid_error(sp, "", parsed.error().message));
   }
   if (s["versions"].size() && storage != 1) e.push_back(invalid_error(kSpec.child("versions"), s["versions"], "must have exactly one version marked as storage version"));
+  // Rules that are stored already are not refused when something else changes.
+  if (e.empty() && (!old || !(s["versions"] == (*old)["spec"]["versions"]))) validate_crd_rules(o, e);
   if (old) {
     immutable(s["group"], (*old)["spec"]["group"], kSpec.child("group"), e);
     immutable(s["scope"], (*old)["spec"]["scope"], kSpec.child("scope"), e);

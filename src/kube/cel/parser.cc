@@ -304,6 +304,7 @@ class Parser {
       if (args[0]->kind != Expr::Kind::kSelect || args[0]->optional) return fail(at, "invalid argument to has() macro");
       ExprPtr e = std::move(args[0]);
       e->kind = Expr::Kind::kHas;
+      e->at = at;
       return e;
     }
     ExprPtr e = node(Expr::Kind::kCall, at, t.text);
