@@ -94,6 +94,7 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
     certificate = std::move(*fresh);
     status = certificate["status"];
     CO_TRY_VOID(co_await issue(certificate, status));
+    if (kube::condition_is(std::as_const(status)["conditions"], "Issuing", "True")) requeue = kube::Requeue::in(kLookInterval);
   }
   CO_TRY_VOID(co_await write_status(c_, kCertificates, certificate, status));
   co_return requeue;

@@ -13,6 +13,9 @@
 
 namespace caravel::certs {
 
+// How often a step that waits for another controller or a server looks again without being woken.
+constexpr Duration kLookInterval = std::chrono::seconds(10);
+
 struct Settings {
   std::string cluster_resource_namespace = "cert-manager";  // where ClusterIssuers keep their Secrets
   std::string solver_image = "caravel.local/caravel:latest";

@@ -96,7 +96,12 @@ Task<Result<kube::Requeue>> OrderController::advance(const json::Value& order, c
   status["state"] = now.status;
   if (now.status == "pending") {
     CO_TRY_VOID(co_await make_challenges(order, issuer, acme, status));
-    co_return kube::Requeue::never();  // the challenges' progress wakes us
+    // The challenges' progress wakes us; yet the server may call the order pending for a moment after it has
+    // called the last challenge valid.
+    bool all_final = true;
+    for (auto& [key, challenge] : c_.challenges.all())
+      if (kube::is_owned_by(*challenge, kube::uid_of(order))) all_final = all_final && (*challenge)["status"]["state"].as_string() == "valid";
+    co_return kube::Requeue::in(all_final ? kPollInterval : kLookInterval);
   }
   if (now.status == "ready") {
     std::string csr = base64_decode(spec["request"].as_string()).value_or("");

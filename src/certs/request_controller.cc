@@ -88,6 +88,7 @@ Task<Result<kube::Requeue>> RequestController::reconcile(std::string key) {
     CO_TRY_VOID(co_await sign_ca(request, *issuer, status));
   } else if ((*issuer)["spec"]["acme"].is_object()) {
     CO_TRY_VOID(co_await sign_acme(request, status));
+    requeue = kube::Requeue::in(kLookInterval);
   } else {
     failed(request, status, "the issuer " + issuer_name + " is of a type that this cert-manager does not sign for; use acme, ca or selfSigned");
   }

@@ -14,7 +14,7 @@ fail() {
   tail -n 5 "$data"/world/logs/*.log 2>/dev/null
   export KUBECONFIG="$data/server/kubeconfig"
   kubectl get nodes,pods -A -o wide 2>&1 | tail -n 40
-  kubectl get certificates,certificaterequests,orders,challenges,nodeclaims,applications -A -o json 2>&1 | jq -c '.items[] | [.kind, .metadata.name, .status]' | cut -c1-1500
+  kubectl get clusterissuers,certificates,certificaterequests,orders,challenges,nodeclaims,applications -A -o json 2>&1 | jq -c '.items[] | [.kind, .metadata.name, .status]' | cut -c1-1500
   for n in cert-manager karpenter; do kubectl -n $n get pods -o name | while read -r pod; do kubectl -n $n logs "$pod" --tail 15; done; done 2>&1
   exit 1
 }
