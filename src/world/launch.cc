@@ -68,7 +68,7 @@ int running_world(const std::string& data) {
 
 std::vector<std::string> missing_requirements() {
   std::vector<std::string> out;
-  if (geteuid() != 0) out.push_back("a whole world needs root for its network namespaces and containers; run it with sudo, or use `caravel up --hollow`");
+  if (geteuid() != 0) out.push_back("a whole world needs root for its network namespaces and containers; run it with sudo. Without root, `caravel server --data-dir DIR --hollow-nodes 3` gives the control plane with simulated nodes");
   struct Need {
     const char* program;
     const char* package;
