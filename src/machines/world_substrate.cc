@@ -19,6 +19,8 @@ namespace {
 
 constexpr Duration kHealthInterval = std::chrono::milliseconds(500);
 constexpr size_t kConsoleBytesMax = 64 * 1024;
+constexpr int kLoadAttempts = 4;
+constexpr Duration kLoadTimeout = std::chrono::seconds(2), kLoadPoll = std::chrono::milliseconds(10);
 
 std::string balancer_namespace(const std::string& arn) { return "lb-" + sha256_hex(arn).substr(0, 10); }
 
@@ -29,12 +31,13 @@ struct Balancer {
   std::string ns, directory;
   HaproxyFiles files;
   std::unique_ptr<net::Process> process;
+  int generation = 0;  // of the file that HAProxy was last made to load; it tells it back (see loaded())
   std::map<std::string, std::string> reported;  // target -> last state and reason
 };
 
 class WorldSubstrate final : public Substrate {
  public:
-  WorldSubstrate(net::EventLoop& loop, WorldOptions options) : loop_(loop), options_(std::move(options)), router_(loop), network_gate_(loop, 1) {}
+  WorldSubstrate(net::EventLoop& loop, WorldOptions options) : loop_(loop), options_(std::move(options)), router_(loop), network_gate_(loop, 1), balancer_gate_(loop, 1) {}
 
   void attach(SubstrateHost* host) override {
     host_ = host;
@@ -199,6 +202,13 @@ class WorldSubstrate final : public Substrate {
   }
 
   Task<Status> run_balancer(std::shared_ptr<Balancer> b) {
+    co_await balancer_gate_.acquire();
+    Status done = co_await bring_up_to_date(b);
+    balancer_gate_.release();
+    co_return done;
+  }
+
+  Task<Status> bring_up_to_date(std::shared_ptr<Balancer> b) {
     if (b->spec.listeners.empty()) co_return ok();
     HaproxyFiles files = render_haproxy(b->spec, b->directory);
     bool running = b->process && b->process->running();
@@ -212,25 +222,63 @@ class WorldSubstrate final : public Substrate {
     auto checked = co_await net::run_process(loop_, std::move(check), "", 20s);
     if (!checked.ok()) co_return std::move(checked).error();
     if (checked->exit.code != 0) co_return internal("HAProxy refuses the configuration of the load balancer " + b->spec.name + ": " + checked->err + checked->out);
-    CO_TRY_VOID(net::write_file_atomic(path, files.config, 0600));
     auto changes = runtime_changes(b->loaded, b->spec);
-    b->files = std::move(files);
-    b->loaded = b->spec;
     if (running && changes) {
       bool told = co_await tell_haproxy(b->directory + "/stats.sock", std::move(*changes));
-      if (told) co_return ok();
+      if (told) {
+        CO_TRY_VOID(net::write_file_atomic(path, with_generation(files.config, b->generation), 0600));
+        b->files = std::move(files);
+        b->loaded = b->spec;
+        co_return ok();
+      }
     }
-    if (running) co_return b->process->signal(SIGUSR2);  // the master loads the new file; old workers finish
+    CO_TRY_VOID(net::write_file_atomic(path, with_generation(files.config, ++b->generation), 0600));
+    // A signal may be lost or kill while HAProxy starts or loads: it is asked what it runs, and told again.
+    for (int attempt = 0; attempt < kLoadAttempts; ++attempt) {
+      if (b->process && b->process->running()) {
+        CO_TRY_VOID(b->process->signal(SIGUSR2));  // the master loads the new file; old workers finish
+      } else {
+        CO_TRY_VOID(start_haproxy(*b));
+      }
+      bool good = co_await loaded(*b);
+      if (good) {
+        b->files = std::move(files);
+        b->loaded = b->spec;
+        co_return ok();
+      }
+    }
+    co_return unavailable("HAProxy does not take the configuration of the load balancer " + b->spec.name + "; see " + b->directory + "/haproxy.log");
+  }
+
+  static std::string with_generation(const std::string& config, int generation) {
+    return config + "global\n  description generation-" + std::to_string(generation) + "\n";
+  }
+
+  // Waits until a worker with the last written file answers.
+  Task<bool> loaded(const Balancer& b) {
+    const std::string socket = b.directory + "/stats.sock", wanted = "description: generation-" + std::to_string(b.generation) + "\n";
+    const Time deadline = loop_.now() + kLoadTimeout;
+    while (loop_.now() < deadline) {
+      auto info = co_await ask_haproxy(socket, "show info");
+      if (info.ok() && info->find(wanted) != std::string::npos) co_return true;
+      if (!b.process->running()) co_return false;
+      co_await sleep(loop_, kLoadPoll);
+    }
+    co_return false;
+  }
+
+  Status start_haproxy(Balancer& b) {
+    std::string path = b.directory + "/haproxy.cfg";
     net::ProcessOptions o;
     o.argv = {"haproxy", "-W", "-db", "-f", path};
-    o.netns_fd = vpc::open_namespace(b->ns);
-    o.stdout_file = o.stderr_file = b->directory + "/haproxy.log";
+    o.netns_fd = vpc::open_namespace(b.ns);
+    o.stdout_file = o.stderr_file = b.directory + "/haproxy.log";
     int fd = o.netns_fd;
     auto process = net::spawn(loop_, std::move(o));
     if (fd >= 0) ::close(fd);
-    if (!process.ok()) co_return std::move(process).error();
-    b->process = std::move(*process);
-    co_return ok();
+    if (!process.ok()) return std::move(process).error();
+    b.process = std::move(*process);
+    return ok();
   }
 
   // False when HAProxy does not answer or refuses: then the file is loaded instead.
@@ -299,6 +347,7 @@ class WorldSubstrate final : public Substrate {
   WorldOptions options_;
   vpc::Router router_;
   Semaphore network_gate_;  // one change of the kernel's network at a time
+  Semaphore balancer_gate_;  // one change of a load balancer at a time
   bool router_ready_ = false;
   Log log_{"substrate"};
   SubstrateHost* host_ = nullptr;
