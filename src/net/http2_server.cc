@@ -104,6 +104,12 @@ Task<void> serve_http2(ServerShared& server, StreamPtr stream, bool tls, std::st
   std::string certificate = stream->peer_certificate();
   auto session = std::make_shared<Http2Session>(server.loop, std::move(stream), true, server.limits.streams_per_connection_max);
   TaskScope requests;
+  server.http2.insert(session.get());
+  struct Leave {
+    ServerShared& server;
+    Http2Session* session;
+    ~Leave() { server.http2.erase(session); }
+  } leave{server, session.get()};
   session->on_request = [&](Http2StreamPtr s) {
     // Not inside nghttp2's callback: the handler may submit at once.
     server.loop.post([&server, &requests, session = session.get(), keep = std::weak_ptr<Http2Session>(session), s, tls, &certificate] {

@@ -3,10 +3,13 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 
 #include "net/http.h"
 
 namespace caravel::net {
+
+class Http2Session;
 
 // What a connection needs of its server. Outlives the connection's tasks.
 struct ServerShared {
@@ -17,6 +20,7 @@ struct ServerShared {
   size_t open_requests = 0;
   size_t streaming = 0;  // of these: those whose response is being streamed
   bool closing = false;
+  std::set<Http2Session*> http2;  // the open HTTP/2 connections: each may hold answers that are not sent yet
 };
 
 // Runs the handler for one request. When the peer has left (`gone`, looked at whenever `changed` is

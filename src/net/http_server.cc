@@ -1,5 +1,8 @@
 // The HTTP server: accepts, shakes hands, picks the version, owns the connections.
+#include <algorithm>
+
 #include "base/log.h"
+#include "net/http2_session.h"
 #include "net/http_internal.h"
 
 namespace caravel::net {
@@ -131,7 +134,10 @@ Task<void> HttpServer::close(Duration grace) {
   for (;;) {
     Duration waited = shared.loop.now() - start;
     // Streams (watches, followed logs) have no end of their own to wait for.
-    bool wait = shared.open_requests > shared.streaming ? waited < grace : shared.streaming > 0 && waited < std::min(grace, kStreamCloseGrace);
+    size_t unanswered = 0;  // also counts answers that handlers have given and the network has not taken
+    for (Http2Session* s : shared.http2) unanswered += s->dead() ? 0 : s->open_streams();
+    unanswered = std::max(unanswered, shared.open_requests);
+    bool wait = unanswered > shared.streaming ? waited < grace : shared.streaming > 0 && waited < std::min(grace, kStreamCloseGrace);
     if (!wait) break;
     co_await sleep(shared.loop, 10ms);
   }
