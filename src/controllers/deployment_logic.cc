@@ -89,6 +89,7 @@ SetPtr find_new_set(const Deployment& d, const std::vector<SetPtr>& sets) {
 
 int new_set_size(const Deployment& d, const std::vector<SetPtr>& all, const ReplicaSet& fresh) {
   if (d.spec.strategy.type == "Recreate") return wanted(d);
+  if (size_of(fresh) > wanted(d)) return wanted(d);
   int most = wanted(d) + bounds_of(d).surge;
   int now = total_replicas(all);
   if (now >= most) return size_of(fresh);
@@ -145,7 +146,7 @@ std::vector<Resize> scale_proportionally(const Deployment& d, const std::vector<
       if (!only || older(only, s)) only = fresh ? fresh : s;
   }
   if (only) {
-    if (size_of(*only) != wanted(d)) out.push_back({only, wanted(d)});
+    out.push_back({only, wanted(d)});
     return out;
   }
   // The new one has everything: the old ones go.
@@ -157,7 +158,11 @@ std::vector<Resize> scale_proportionally(const Deployment& d, const std::vector<
   if (d.spec.strategy.type == "Recreate") return out;
   int allowed = wanted(d) > 0 ? wanted(d) + bounds_of(d).surge : 0;
   int to_add = allowed - total_replicas(active);
-  if (to_add == 0) return out;
+  // With nothing to add each keeps its size and learns the new bounds: else this stays a scaling event for ever.
+  if (to_add == 0) {
+    for (auto& s : active) out.push_back({s, size_of(*s)});
+    return out;
+  }
   // Larger ones first; growing prefers newer ones, shrinking older ones.
   std::sort(active.begin(), active.end(), [&](auto& a, auto& b) {
     if (size_of(*a) != size_of(*b)) return size_of(*a) > size_of(*b);

@@ -72,6 +72,25 @@ TEST(DeploymentLogic, AScaleIsSharedByTheSizesOfTheReplicaSets) {
   EXPECT_EQ(r[0].replicas, 16);
 }
 
+TEST(DeploymentLogic, ANewReplicaSetThatIsTooLargeShrinks) {
+  Deployment d = deployment(1, 1, 0);
+  EXPECT_EQ(new_set_size(d, {set("new", 2, 2)}, *set("new", 2, 2)), 1);
+}
+
+TEST(DeploymentLogic, AScaleThatChangesNoSizeIsNotedAllTheSame) {
+  Deployment d = deployment(9, 3, 2);
+  auto a = set("a", 7, 7, 100), b = set("b", 5, 5, 50);
+  for (auto& s : {a, b}) s->metadata.annotations[kDesiredReplicas] = "10";
+  ASSERT_TRUE(is_scaling_event(d, {a, b}));
+  std::vector<Resize> r = scale_proportionally(d, {a, b}, {a, b}, nullptr);
+  ASSERT_EQ(r.size(), 2u);  // whoever carries them out writes the annotations
+  EXPECT_EQ(r[0].replicas, r[0].set->spec.replicas);
+  EXPECT_EQ(r[1].replicas, r[1].set->spec.replicas);
+  // One ReplicaSet that has the size already.
+  r = scale_proportionally(d, {set("a", 9, 9)}, {}, set("a", 9, 9));
+  EXPECT_EQ(r.size(), 1u);
+}
+
 // A rollout step by step with pods that become available in any order: the bounds hold at every step and
 // it ends. Random; the seed is printed on failure.
 TEST(DeploymentLogic, ARolloutKeepsItsBoundsAndEnds) {
