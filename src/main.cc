@@ -11,6 +11,7 @@
 #include "dns/command.h"
 #include "gitops/command.h"
 #include "gitserver/command.h"
+#include "hollow/command.h"
 #include "images/command.h"
 #include "ingress/command.h"
 #include "karpenter/command.h"
@@ -38,6 +39,7 @@ const std::vector<const Command*>& commands() {
       &certs::kAcmeSolverCommand,
       &gitserver::kGitServerCommand,
       &karpenter::kKarpenterCommand,
+      &hollow::kHollowNodesCommand,
       &images::kImagesCommand,
       &proxy::kProxyCommand,
       &server::kServerCommand,

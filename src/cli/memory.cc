@@ -25,7 +25,24 @@ int64_t pss_bytes(const std::string& pid) {
   return 0;
 }
 
+std::vector<std::string> children_of(const std::string& pid) {
+  auto text = net::read_file("/proc/" + pid + "/task/" + pid + "/children");
+  return text.ok() ? split_words(*text) : std::vector<std::string>();
+}
+
 }  // namespace
+
+int64_t tree_memory(int root) {
+  int64_t total = 0;
+  std::vector<std::string> left{std::to_string(root)};
+  while (!left.empty()) {
+    std::string pid = left.back();
+    left.pop_back();
+    total += pss_bytes(pid);
+    for (auto& child : children_of(pid)) left.push_back(child);
+  }
+  return total;
+}
 
 int64_t world_memory(int outer_pid) {
   std::string outer = std::to_string(outer_pid);

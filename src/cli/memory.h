@@ -8,5 +8,7 @@ namespace caravel::cli {
 
 // Bytes; 0 when it cannot be told. `outer_pid` is what world::running_world() gives.
 int64_t world_memory(int outer_pid);
+// The same of a hollow world: of the process and its descendants.
+int64_t tree_memory(int pid);
 
 }  // namespace caravel::cli

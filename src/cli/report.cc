@@ -18,20 +18,32 @@ void Report::flow(const FlowResult& f) {
   std::printf("%s %-12s %6.2f s  %s\n", f.skipped ? "[skipped]" : f.ok ? "[  ok  ]" : "[FAILED]", f.name.c_str(), f.seconds, f.detail.c_str());
 }
 
+json::Value Report::document() const {
+  json::Value v = extra_;
+  v["flows"] = json::Value::object();
+  for (auto& f : flows_) {
+    json::Value row = json::Value::object();
+    row["ok"] = f.ok;
+    if (f.skipped) row["skipped"] = true;
+    row["seconds"] = f.seconds;
+    row["detail"] = f.detail;
+    v["flows"][f.name] = std::move(row);
+  }
+  return v;
+}
+
+void Report::fail(const std::string& error) {
+  if (!json_) return;
+  json::Value v = document();
+  v["error"] = error;
+  std::printf("%s\n", json::dump_pretty(v).c_str());
+}
+
 int Report::finish(double total_seconds, int64_t memory_bytes) {
   bool all = true;
   for (auto& f : flows_) all = all && (f.ok || f.skipped);
   if (json_) {
-    json::Value v = extra_;
-    v["flows"] = json::Value::object();
-    for (auto& f : flows_) {
-      json::Value row = json::Value::object();
-      row["ok"] = f.ok;
-      if (f.skipped) row["skipped"] = true;
-      row["seconds"] = f.seconds;
-      row["detail"] = f.detail;
-      v["flows"][f.name] = std::move(row);
-    }
+    json::Value v = document();
     v["seconds"] = total_seconds;
     v["memoryBytes"] = memory_bytes;
     std::printf("%s\n", json::dump_pretty(v).c_str());

@@ -26,9 +26,12 @@ class Report {
   json::Value& extra() { return extra_; }
   // The summary; returns the exit code.
   int finish(double total_seconds, int64_t memory_bytes);
+  // It ended before that: as JSON, a document with what was reached and the error.
+  void fail(const std::string& error);
   bool as_json() const { return json_; }
 
  private:
+  json::Value document() const;
   bool json_;
   std::vector<FlowResult> flows_;
   json::Value extra_ = json::Value::object();

@@ -8,6 +8,7 @@
 #include "aws/http_client.h"
 #include "base/strings.h"
 #include "cli/command.h"
+#include "cli/data_directory.h"
 #include "cli/first_nodes.h"
 #include "cli/flows.h"
 #include "cli/installer.h"
@@ -31,17 +32,31 @@ const kube::Resource kDeployments{"apps", "v1", "deployments", "Deployment", tru
 const kube::Resource kDaemonSets{"apps", "v1", "daemonsets", "DaemonSet", true};
 constexpr Duration kStartTimeout = std::chrono::seconds(120);
 constexpr Duration kPoll = std::chrono::milliseconds(50);
-constexpr char kEndpoint[] = "https://10.0.11.10:443";
+
+// Where the parts of a world find each other.
+struct Addresses {
+  std::string cluster, api_host, aws, acme, git;
+};
+Addresses addresses(bool hollow) {
+  if (hollow) return {"https://127.0.0.1:6443", "127.0.0.1", "http://127.0.0.1:4566", "https://acme.invalid/dir", "http://127.0.0.1:3000/platform.git"};
+  return {"https://10.0.11.10:443", "10.0.11.10", "http://10.0.0.4:4566", "https://10.0.0.6:14000/dir", "http://10.0.0.5:3000/platform.git"};
+}
 
 struct Options {
   std::string data, program, source, platform;
   int nodes = 3;
-  bool flows = true;
+  bool flows = true, hollow = false;
 };
+
+int64_t memory_of_world(const std::string& data) {
+  int pid = world::running_world(data);
+  if (!pid) return 0;
+  return world::is_hollow_world(data) ? tree_memory(pid) : world_memory(pid);
+}
 
 class Up {
  public:
-  Up(net::EventLoop& loop, Options options, Report& report) : loop_(loop), o_(std::move(options)), report_(report), start_(loop.now()) {}
+  Up(net::EventLoop& loop, Options options, Report& report) : loop_(loop), o_(std::move(options)), report_(report), start_(loop.now()), at_(addresses(o_.hollow)) {}
   Task<Result<int>> run();
 
  private:
@@ -60,6 +75,7 @@ class Up {
   Options o_;
   Report& report_;
   Time start_;
+  Addresses at_;
   std::string token_;
   std::optional<Time> started_;  // when this call started the world; absent when it ran already
   kube::ClientConfig config_;
@@ -69,6 +85,8 @@ class Up {
 
 Task<Status> Up::start_world() {
   if (world::running_world(o_.data)) {
+    if (world::is_hollow_world(o_.data) != o_.hollow)
+      co_return make_error(Code::kAlreadyExists, std::string("a ") + (o_.hollow ? "whole" : "hollow") + " world runs on " + o_.data + "; `caravel down` ends it, then this one can start");
     say("a world is running already");
     co_return ok();
   }
@@ -77,6 +95,7 @@ Task<Status> Up::start_world() {
   w.data_directory = o_.data;
   w.program = o_.program;
   w.sample_repository = o_.source + "/examples/platform";
+  w.hollow = o_.hollow;
   co_return co_await world::start_world(loop_, std::move(w));
 }
 
@@ -145,7 +164,7 @@ Task<Result<std::string>> Up::bootstrap_token() {
 Task<Status> Up::launch_nodes() {
   NodeGroup g;
   g.size = o_.nodes;
-  g.cluster_endpoint = kEndpoint;
+  g.cluster_endpoint = at_.cluster;
   g.cluster_ca = config_.ca;
   CO_TRY(token_, co_await bootstrap_token());
   g.bootstrap_token = token_;
@@ -165,13 +184,13 @@ Task<Status> Up::install() {
   auto ca = net::read_file(o_.data + "/world/pebble/ca.pem");
   std::map<std::string, std::string> values = {
       {"CLUSTER_NAME", "caravel"},
-      {"CLUSTER_ENDPOINT", kEndpoint},
-      {"API_HOST", "10.0.11.10"},
-      {"AWS_ENDPOINT", "http://10.0.0.4:4566"},
-      {"ACME_SERVER", "https://10.0.0.6:14000/dir"},
+      {"CLUSTER_ENDPOINT", at_.cluster},
+      {"API_HOST", at_.api_host},
+      {"AWS_ENDPOINT", at_.aws},
+      {"ACME_SERVER", at_.acme},
       {"ACME_CA", ca.ok() ? base64_encode(*ca) : ""},
       {"BOOTSTRAP_TOKEN", token_},
-      {"GIT_URL", "http://10.0.0.5:3000/platform.git"},
+      {"GIT_URL", at_.git},
   };
   Installer installer(loop_, *client_, values, [this](std::string what) { say(what); });
   CO_TRY_VOID(co_await installer.install_definitions());
@@ -215,7 +234,7 @@ Task<Status> Up::wait_nodes() {
       why = "; " + nodes.error().message;
     }
     if (ready >= o_.nodes) co_return ok();
-    if (loop_.now() > deadline) co_return make_error(Code::kTimeout, std::to_string(ready) + " of " + std::to_string(o_.nodes) + " nodes are Ready" + why + "; the instances' consoles are in " + o_.data + "/machines/*/console.log");
+    if (loop_.now() > deadline) co_return make_error(Code::kTimeout, std::to_string(ready) + " of " + std::to_string(o_.nodes) + " nodes are Ready" + why + (o_.hollow ? "; see " + o_.data + "/world/logs/hollow-nodes.log" : "; the instances' consoles are in " + o_.data + "/machines/*/console.log"));
     co_await sleep(loop_, kPoll);
   }
 }
@@ -236,7 +255,7 @@ Task<Status> Up::wait_workloads() {
       }
     };
     auto pods = co_await client_->list(kPods);
-    if (started_ && pods.ok())
+    if (started_ && !o_.hollow && pods.ok())
       for (const json::Value& p : pods->items)
         if (left_from_before(p, *started_)) waiting += (waiting.empty() ? "" : ", ") + kube::namespace_of(p) + "/" + kube::name_of(p) + " (not yet restarted)";
     auto deployments = co_await client_->list(kDeployments);
@@ -252,7 +271,7 @@ Task<Status> Up::wait_workloads() {
 }
 
 Task<void> Up::drive_flows() {
-  FlowContext c{loop_, *client_, o_.data + "/up", "http://127.0.0.1:3000/platform.git", "127.0.0.1:8080", "127.0.0.1:8443", false};
+  FlowContext c{loop_, *client_, o_.data + "/up", "http://127.0.0.1:3000/platform.git", "127.0.0.1:8080", "127.0.0.1:8443", o_.hollow};
   auto made = net::make_directories(c.work_directory, 0700);
   (void)made;
   using Flow = Task<FlowResult> (*)(FlowContext&);
@@ -275,11 +294,11 @@ Task<Result<int>> Up::run() {
   json::Value& extra = report_.extra();
   extra["urls"]["kubernetes"] = "https://127.0.0.1:6443";
   extra["urls"]["aws"] = "http://127.0.0.1:4566";
-  extra["urls"]["application"] = "http://demo.localhost:8080/ and https://demo.localhost:8443/";
+  if (!o_.hollow) extra["urls"]["application"] = "http://demo.localhost:8080/ and https://demo.localhost:8443/";
   extra["urls"]["git"] = "http://127.0.0.1:3000/platform.git";
   extra["kubeconfig"] = o_.data + "/server/kubeconfig";
   double seconds = static_cast<double>((loop_.now() - start_).count()) / 1e9;
-  co_return report_.finish(seconds, world_memory(world::running_world(o_.data)));
+  co_return report_.finish(seconds, memory_of_world(o_.data));
 }
 
 std::string self() {
@@ -298,9 +317,7 @@ std::string find_source(const std::string& program) {
   return "";
 }
 
-std::string default_data() { return "/var/lib/caravel"; }
-
-Result<int> up(const Flags& flags) {
+Result<int> bring_up(const Flags& flags, Report& report) {
   net::EventLoop loop;
   Options o;
   o.data = flags.get("data-dir");
@@ -311,15 +328,23 @@ Result<int> up(const Flags& flags) {
   o.nodes = static_cast<int>(nodes);
   o.flows = !flags.on("no-flows");
   if (o.source.empty()) return invalid("cannot find platform/ and examples/platform/ above " + o.program + "; run the binary inside its checkout, or give --platform DIR");
-  auto missing = world::missing_requirements();
+  o.hollow = flags.on("hollow");
+  auto missing = world::missing_requirements(o.hollow);
   if (!missing.empty()) {
     std::string all;
     for (auto& m : missing) all += "\n  - " + m;
     return make_error(Code::kUnsupported, "this machine cannot run a world:" + all);
   }
-  Report report(flags.get("output") == "json");
   Up story(loop, o, report);
   return net::run_on(loop, story.run());
+}
+
+Result<int> up(const Flags& flags) {
+  if (!flags.get("output").empty() && flags.get("output") != "json") return invalid("-o takes json, not " + flags.get("output"));
+  Report report(flags.get("output") == "json");
+  auto code = bring_up(flags, report);
+  if (!code.ok()) report.fail(code.error().message);
+  return code;
 }
 
 Result<int> down(const Flags& flags) {
@@ -339,7 +364,8 @@ Result<int> status(const Flags& flags) {
     TRY(v, json::parse(*text));
   }
   v["running"] = pid != 0;
-  v["memoryBytes"] = pid ? world_memory(pid) : int64_t{0};
+  v["memoryBytes"] = memory_of_world(data);
+  if (pid) v["hollow"] = world::is_hollow_world(data);
   v["kubeconfig"] = data + "/server/kubeconfig";
   if (flags.get("output") == "json") {
     std::puts(json::dump_pretty(v).c_str());
@@ -355,19 +381,7 @@ Result<int> status(const Flags& flags) {
   return 0;
 }
 
-Result<int> kubeconfig(const Flags& flags) {
-  std::string path = flags.get("data-dir") + "/server/kubeconfig";
-  if (flags.on("path")) {
-    std::puts(path.c_str());
-    return 0;
-  }
-  auto text = net::read_file(path);
-  if (!text.ok()) return not_found("there is no kubeconfig at " + path + "; `caravel up` makes it");
-  std::fputs(text->c_str(), stdout);
-  return 0;
-}
-
-const Flag kData{"data-dir", "DIR", "everything that is kept", default_data()};
+const Flag kData{"data-dir", "DIR", "everything that is kept", default_data_directory()};
 const Flag kOutput{"output", "json", "-o json: one document instead of lines", ""};
 
 }  // namespace
@@ -375,14 +389,12 @@ const Flag kOutput{"output", "json", "-o json: one document instead of lines", "
 const Command kUpCommand = {
     "up",
     "bring the whole platform up on this machine and drive its four flows",
-    "caravel up                 start (or look after) the platform in /var/lib/caravel\ncaravel up -o json         the same, for scripts\n",
-    {kData, kOutput, {"nodes", "N", "instances of the system node group", "3"}, {"platform", "DIR", "manifests to install instead of platform/"}, {"no-flows", "", "only bring it up"}},
+    "caravel up                 start (or look after) the platform in /var/lib/caravel\ncaravel up -o json         the same, for scripts\ncaravel up --hollow        without root: control plane, GitOps and scaling flows with simulated nodes\n",
+    {kData, kOutput, {"nodes", "N", "instances of the system node group", "3"}, {"platform", "DIR", "manifests to install instead of platform/"}, {"no-flows", "", "only bring it up"}, {"hollow", "", "simulated nodes, no containers and no packets: needs no root"}},
     up,
     false,
 };
 const Command kDownCommand = {"down", "stop the platform; data stays", "caravel down\n", {kData}, down, false};
 const Command kStatusCommand = {"status", "what runs, and how much memory it takes", "caravel status [-o json]\n", {kData, kOutput}, status, false};
-const Command kKubeconfigCommand = {
-    "kubeconfig", "print the kubeconfig", "export KUBECONFIG=$(caravel kubeconfig --path)\n", {kData, {"path", "", "print the file's path only"}}, kubeconfig, false};
 
 }  // namespace caravel::cli

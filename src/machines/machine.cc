@@ -4,7 +4,7 @@
 
 #include "base/strings.h"
 #include "base/yaml.h"
-#include "machines/user_data.h"
+#include "eks/user_data.h"
 #include "vpc/router.h"
 
 namespace caravel::machines {
@@ -50,7 +50,7 @@ Task<Status> Machine::boot(std::function<void()> up) {
 // As cloud-init: scripts at the first boot only; the node agent at each.
 Task<void> Machine::run_user_data(std::function<void()> up) {
   up();
-  auto data = parse_user_data(spec_.user_data);
+  auto data = eks::parse_user_data(spec_.user_data);
   Status s = ok();
   if (!data.ok()) {
     // As on EC2: the instance runs, only its set-up failed; the console tells.

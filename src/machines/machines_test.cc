@@ -1,34 +1,9 @@
 #include <gtest/gtest.h>
 
 #include "machines/haproxy_config.h"
-#include "machines/user_data.h"
 
 namespace caravel::machines {
 namespace {
-
-TEST(UserData, reads_a_mime_message_with_two_node_configs_and_a_script) {
-  auto d = parse_user_data(
-      "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"//\"\r\n\r\n"
-      "--//\r\nContent-Type: application/node.eks.aws\r\n\r\n"
-      "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  cluster:\n    name: demo\n  kubelet:\n    flags: [--a]\n"
-      "\r\n--//\r\nContent-Type: text/x-shellscript; charset=us-ascii\r\n\r\n#!/bin/sh\necho hi\n"
-      "\r\n--//\r\nContent-Type: application/node.eks.aws\r\n\r\n"
-      "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  kubelet:\n    config: {maxPods: 29}\n    flags: [--b]\n"
-      "\r\n--//--\r\n");
-  ASSERT_TRUE(d.ok()) << d.error().message;
-  EXPECT_EQ(json::dump(d->node_config["spec"]), R"({"cluster":{"name":"demo"},"kubelet":{"flags":["--a","--b"],"config":{"maxPods":29}}})");
-  ASSERT_EQ(d->scripts.size(), 1u);
-  EXPECT_NE(d->scripts[0].find("echo hi"), std::string::npos);
-}
-
-TEST(UserData, reads_one_bare_part_and_refuses_nonsense) {
-  auto bare = parse_user_data("apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec: {cluster: {name: x}}\n");
-  ASSERT_TRUE(bare.ok());
-  EXPECT_EQ(bare->node_config.path({"spec", "cluster", "name"}).as_string(), "x");
-  EXPECT_EQ(parse_user_data("#!/bin/sh\ntrue\n")->scripts.size(), 1u);
-  EXPECT_TRUE(parse_user_data("")->node_config.is_null());
-  EXPECT_FALSE(parse_user_data("Content-Type: application/node.eks.aws\n\nkind: Pod\n").ok());
-}
 
 LoadBalancerSpec balancer() {
   LoadBalancerSpec lb;

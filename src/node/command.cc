@@ -68,7 +68,7 @@ Task<Status> NodeProcess::make_addresses() {
   e.instance_id = setup.facts.id;
   e.max_enis = setup.facts.enis;
   e.addresses_per_eni = setup.facts.addresses_per_eni;
-  e.max_pods = setup.config.max_pods > 0 ? setup.config.max_pods : eni_max_pods(e.max_enis, e.addresses_per_eni);
+  e.max_pods = setup.config.max_pods > 0 ? setup.config.max_pods : eks::eni_max_pods(e.max_enis, e.addresses_per_eni);
   e.warm_target = setup.warm_addresses;
   auto eni = std::make_unique<EniAddresses>(loop, *ec2, e);
   co_await eni->start();
@@ -136,7 +136,7 @@ Task<Status> NodeProcess::start(const Flags& flags) {
   identity.internal_ip = setup.settings.node_ip;
   identity.facts = setup.facts;
   identity.config = setup.config;
-  identity.resources = node_resources(setup.facts, setup.config);
+  identity.resources = eks::node_resources(setup.facts, setup.config);
   setup.settings.memory_capacity = setup.facts.memory_mib << 20;
 
   kube::Client client(*transport, "kubelet");

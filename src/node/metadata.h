@@ -3,10 +3,12 @@
 
 #include <string>
 
+#include "eks/instance.h"
 #include "net/http.h"
-#include "node/instance.h"
 
 namespace caravel::node {
+
+using eks::InstanceFacts;
 
 class InstanceMetadata {
  public:

@@ -80,7 +80,7 @@ bool same(core::NodeStatus a, core::NodeStatus b) {
 core::Node node_object(const NodeIdentity& id, Time) {
   core::Node n;
   n.metadata.name = id.name;
-  n.metadata.labels = node_labels(id.facts, id.name, id.config);
+  n.metadata.labels = eks::node_labels(id.facts, id.name, id.config);
   n.metadata.annotations["volumes.kubernetes.io/controller-managed-attach-detach"] = "true";
   n.spec.provider_id = id.provider_id;
   n.spec.taints = id.config.taints;

@@ -4,11 +4,16 @@
 #include <functional>
 #include <string>
 
+#include "eks/instance.h"
 #include "kube/client.h"
 #include "node/cri/runtime.h"
-#include "node/instance.h"
 
 namespace caravel::node {
+
+namespace core = kube::core;
+using eks::InstanceFacts;
+using eks::NodeConfig;
+using eks::NodeResources;
 
 struct NodeIdentity {
   std::string name, provider_id, internal_ip;

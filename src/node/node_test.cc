@@ -8,7 +8,6 @@
 
 #include "node/address_pool.h"
 #include "node/container_config.h"
-#include "node/instance.h"
 #include "node/logs.h"
 #include "node/network.h"
 #include "node/pod_plan.h"
@@ -405,36 +404,6 @@ TEST(Addresses, Ranges) {
 TEST(Network, NamesFitTheKernelsLimit) {
   EXPECT_EQ(veth_name("uid").size(), 14u);
   EXPECT_NE(node_side_commands("eni1", {"10.0.11.7", 1}, 42, 9001).find("rule add from 10.0.11.7/32 lookup 2"), std::string::npos);
-}
-
-TEST(Instance, NodeConfigOutOfMimeUserData) {
-  const std::string text =
-      "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"//\"\n\n--//\nContent-Type: application/node.eks.aws\n\n---\n"
-      "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  cluster:\n    name: caravel\n    apiServerEndpoint: https://10.0.11.10:443\n"
-      "    certificateAuthority: Q0E=\n  kubelet:\n    config:\n      maxPods: 17\n      registerWithTaints:\n      - {key: karpenter.sh/unregistered, effect: NoExecute}\n"
-      "    flags: [\"--node-labels=a=b,c=d\", \"--bootstrap-token=abcdef.0123456789abcdef\"]\n--//--\n";
-  auto c = parse_node_config(text);
-  ASSERT_TRUE(c.ok()) << c.error().message;
-  EXPECT_EQ(c->api_server_endpoint, "https://10.0.11.10:443");
-  EXPECT_EQ(c->certificate_authority, "CA");
-  EXPECT_EQ(c->max_pods, 17);
-  EXPECT_EQ(c->labels["c"], "d");
-  EXPECT_EQ(c->bootstrap_token, "abcdef.0123456789abcdef");
-  ASSERT_EQ(c->taints.size(), 1u);
-  EXPECT_EQ(c->taints[0].effect, "NoExecute");
-  EXPECT_FALSE(parse_node_config("#!/bin/sh\necho hi\n").ok());
-}
-
-TEST(Instance, EksReservations) {
-  InstanceFacts f;  // m5.large
-  f.cpus = 2;
-  f.memory_mib = 8192;
-  f.enis = 3;
-  f.addresses_per_eni = 10;
-  NodeResources r = node_resources(f, NodeConfig());
-  EXPECT_EQ(r.capacity["pods"].value(), 29);
-  EXPECT_EQ(r.allocatable["cpu"].text(), "1930m");
-  EXPECT_EQ(r.allocatable["memory"].value(), (8192ll - 255 - 11 * 29 - 100) << 20);
 }
 
 TEST(Logs, TailCountsWholeLinesAndJoinsPartialOnes) {

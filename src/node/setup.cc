@@ -18,9 +18,9 @@ Result<std::string> text_of(const Flags& flags, const char* name) {
 }
 
 Status apply_flags(Setup& s, const Flags& flags) {
-  for (auto& f : flags.all("node-labels")) TRY_VOID(apply_kubelet_flag(s.config, "--node-labels=" + f));
-  for (auto& f : flags.all("register-with-taints")) TRY_VOID(apply_kubelet_flag(s.config, "--register-with-taints=" + f));
-  if (flags.given("max-pods")) TRY_VOID(apply_kubelet_flag(s.config, "--max-pods=" + flags.get("max-pods")));
+  for (auto& f : flags.all("node-labels")) TRY_VOID(eks::apply_kubelet_flag(s.config, "--node-labels=" + f));
+  for (auto& f : flags.all("register-with-taints")) TRY_VOID(eks::apply_kubelet_flag(s.config, "--register-with-taints=" + f));
+  if (flags.given("max-pods")) TRY_VOID(eks::apply_kubelet_flag(s.config, "--max-pods=" + flags.get("max-pods")));
   if (flags.given("bootstrap-token")) s.config.bootstrap_token = flags.get("bootstrap-token");
   if (flags.given("server")) s.config.api_server_endpoint = flags.get("server");
   TRY(std::string ca, text_of(flags, "ca"));
@@ -113,7 +113,7 @@ Task<Result<Setup>> read_setup(net::EventLoop& loop, const Flags& flags) {
     CO_TRY(config_text, co_await metadata.user_data());
   }
   if (!config_text.empty()) {
-    CO_TRY(s.config, parse_node_config(config_text));
+    CO_TRY(s.config, eks::parse_node_config(config_text));
   }
   CO_TRY_VOID(apply_flags(s, flags));
 

@@ -5,11 +5,13 @@
 
 #include "aws/client.h"
 #include "base/flags.h"
+#include "eks/instance.h"
 #include "node/container_config.h"
-#include "node/instance.h"
 #include "node/metadata.h"
 
 namespace caravel::node {
+
+using eks::NodeConfig;
 
 struct Setup {
   NodeConfig config;

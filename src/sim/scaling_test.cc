@@ -11,7 +11,8 @@
 #include "kube/kinds.h"
 #include "kube/types/apps.h"
 #include "kube/types/core.h"
-#include "machines/user_data.h"
+#include "eks/instance.h"
+#include "hollow/instances.h"
 #include "sim/cluster.h"
 
 namespace caravel::sim {
@@ -112,26 +113,19 @@ class Scaling : public testing::Test {
   // What the node agent does with its user data.
   void boot(const machines::InstanceSpec& i) {
     if (!joins_) return;
-    auto data = machines::parse_user_data(i.user_data);
-    ASSERT_TRUE(data.ok()) << data.error().message;
-    const json::Value& config = data->node_config;
-    ASSERT_EQ(config.path({"spec", "cluster", "name"}).as_string(), "caravel");
-    hollow::NodeSpec n;
-    n.name = i.private_dns_name;
-    n.zone = i.zone;
-    n.instance_type = i.type;
-    n.provider_id = "aws:///" + i.zone + "/" + i.id;
-    n.internal_ip = i.private_ip;
-    n.cpu = std::to_string(i.vcpus);
-    n.memory = std::to_string(i.memory_mib) + "Mi";
-    n.pods = static_cast<int>(config.path({"spec", "kubelet", "config", "maxPods"}).as_int());
-    for (const auto& t : config.path({"spec", "kubelet", "config", "registerWithTaints"}).as_array())
-      n.taints.push_back({t["key"].as_string(), t["value"].as_string(), t["effect"].as_string()});
-    for (const auto& f : config.path({"spec", "kubelet", "flags"}).as_array()) {
-      std::string flag = replace_all(f.as_string(), "\"", "");
-      if (!flag.starts_with("--node-labels=")) continue;
-      for (const auto& pair : split(flag.substr(14), ',')) n.labels[pair.substr(0, pair.find('='))] = pair.substr(pair.find('=') + 1);
-    }
+    auto config = eks::parse_node_config(i.user_data);
+    ASSERT_TRUE(config.ok()) << config.error().message;
+    ASSERT_EQ(config->cluster_name, "caravel");
+    eks::InstanceFacts facts;
+    facts.id = i.id;
+    facts.type = i.type;
+    facts.zone = i.zone;
+    facts.region = "us-east-1";
+    facts.private_ip = i.private_ip;
+    facts.private_dns_name = i.private_dns_name;
+    facts.cpus = i.vcpus;
+    facts.memory_mib = i.memory_mib;
+    hollow::NodeSpec n = hollow::node_of(facts, *config);
     names_[i.id] = n.name;
     cluster_.nodes()->add(n);
   }

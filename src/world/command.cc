@@ -108,13 +108,17 @@ Result<int> run_world(const Flags& flags) {
     size_t eq = s.find('=');
     l.sockets[s.substr(0, eq)] = static_cast<int>(parse_int(s.substr(eq + 1)).value_or(-1));
   }
+  const bool hollow = flags.on("hollow");
   net::EventLoop loop;
-  TRY_VOID(make_mounts());
-  TRY_VOID(net::run_on(loop, make_network(loop)));
+  TRY_VOID(net::make_directories(l.data + "/world/logs", 0700));
   std::remove((l.data + "/server/kubeconfig").c_str());
-  TRY_VOID(write_configuration(l));
+  if (!hollow) {
+    TRY_VOID(make_mounts());
+    TRY_VOID(net::run_on(loop, make_network(loop)));
+    TRY_VOID(write_configuration(l));
+  }
   Supervisor supervisor(loop, l.data + "/world/logs");
-  for (auto& spec : process_table(l)) supervisor.add(spec);
+  for (auto& spec : hollow ? hollow_process_table(l) : process_table(l)) supervisor.add(spec);
   TaskScope scope;
   scope.spawn(report(loop, supervisor, l.data + "/world/status.json"));
   auto stop = [&] { scope.spawn(end(loop, supervisor)); };
@@ -128,7 +132,7 @@ Result<int> run_world(const Flags& flags) {
 
 const Command kWorldCommand = {
     "world",
-    "pid 1 of a world of namespaces",
+    "pid 1 of a world of namespaces, or the parent of a hollow world's processes",
     "Started by `caravel up`.\n",
     {
         {"data-dir", "DIR", "the data directory", "/var/lib/caravel"},
@@ -136,6 +140,7 @@ const Command kWorldCommand = {
         {"socket", "NAME=FD", "inherited host sockets", "", true},
         {"cgroup", "PATH", "the world's cgroup", "/caravel"},
         {"no-pebble", "", "no ACME server"},
+        {"hollow", "", "plain processes and simulated nodes instead of namespaces"},
     },
     run_world,
     true,

@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -45,6 +47,14 @@ std::string start_time(int pid) {
   return fields.size() > 19 ? fields[19] : "";
 }
 
+// Tried in a child: may this process make the namespaces of a world?
+bool can_make_namespaces() {
+  pid_t child = fork();
+  if (child == 0) _exit(unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID) == 0 ? 0 : 1);
+  int status = 0;
+  return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 bool in_path(const std::string& program) {
   for (auto dir : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"})
     if (net::path_exists(dir + program)) return true;
@@ -53,7 +63,8 @@ bool in_path(const std::string& program) {
 
 }  // namespace
 
-std::vector<HostPort> default_ports() {
+std::vector<HostPort> default_ports(bool hollow) {
+  if (hollow) return {{"kubernetes-api", "127.0.0.1:6443"}, {"aws", "127.0.0.1:4566"}, {"git", "127.0.0.1:3000"}};
   return {{"kubernetes-api", "127.0.0.1:6443"}, {"aws", "127.0.0.1:4566"}, {"http", "127.0.0.1:8080"}, {"https", "127.0.0.1:8443"}, {"git", "127.0.0.1:3000"}};
 }
 
@@ -61,14 +72,26 @@ int running_world(const std::string& data) {
   auto text = net::read_file(pid_file(data));
   if (!text.ok()) return 0;
   auto words = split_words(*text);
-  if (words.size() != 2) return 0;
+  if (words.size() < 2) return 0;
   int pid = static_cast<int>(parse_int(words[0]).value_or(0));
   return pid > 0 && start_time(pid) == words[1] ? pid : 0;
 }
 
-std::vector<std::string> missing_requirements() {
+bool is_hollow_world(const std::string& data) {
+  auto text = net::read_file(pid_file(data));
+  return text.ok() && split_words(*text).size() > 2 && split_words(*text)[2] == "hollow" && running_world(data) != 0;
+}
+
+std::vector<std::string> missing_requirements(bool hollow) {
   std::vector<std::string> out;
-  if (geteuid() != 0) out.push_back("a whole world needs root for its network namespaces and containers; run it with sudo. Without root, `caravel server --data-dir DIR --hollow-nodes 3` gives the control plane with simulated nodes");
+  if (hollow) {
+    for (const char* program : {"git", "curl"})
+      if (!in_path(program)) out.push_back(std::string("the program ") + program + " is missing; `apt-get install " + program + "` (or `make deps`) installs it");
+    return out;
+  }
+  if (!can_make_namespaces())
+    out.push_back(geteuid() != 0 ? "network namespaces and containers need root: run it with sudo, or run `caravel up --hollow` for the control plane, GitOps and scaling flows with simulated nodes"
+                                 : "network namespaces cannot be made here (an unprivileged container?): run `caravel up --hollow` for the control plane, GitOps and scaling flows with simulated nodes");
   struct Need {
     const char* program;
     const char* package;
@@ -86,17 +109,18 @@ Task<Status> start_world(net::EventLoop& loop, WorldOptions options) {
   std::string directory = options.data_directory + "/world";
   CO_TRY_VOID(net::make_directories(directory + "/logs", 0700));
   if (running_world(options.data_directory)) co_return make_error(Code::kAlreadyExists, "a world of " + options.data_directory + " is running already");
-  remove_cgroup_tree(world_cgroup(options.data_directory));
-
   net::ProcessOptions o;
-  o.argv = {"unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--propagation", "private", options.program, "world",
-            "--data-dir", options.data_directory, "--repository", options.sample_repository};
-  o.argv.push_back("--cgroup");
-  o.argv.push_back(world_cgroup(options.data_directory));
+  if (!options.hollow) {
+    remove_cgroup_tree(world_cgroup(options.data_directory));
+    o.argv = {"unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--propagation", "private"};
+  }
+  o.argv.insert(o.argv.end(), {options.program, "world", "--data-dir", options.data_directory, "--repository", options.sample_repository});
+  if (options.hollow) o.argv.push_back("--hollow");
+  else o.argv.insert(o.argv.end(), {"--cgroup", world_cgroup(options.data_directory)});
   if (!options.with_pebble) o.argv.push_back("--no-pebble");
   int next = 20;
   std::vector<int> opened;
-  for (auto& port : default_ports()) {
+  for (auto& port : default_ports(options.hollow)) {
     auto fd = open_listener(port);
     if (!fd.ok()) {
       for (int f : opened) ::close(f);
@@ -115,17 +139,18 @@ Task<Status> start_world(net::EventLoop& loop, WorldOptions options) {
   int pid = (*process)->pid();
   co_await sleep(loop, 50ms);
   if (!(*process)->running()) co_return internal("the world ended at once; see " + directory + "/logs/world.log");
-  CO_TRY_VOID(net::write_file_atomic(pid_file(options.data_directory), std::to_string(pid) + " " + start_time(pid) + "\n"));
+  CO_TRY_VOID(net::write_file_atomic(pid_file(options.data_directory), std::to_string(pid) + " " + start_time(pid) + (options.hollow ? " hollow" : "") + "\n"));
   (*process)->release();
   co_return ok();
 }
 
 Task<Status> end_world(net::EventLoop& loop, std::string data) {
   int pid = running_world(data);
+  const bool hollow = is_hollow_world(data);
   if (pid) {
-    // pid 1 of the world is the only child of the outer process.
+    // pid 1 of the world is the only child of the outer process; a hollow world has no outer one.
     auto children = net::read_file("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
-    int inner = children.ok() ? static_cast<int>(parse_int(trim(*children)).value_or(0)) : 0;
+    int inner = hollow ? pid : children.ok() ? static_cast<int>(parse_int(trim(*children)).value_or(0)) : 0;
     if (inner) kill(inner, SIGTERM);
     Time deadline = loop.now() + kEndGrace;
     while (running_world(data) && loop.now() < deadline) co_await sleep(loop, 50ms);
@@ -135,7 +160,7 @@ Task<Status> end_world(net::EventLoop& loop, std::string data) {
       while (running_world(data)) co_await sleep(loop, 50ms);
     }
   }
-  remove_cgroup_tree(world_cgroup(data));
+  if (!hollow) remove_cgroup_tree(world_cgroup(data));
   if (net::path_exists(pid_file(data))) ::unlink(pid_file(data).c_str());
   co_return ok();
 }

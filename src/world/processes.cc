@@ -72,7 +72,6 @@ void pass_socket(const Layout& l, const char* name, ProcessSpec& spec) {
 }  // namespace
 
 Status write_configuration(const Layout& l) {
-  TRY_VOID(net::make_directories(l.data + "/world/logs", 0700));
   TRY_VOID(net::write_file_atomic(l.data + "/world/containerd.toml", containerd_config(l)));
   TRY_VOID(net::write_file_atomic(l.data + "/world/records.json", "{}"));
   if (l.pebble) TRY_VOID(write_pebble(l));

@@ -21,5 +21,8 @@ struct Layout {
 // Writes the configuration files that the processes need.
 Status write_configuration(const Layout& l);
 std::vector<ProcessSpec> process_table(const Layout& l);
+// A hollow world's: control plane, cloud, git and the controllers of the GitOps and scaling flows as plain
+// processes on loopback, without root; its nodes are simulated.
+std::vector<ProcessSpec> hollow_process_table(const Layout& l);
 
 }  // namespace caravel::world

@@ -1,11 +1,11 @@
-#include "node/instance.h"
+#include "eks/instance.h"
 
 #include <algorithm>
 
 #include "base/strings.h"
-#include "base/yaml.h"
+#include "eks/user_data.h"
 
-namespace caravel::node {
+namespace caravel::eks {
 namespace {
 
 using json::Value;
@@ -13,27 +13,6 @@ using json::Value;
 std::map<std::string, std::string> text_map(const Value& v) {
   std::map<std::string, std::string> out;
   for (auto& m : v.as_object()) out[m.key] = m.value.is_string() ? m.value.as_string() : json::dump(m.value);
-  return out;
-}
-
-// The parts of a MIME multipart message whose type says NodeConfig; the whole text if it is none.
-std::vector<std::string> node_config_parts(const std::string& text) {
-  size_t at = text.find("boundary=");
-  if (text.find("multipart/") == text.npos || at == text.npos) return {text};
-  at += 9;
-  std::string boundary;
-  if (text[at] == '"') boundary = text.substr(at + 1, text.find('"', at + 1) - at - 1);
-  else boundary = text.substr(at, text.find_first_of(" ;\r\n", at) - at);
-  std::vector<std::string> out;
-  const std::string mark = "--" + boundary;
-  for (size_t p = text.find(mark, at); p != text.npos;) {
-    size_t next = text.find(mark, p + mark.size());
-    std::string part = text.substr(p + mark.size(), next == text.npos ? text.npos : next - p - mark.size());
-    part = replace_all(part, "\r\n", "\n");
-    size_t body = part.find("\n\n");
-    if (body != part.npos && part.substr(0, body).find("application/node.eks.aws") != part.npos) out.push_back(part.substr(body + 2));
-    p = next;
-  }
   return out;
 }
 
@@ -128,17 +107,10 @@ Status apply_kubelet_flag(NodeConfig& c, const std::string& flag) {
 }
 
 Result<NodeConfig> parse_node_config(const std::string& text) {
+  TRY(UserData data, parse_user_data(text));
+  if (data.node_config.is_null()) return invalid("the user data has no NodeConfig (apiVersion node.eks.aws/v1alpha1)");
   NodeConfig out;
-  bool any = false;
-  for (auto& part : node_config_parts(text)) {
-    TRY(std::vector<Value> docs, yaml::parse_all(part));
-    for (const Value& d : docs) {
-      if (d["kind"].as_string() != "NodeConfig") continue;
-      any = true;
-      TRY_VOID(merge(out, d));
-    }
-  }
-  if (!any) return invalid("the user data has no NodeConfig (apiVersion node.eks.aws/v1alpha1)");
+  TRY_VOID(merge(out, data.node_config));
   return out;
 }
 
@@ -186,4 +158,4 @@ std::map<std::string, std::string> node_labels(const InstanceFacts& f, const std
   return out;
 }
 
-}  // namespace caravel::node
+}  // namespace caravel::eks

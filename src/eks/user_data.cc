@@ -1,9 +1,9 @@
-#include "machines/user_data.h"
+#include "eks/user_data.h"
 
 #include "base/strings.h"
 #include "base/yaml.h"
 
-namespace caravel::machines {
+namespace caravel::eks {
 namespace {
 
 struct Part {
@@ -120,4 +120,4 @@ Result<UserData> parse_user_data(std::string_view text) {
   return out;
 }
 
-}  // namespace caravel::machines
+}  // namespace caravel::eks

@@ -10,7 +10,7 @@
 #include "base/result.h"
 #include "kube/types/core.h"
 
-namespace caravel::node {
+namespace caravel::eks {
 
 namespace core = kube::core;
 
@@ -52,4 +52,4 @@ NodeResources node_resources(const InstanceFacts& facts, const NodeConfig& confi
 
 std::map<std::string, std::string> node_labels(const InstanceFacts& facts, const std::string& node_name, const NodeConfig& config);
 
-}  // namespace caravel::node
+}  // namespace caravel::eks

@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/result.h"
 
-namespace caravel::machines {
+namespace caravel::eks {
 
 struct UserData {
   json::Value node_config;            // merged NodeConfig; null if there is none
@@ -19,4 +19,4 @@ struct UserData {
 
 Result<UserData> parse_user_data(std::string_view text);
 
-}  // namespace caravel::machines
+}  // namespace caravel::eks
