@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "apiserver/defaults.h"
 #include "apiserver/service_allocator.h"
@@ -103,10 +104,20 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
       s->prepare_update = [](Value& o, const Value&) { secret_strings(o); };
     } else if (kind == "PersistentVolumeClaim" || kind == "PersistentVolume") {
       s->returns_deleted_object = true;
-      s->prepare_create = [](Value& o) {
+      bool timed = kind == "PersistentVolume";  // the server itself notes when a volume's phase changes
+      Executor* ex = &core.ex;
+      s->prepare_create = [timed, ex](Value& o) {
         o["status"] = Value::object();
         o["status"]["phase"] = "Pending";
+        if (timed) o["status"]["lastPhaseTransitionTime"] = format_rfc3339(ex->now());
       };
+      if (timed)
+        s->prepare_status_update = [ex](Value& o, const Value& old) {
+          if (o["status"]["phase"].as_string() == old["status"]["phase"].as_string()) return;
+          const Value was = old["status"]["lastPhaseTransitionTime"];
+          // A writer that knows better may say so.
+          if (std::as_const(o)["status"]["lastPhaseTransitionTime"] == was) o["status"]["lastPhaseTransitionTime"] = format_rfc3339(ex->now());
+        };
     } else if (kind == "Endpoints" || kind == "Event" || kind == "LimitRange" || kind == "ReplicationController") {
       s->create_on_update = kind == "Endpoints" || kind == "LimitRange" || kind == "Event";
     } else if (kind == "ServiceAccount" || kind == "PodTemplate" || kind == "ResourceQuota") {

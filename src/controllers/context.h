@@ -58,5 +58,11 @@ std::unique_ptr<Runner> make_csr_approving(const Context&);
 std::unique_ptr<Runner> make_csr_signing(const Context&);
 std::unique_ptr<Runner> make_disruption(const Context&);
 std::unique_ptr<Runner> make_cluster_role_aggregation(const Context&);
+std::unique_ptr<Runner> make_persistent_volume(const Context&);
+std::unique_ptr<Runner> make_claim_protection(const Context&);
+std::unique_ptr<Runner> make_volume_protection(const Context&);
+std::unique_ptr<Runner> make_ephemeral_volume(const Context&);
+std::unique_ptr<Runner> make_volume_expand(const Context&);
+std::unique_ptr<Runner> make_attach_detach(const Context&);
 
 }  // namespace caravel::controllers

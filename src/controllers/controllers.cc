@@ -32,6 +32,12 @@ constexpr Row kTable[] = {
     {"certificatesigningrequest-signing-controller", make_csr_signing},
     {"disruption-controller", make_disruption},
     {"clusterrole-aggregation-controller", make_cluster_role_aggregation},
+    {"persistentvolume-binder-controller", make_persistent_volume},
+    {"persistentvolumeclaim-protection-controller", make_claim_protection},
+    {"persistentvolume-protection-controller", make_volume_protection},
+    {"ephemeral-volume-controller", make_ephemeral_volume},
+    {"persistentvolume-expander-controller", make_volume_expand},
+    {"persistentvolume-attach-detach-controller", make_attach_detach},
 };
 
 bool is_disabled(const Options& o, const char* name) {

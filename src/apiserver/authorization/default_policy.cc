@@ -161,6 +161,49 @@ create,get,list,watch,update,patch : coordination.k8s.io : leases
 create,patch,update : core,events.k8s.io : events
 bind caravel:hollow-nodes caravel:hollow-nodes user:caravel:hollow-nodes
 
+role system:controller:persistent-volume-binder
+get,list,update,watch : core : persistentvolumes
+create,delete : core : persistentvolumes
+update : core : persistentvolumes/status
+get,list,update,watch : core : persistentvolumeclaims
+update : core : persistentvolumeclaims/status
+create,delete,get,list,watch : core : pods
+get,list,watch : storage.k8s.io : storageclasses
+get,list,watch : core : nodes
+watch : core : events
+create,patch,update : core,events.k8s.io : events
+role system:controller:attachdetach-controller
+list,watch : core : persistentvolumeclaims,persistentvolumes
+get,list,watch : core : nodes
+patch,update : core : nodes/status
+list,watch : core : pods
+create,delete,get,list,watch : storage.k8s.io : volumeattachments
+get,list,watch : storage.k8s.io : csidrivers,csinodes
+create,patch,update : core,events.k8s.io : events
+role system:controller:expand-controller
+get,list,patch,update,watch : core : persistentvolumes
+patch,update : core : persistentvolumeclaims/status
+get,list,watch : core : persistentvolumeclaims
+create,patch,update : core,events.k8s.io : events
+role system:controller:ephemeral-volume-controller
+get,list,watch : core : pods
+update : core : pods/finalizers
+create,get,list,watch : core : persistentvolumeclaims
+create,patch,update : core,events.k8s.io : events
+role system:controller:pvc-protection-controller
+get,list,update,watch : core : persistentvolumeclaims
+get,list,watch : core : pods
+create,patch,update : core,events.k8s.io : events
+role system:controller:pv-protection-controller
+get,list,update,watch : core : persistentvolumes
+create,patch,update : core,events.k8s.io : events
+bind system:controller:persistent-volume-binder system:controller:persistent-volume-binder sa:kube-system/persistent-volume-binder
+bind system:controller:attachdetach-controller system:controller:attachdetach-controller sa:kube-system/attachdetach-controller
+bind system:controller:expand-controller system:controller:expand-controller sa:kube-system/expand-controller
+bind system:controller:ephemeral-volume-controller system:controller:ephemeral-volume-controller sa:kube-system/ephemeral-volume-controller
+bind system:controller:pvc-protection-controller system:controller:pvc-protection-controller sa:kube-system/pvc-protection-controller
+bind system:controller:pv-protection-controller system:controller:pv-protection-controller sa:kube-system/pv-protection-controller
+
 role system:cloud-controller-manager
 create,patch,update : core,events.k8s.io : events
 * : core : nodes
