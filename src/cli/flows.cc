@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/strings.h"
+#include "cli/flow_steps.h"
 #include "kube/conditions.h"
 #include "kube/dynamic_informer.h"
 #include "kube/quantity.h"
@@ -17,29 +18,7 @@ const kube::Resource kDeployments{"apps", "v1", "deployments", "Deployment", tru
 const kube::Resource kPods{"", "v1", "pods", "Pod", true};
 const kube::Resource kNodes{"", "v1", "nodes", "Node", false};
 const kube::Resource kNodeClaims{"karpenter.sh", "v1", "nodeclaims", "NodeClaim", false};
-const kube::Resource kCertificates{"cert-manager.io", "v1", "certificates", "Certificate", true};
-const kube::Resource kSecrets{"", "v1", "secrets", "Secret", true};
-constexpr Duration kFlowTimeout = std::chrono::seconds(120);
-constexpr Duration kPoll = std::chrono::milliseconds(100);
-
-// A list of words, made outside the coroutines: GCC 12 cannot keep initializer lists in their frames.
-template <class... T>
-std::vector<std::string> words(T... parts) {
-  std::vector<std::string> out;
-  (out.push_back(std::string(parts)), ...);
-  return out;
-}
-
-struct Stopwatch {
-  net::EventLoop& loop;
-  Time start;
-  explicit Stopwatch(net::EventLoop& l) : loop(l), start(l.now()) {}
-  double seconds() const { return static_cast<double>((loop.now() - start).count()) / 1e9; }
-  bool over() const { return loop.now() - start > kFlowTimeout; }
-};
-
-FlowResult done(std::string name, const Stopwatch& w, std::string detail) { return {std::move(name), true, false, w.seconds(), std::move(detail)}; }
-FlowResult skipped(std::string name, std::string why) { return {std::move(name), false, true, 0, std::move(why)}; }
+const kube::Resource kIngresses{"networking.k8s.io", "v1", "ingresses", "Ingress", true};
 
 constexpr int64_t kBurstMilliCpu = 1500;
 
@@ -82,27 +61,6 @@ int64_t burst_room(const std::vector<json::Value>& nodes, const std::vector<json
   }
   return room;
 }
-
-FlowResult failed(std::string name, const Stopwatch& w, std::string why) { return {std::move(name), false, false, w.seconds(), std::move(why)}; }
-
-Task<Result<std::string>> run(net::EventLoop& loop, std::vector<std::string> argv, std::string directory = "") {
-  net::ProcessOptions o;
-  std::string text = join(argv, " ");
-  o.argv = std::move(argv);
-  o.directory = std::move(directory);
-  auto r = co_await net::run_process(loop, std::move(o), "", 60s);
-  if (!r.ok()) co_return std::move(r).error();
-  if (r->exit.code != 0) co_return internal("`" + text + "` failed (" + std::to_string(r->exit.code) + "): " + std::string(trim(r->err)));
-  co_return r->out;
-}
-
-Task<Result<std::string>> fetch(FlowContext& c, std::vector<std::string> extra) {
-  std::vector<std::string> argv = words("curl", "-sS", "--fail", "-m", "5");
-  argv.insert(argv.end(), extra.begin(), extra.end());
-  co_return co_await run(c.loop, std::move(argv));
-}
-
-std::string port_of(const std::string& address) { return address.substr(address.rfind(':') + 1); }
 
 }  // namespace
 
@@ -159,6 +117,14 @@ Task<FlowResult> traffic_flow(FlowContext& c) {
   if (c.hollow) co_return skipped(name, "simulated nodes carry no packets; run without --hollow");
   std::string url = "http://demo.localhost:" + port_of(c.http) + "/", last;
   std::vector<std::string> resolve = words("--resolve", "demo.localhost:" + port_of(c.http) + ":127.0.0.1", url);
+  // The ALB: the load balancer controller writes its name into the Ingress that stands for it.
+  std::string balancer;
+  while (!watch.over() && balancer.empty()) {
+    auto ingress = co_await c.client.get(kIngresses, "ingress-nginx", "alb");
+    if (ingress.ok()) balancer = std::as_const(*ingress)["status"]["loadBalancer"]["ingress"].at(0)["hostname"].as_string();
+    if (balancer.empty()) co_await sleep(c.loop, kPoll);
+  }
+  if (balancer.empty()) co_return failed(name, watch, "the Ingress ingress-nginx/alb has no load balancer; `kubectl -n ingress-nginx describe ingress alb` tells why");
   bool answered = false;
   while (!watch.over() && !answered) {
     auto body = co_await fetch(c, resolve);
@@ -190,7 +156,7 @@ Task<FlowResult> traffic_flow(FlowContext& c) {
     if (body.ok()) ++good;
     else ++bad, why = body.error().message;
   }
-  std::string detail = std::to_string(good) + " of " + std::to_string(good + bad) + " requests answered through load balancer, nginx and pods in " + std::to_string(zones.size()) + " zones while " + victim + " was deleted";
+  std::string detail = std::to_string(good) + " of " + std::to_string(good + bad) + " requests answered through ALB " + balancer.substr(0, balancer.find('.')) + ", nginx and pods in " + std::to_string(zones.size()) + " zones while " + victim + " was deleted";
   if (bad) co_return failed(name, watch, detail + "; " + why);
   co_return done(name, watch, detail);
 }
@@ -259,46 +225,6 @@ Task<FlowResult> scaling_flow(FlowContext& c) {
   std::string detail = std::to_string(replicas) + " replicas did not fit" + (pending.empty() ? "" : " (" + pending + ")") + "; Karpenter brought " + type + " " + node + " in " + format("%.1f", up) + " s";
   if (!gone) co_return failed(name, watch, detail + ", but the empty node was not removed");
   co_return done(name, watch, detail + "; scaled back, it was terminated " + format("%.1f", watch.seconds() - up) + " s later");
-}
-
-Task<FlowResult> certificate_flow(FlowContext& c) {
-  const std::string name = "certificate";
-  Stopwatch watch(c.loop);
-  if (c.hollow) co_return skipped(name, "HTTP-01 needs packets; run without --hollow");
-  std::string seen;
-  bool ready = false;
-  while (!watch.over() && !ready) {
-    auto certificate = co_await c.client.get(kCertificates, "demo", "web-tls");
-    if (certificate.ok()) {
-      const json::Value& conditions = std::as_const(*certificate)["status"]["conditions"];
-      ready = kube::condition_is(conditions, "Ready", "True");
-      auto* r = kube::find_condition(conditions, "Ready");
-      seen = r ? (*r)["message"].as_string() : "no conditions yet";
-    } else {
-      seen = certificate.error().message;
-    }
-    if (!ready) co_await sleep(c.loop, kPoll);
-  }
-  if (!ready) co_return failed(name, watch, "the certificate demo/web-tls is not ready: " + seen);
-  // The root that signed it: Pebble shows it on its management address, inside the world; the chain's last
-  // certificate is the intermediate, which curl accepts as the anchor.
-  auto secret = co_await c.client.get(kSecrets, "demo", "web-tls");
-  if (!secret.ok()) co_return failed(name, watch, secret.error().message);
-  std::string chain = base64_decode(std::as_const(*secret)["data"]["tls.crt"].as_string()).value_or("");
-  size_t last = chain.rfind("-----BEGIN CERTIFICATE-----");
-  std::string ca = c.work_directory + "/acme-ca.pem";
-  auto written = net::write_file_atomic(ca, last == std::string::npos ? "" : chain.substr(last));
-  if (!written.ok()) co_return failed(name, watch, written.error().message);
-  std::string port = port_of(c.https);
-  std::vector<std::string> argv = words("--cacert", ca, "--resolve", "demo.localhost:" + port + ":127.0.0.1", "-w", "\n%{ssl_verify_result} %{http_code}", "https://demo.localhost:" + port + "/");
-  while (!watch.over()) {
-    auto body = co_await fetch(c, argv);
-    if (body.ok() && body->find("Hello from Caravel") != std::string::npos && body->ends_with("\n0 200"))
-      co_return done(name, watch, "Ingress -> Certificate -> ACME HTTP-01 -> Secret demo/web-tls; curl --cacert verified https://demo.localhost:" + port + "/");
-    seen = body.ok() ? "an unexpected answer" : body.error().message;
-    co_await sleep(c.loop, kPoll);
-  }
-  co_return failed(name, watch, "the certificate is issued, but not served: " + seen);
 }
 
 }  // namespace caravel::cli

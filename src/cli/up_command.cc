@@ -6,6 +6,7 @@
 #include <set>
 
 #include "aws/http_client.h"
+#include "base/scope.h"
 #include "base/strings.h"
 #include "cli/command.h"
 #include "cli/data_directory.h"
@@ -69,6 +70,8 @@ class Up {
   Task<Status> install();
   Task<Status> wait_nodes();
   Task<Status> wait_workloads();
+  using Flow = Task<FlowResult> (*)(FlowContext&);
+  Task<void> drive(FlowContext& c, Flow flow);
   Task<void> drive_flows();
 
   net::EventLoop& loop_;
@@ -270,15 +273,21 @@ Task<Status> Up::wait_workloads() {
   }
 }
 
+Task<void> Up::drive(FlowContext& c, Flow flow) {
+  FlowResult r = co_await flow(c);
+  report_.flow(r);
+}
+
 Task<void> Up::drive_flows() {
   FlowContext c{loop_, *client_, o_.data + "/up", "http://127.0.0.1:3000/platform.git", "127.0.0.1:8080", "127.0.0.1:8443", o_.hollow};
   auto made = net::make_directories(c.work_directory, 0700);
   (void)made;
-  using Flow = Task<FlowResult> (*)(FlowContext&);
-  for (Flow f : {&deployment_flow, &traffic_flow, &scaling_flow, &certificate_flow}) {
-    FlowResult r = co_await f(c);
-    report_.flow(r);
-  }
+  for (Flow f : {&deployment_flow, &traffic_flow}) co_await drive(c, f);
+  // The two that wait most of their time wait together.
+  TaskScope beside;
+  beside.spawn(drive(c, &scaling_flow));
+  co_await drive(c, &certificate_flow);
+  while (beside.running()) co_await sleep(loop_, kPoll);
 }
 
 Task<Result<int>> Up::run() {

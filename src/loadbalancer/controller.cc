@@ -22,7 +22,7 @@ Objects values(const kube::DynamicInformer& i) {
 }  // namespace
 
 LoadBalancerController::LoadBalancerController(Executor& ex, kube::Client client, aws::Client& aws, std::string cluster)
-    : ex_(ex), client_(client), deployer_(aws, std::move(cluster)), events_(ex, client, "service"), services_(ex, client, kServices), ingresses_(ex, client, kIngresses),
+    : ex_(ex), client_(client), deployer_(aws, std::move(cluster)), service_events_(ex, client, "service"), ingress_events_(ex, client, "ingress"), services_(ex, client, kServices), ingresses_(ex, client, kIngresses),
       classes_(ex, client, kClasses), slices_(ex, client, kSlices), queue_(ex, "load-balancers", [this](std::string key) { return reconcile(std::move(key)); }, 2) {}
 
 void LoadBalancerController::enqueue_for_slice(const json::Value& slice) {
@@ -71,9 +71,10 @@ Task<Result<kube::Requeue>> LoadBalancerController::reconcile(std::string key) {
     CO_TRY_VOID(co_await write(informer, *object, std::move(changed), false));
     co_return kube::Requeue::never();
   }
+  kube::EventRecorder& events = is_service ? service_events_ : ingress_events_;
   auto model = is_service ? balancer_of_service(*object, values(slices_)) : balancer_of_ingress(*object, values(services_), values(slices_));
   if (!model.ok()) {
-    events_.warning(kube::reference_to(*object), "FailedBuildModel", "Failed build model due to " + model.error().message);
+    events.warning(kube::reference_to(*object), "FailedBuildModel", "Failed build model due to " + model.error().message);
     co_return kube::Requeue::never();
   }
   if (!kube::has_finalizer(*object, finalizer)) {
@@ -84,7 +85,7 @@ Task<Result<kube::Requeue>> LoadBalancerController::reconcile(std::string key) {
   }
   auto deployed = co_await deployer_.deploy(std::move(*model), stack_tag);
   if (!deployed.ok()) {
-    events_.warning(kube::reference_to(*object), "FailedDeployModel", "Failed deploy model due to " + deployed.error().message);
+    events.warning(kube::reference_to(*object), "FailedDeployModel", "Failed deploy model due to " + deployed.error().message);
     Log("load-balancer").warn(deployed.error().message, {{"object", key}});
     co_return kube::Requeue::in(kRetry);
   }
@@ -94,7 +95,7 @@ Task<Result<kube::Requeue>> LoadBalancerController::reconcile(std::string key) {
     list.push_back(std::move(entry));
     changed["status"]["loadBalancer"]["ingress"] = std::move(list);
     CO_TRY_VOID(co_await write(informer, *object, std::move(changed), true));
-    events_.normal(kube::reference_to(*object), "SuccessfullyReconciled", "Successfully reconciled");
+    events.normal(kube::reference_to(*object), "SuccessfullyReconciled", "Successfully reconciled");
   }
   co_return kube::Requeue::never();
 }

@@ -21,7 +21,7 @@ class LoadBalancerController {
   Executor& ex_;
   kube::Client client_;
   Deployer deployer_;
-  kube::EventRecorder events_;
+  kube::EventRecorder service_events_, ingress_events_;
   kube::DynamicInformer services_, ingresses_, classes_, slices_;
   kube::Controller queue_;
   std::map<std::string, std::string> said_;

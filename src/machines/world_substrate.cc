@@ -132,23 +132,12 @@ class WorldSubstrate final : public Substrate {
       auto b = balancers_[spec.arn];
       if (b) CO_TRY_VOID(co_await run_balancer(b));
     }
-    co_return ok();
+    co_return write_names();
   }
 
   Task<Status> apply_dns(std::vector<DnsRecord> desired) override {
-    if (options_.dns_records_file.empty()) co_return ok();
-    json::Value file = json::Value::object();
-    for (auto& [name, values] : options_.dns_extra)
-      for (auto& v : values) file[name].push_back(v);
-    for (auto& r : desired)
-      if (r.type == "A")
-        for (auto& v : r.values) file[r.name + "."].push_back(v);
-    // Names under .localhost are the world's own public names: browsers on the host resolve them to its
-    // loopback, where the edge waits; inside they lead to the first load balancer.
-    for (auto& r : desired)
-      if (r.type == "A" && r.name.find(".elb.") != std::string::npos && !file.find("*.localhost."))
-        for (auto& v : r.values) file["*.localhost."].push_back(v);
-    co_return net::write_file_atomic(options_.dns_records_file, json::dump_pretty(file));
+    records_ = std::move(desired);
+    co_return write_names();
   }
 
   Task<Result<std::string>> console_output(std::string id) override {
@@ -158,6 +147,33 @@ class WorldSubstrate final : public Substrate {
   }
 
  private:
+  // The resolver's records, and for the edge which load balancers listen on a port: application load
+  // balancers first, as they are what the internet sees where there are both kinds.
+  Status write_names() {
+    if (options_.dns_records_file.empty()) return ok();
+    json::Value file = json::Value::object(), doors = json::Value::object();
+    for (auto& [name, values] : options_.dns_extra)
+      for (auto& v : values) file[name].push_back(v);
+    for (auto& r : records_)
+      if (r.type == "A")
+        for (auto& v : r.values) file[r.name + "."].push_back(v);
+    std::string everything;  // the load balancer that serves HTTPS too, if there is one
+    for (bool application : {true, false})
+      for (auto& [arn, b] : balancers_) {
+        if (b->spec.application != application || !b->spec.internet_facing || !std::as_const(file).find(b->spec.dns_name + ".")) continue;
+        for (auto& l : b->spec.listeners) {
+          doors[std::to_string(l.port)].push_back(b->spec.dns_name);
+          if (everything.empty() || (l.port == 443 && std::as_const(doors)["443"].size() == 1)) everything = b->spec.dns_name;
+        }
+      }
+    // Names under .localhost are the world's own public names: browsers on the host resolve them to its
+    // loopback, where the edge waits; inside they lead to a load balancer.
+    if (!everything.empty()) file["*.localhost."] = json::Value(std::as_const(file)[everything + "."]);
+    size_t slash = options_.dns_records_file.rfind('/');
+    TRY_VOID(net::write_file_atomic(options_.dns_records_file.substr(0, slash + 1) + "doors.json", json::dump_pretty(doors)));
+    return net::write_file_atomic(options_.dns_records_file, json::dump_pretty(file));
+  }
+
   // Callbacks never run inside a call.
   void tell(const std::string& id, InstanceState state, const std::string& reason) {
     loop_.post([this, id, state, reason] { host_->instance_changed(id, state, reason); });
@@ -354,6 +370,7 @@ class WorldSubstrate final : public Substrate {
   NetworkState network_;
   std::map<std::string, std::shared_ptr<Machine>> machines_;
   std::map<std::string, std::shared_ptr<Balancer>> balancers_;
+  std::vector<DnsRecord> records_;
   TaskScope scope_;
 };
 

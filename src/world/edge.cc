@@ -1,7 +1,7 @@
 // `caravel edge`: the internet in front of the load balancers. A connection that comes in on the host's
 // 127.0.0.1:8080 or :8443 leaves from a public address inside the world towards a load balancer's public
 // address, port 80 or 443. Which one: the name that the client asks for (HTTP Host, TLS SNI) if the VPC's
-// records have it, else the first load balancer.
+// records have it, else the first load balancer that listens on the port, an ALB before an NLB.
 #include <csignal>
 
 #include "base/json.h"
@@ -50,7 +50,7 @@ std::string host_of(std::string_view request) {
 
 class Edge {
  public:
-  Edge(net::EventLoop& loop, std::string records, std::string from) : loop_(loop), records_(std::move(records)), from_(std::move(from)) {}
+  Edge(net::EventLoop& loop, std::string records, std::string doors, std::string from) : loop_(loop), records_(std::move(records)), doors_(std::move(doors)), from_(std::move(from)) {}
   Task<void> accept_loop(std::unique_ptr<net::Listener> listener, int port) {
     while (true) {
       auto stream = co_await listener->accept();
@@ -65,16 +65,18 @@ class Edge {
   TaskScope& scope() { return scope_; }
 
  private:
-  // The address of the load balancer for a name.
-  std::string find(const std::string& name) {
-    auto text = net::read_file(records_);
-    if (!text.ok()) return "";
-    auto v = json::parse(*text);
-    if (!v.ok()) return "";
-    const json::Value& records = *v;
+  static json::Value read(const std::string& file) {
+    auto text = net::read_file(file);
+    if (!text.ok()) return json::Value();
+    return json::parse(*text).value_or(json::Value());
+  }
+
+  // The address of the load balancer for a name; "" while there is none.
+  std::string find(const std::string& name, int port) {
+    const json::Value records = read(records_), doors = read(doors_);
     if (const json::Value* r = records.find(name + ".")) return r->at(0).as_string();
-    for (auto& m : records.as_object())
-      if (m.key.find(".elb.") != m.key.npos) return m.value.at(0).as_string();
+    for (const json::Value& balancer : doors[std::to_string(port)].as_array())
+      if (const json::Value* r = records.find(balancer.as_string() + ".")) return r->at(0).as_string();
     return "";
   }
 
@@ -86,7 +88,7 @@ class Edge {
     if (!n || !n->ok() || **n == 0) co_return;
     first.resize(**n);
     std::string name = port == 443 ? sni_of(first) : host_of(first);
-    std::string to = find(name);
+    std::string to = find(name, port);
     if (to.empty()) {
       if (port == 80) {
         auto sent = co_await client->write("HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 31\r\n\r\nthere is no load balancer yet.\n");
@@ -109,14 +111,14 @@ class Edge {
   }
 
   net::EventLoop& loop_;
-  std::string records_, from_;
+  std::string records_, doors_, from_;
   Log log_{"edge"};
   TaskScope scope_;
 };
 
 Result<int> run_edge(const Flags& flags) {
   net::EventLoop loop;
-  Edge edge(loop, flags.get("records"), flags.get("from"));
+  Edge edge(loop, flags.get("records"), flags.get("doors"), flags.get("from"));
   struct Door {
     const char* flag;
     int port;
@@ -140,6 +142,7 @@ const Command kEdgeCommand = {
     "Started by `caravel up`.\n",
     {
         {"records", "FILE", "the VPC's DNS records"},
+        {"doors", "FILE", "names of the load balancers that listen, by port"},
         {"from", "ADDRESS", "the public address that clients seem to have", "198.51.100.10"},
         {"http-fd", "N", "inherited listening socket for port 80"},
         {"https-fd", "N", "inherited listening socket for port 443"},

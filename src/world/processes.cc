@@ -134,7 +134,7 @@ std::vector<ProcessSpec> process_table(const Layout& l) {
 
   ProcessSpec edge;
   edge.name = "edge";
-  edge.argv = {l.program, "edge", "--records", records, "--from", "198.51.100.10"};
+  edge.argv = {l.program, "edge", "--records", records, "--doors", l.data + "/world/doors.json", "--from", "198.51.100.10"};
   edge.netns = "internet";
   for (auto name : {"http", "https"})
     if (auto it = l.sockets.find(name); it != l.sockets.end()) {
