@@ -164,6 +164,7 @@ Rest::Transform bind_pod(Value binding) {
     if (live.path({"spec", "schedulingGates"}).size()) return status::conflict(pods, name, "pod " + name + " has non-empty .spec.schedulingGates");
     Value out = live;
     out["spec"]["nodeName"] = binding.path({"target", "name"});
+    if (out["status"].is_object()) out["status"].erase("nominatedNodeName");  // the promise is kept
     for (std::string_view what : {"annotations", "labels"})
       for (auto& a : binding["metadata"][what].as_object()) out["metadata"][what][a.key] = a.value;
     Value c = Value::object();

@@ -317,6 +317,27 @@ void Cluster::set_terminating(PodId id) {
   for (int i : classes_[p.klass]->counted_live) counters_[i]->bump(p.node, -1);
 }
 
+void Cluster::lift(PodId id) {
+  Pod& p = pods_[id];
+  count_pod(p, -1);
+  const Class& k = *classes_[p.klass];
+  nodes_.occupy(p.node, k.spec, k.needs.other, -1);
+  auto& list = nodes_.nodes[p.node].pods;
+  list[p.index] = list.back();
+  pods_[list[p.index]].index = p.index;
+  list.pop_back();
+}
+
+void Cluster::put_back(PodId id) {
+  Pod& p = pods_[id];
+  const Class& k = *classes_[p.klass];
+  auto& list = nodes_.nodes[p.node].pods;
+  p.index = static_cast<int32_t>(list.size());
+  list.push_back(id);
+  nodes_.occupy(p.node, k.spec, k.needs.other, 1);
+  count_pod(p, 1);
+}
+
 void Cluster::remove_pod(PodId id) {
   Pod& p = pods_[id];
   count_pod(p, -1);

@@ -14,7 +14,9 @@
 // spread or affinity rules.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -52,6 +54,10 @@ struct Failure {
   std::map<std::string, int> reasons;
   uint32_t plugins = 0;
   size_t preemption_may_help = 0;  // nodes
+  // What became of the attempt to preempt others; none: nobody has a lower priority.
+  std::optional<std::map<std::string, int>> preemption;  // reasons by number of nodes
+  std::string preemption_note;                           // or a sentence instead of them
+  bool preempted = false;                                // victims were found: there is nothing to tell
 };
 
 class Cluster {
@@ -72,12 +78,19 @@ class Cluster {
   PodId add_pod(ClassId c, NodeId n, bool terminating = false);
   void set_terminating(PodId p);
   void remove_pod(PodId p);
+  // Takes a pod off its node in thought and puts it back; it keeps its id. Nothing else is done to a lifted pod.
+  void lift(PodId p);
+  void put_back(PodId p);
+  const PodSpec& pod_spec(PodId p) const { return classes_[pods_[p].klass]->spec; }
 
   Decision schedule(ClassId c);
   // Why each node was turned down, as upstream words it. For a pod that schedule() found no node for.
   Failure explain(ClassId c);
   // The verdict on one node: nullopt when the pod could run there.
   std::optional<NodeFailure> check(ClassId c, NodeId n);
+  bool fits(ClassId c, NodeId n) const;  // check(), without the reasons
+  // For a node that turns the pod down: could it be otherwise if pods left the node?
+  bool preemption_may_help(ClassId c, NodeId n);
 
   const NodeTable& nodes() const { return nodes_; }
   const std::string& node_name(NodeId n) const { return nodes_.nodes[n].spec.name; }

@@ -291,6 +291,24 @@ std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n) {
   return std::nullopt;
 }
 
+bool Cluster::fits(ClassId c, NodeId n) const {
+  const Class& k = *classes_[c];
+  const NodeSpec& node = nodes_.nodes[n].spec;
+  if (k.is_pinned && std::find(k.pinned.begin(), k.pinned.end(), node.name) == k.pinned.end()) return false;
+  return static_verdict(node, k.spec) == StaticVerdict::kFits && resources_fit(nodes_, n, k.needs) && ports_free(nodes_, n, k.needs) && walk_admits(k, n);
+}
+
+bool Cluster::preemption_may_help(ClassId c, NodeId n) {
+  const Class& k = *classes_[c];
+  if (k.shape) {
+    k.shape->refresh(nodes_);
+    if (k.shape->filter().verdict(n) != StaticVerdict::kFits) return false;
+    if (k.shape->scores()[static_cast<size_t>(n)] == Shape::kRuledOut) return !ports_free(nodes_, n, k.needs) || could_ever_fit(nodes_, n, k.needs);
+  }
+  auto f = check(c, n);
+  return f && f->preemption_may_help;
+}
+
 Failure Cluster::explain(ClassId c) {
   Failure out;
   out.nodes = nodes_.alive_count();
@@ -360,10 +378,14 @@ std::string describe_failure(const Failure& f) {
     for (size_t i = 0; i < parts.size(); ++i) out += (i ? ", " : "") + parts[i];
     return out;
   };
+  if (f.preempted) return line(f.reasons) + ".";
+  std::string told = line(f.reasons) + ". no new claims to deallocate, preemption: ";
+  if (!f.preemption_note.empty()) return told + f.preemption_note;
+  if (f.preemption) return told + line(*f.preemption) + ".";
   std::map<std::string, int> preemption;
   if (f.preemption_may_help > 0) preemption["No preemption victims found for incoming pod"] = static_cast<int>(f.preemption_may_help);
   if (f.nodes > f.preemption_may_help) preemption["Preemption is not helpful for scheduling"] = static_cast<int>(f.nodes - f.preemption_may_help);
-  return line(f.reasons) + ". no new claims to deallocate, preemption: " + line(preemption) + ".";
+  return told + line(preemption) + ".";
 }
 
 }  // namespace caravel::scheduler

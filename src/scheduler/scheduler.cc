@@ -5,11 +5,15 @@
 #include "base/log.h"
 #include "kube/events.h"
 #include "kube/informer.h"
+#include "kube/scheduling_translate.h"
 #include "kube/types/core.h"
+#include "kube/types/policy.h"
 #include "scheduler/cluster.h"
 #include "scheduler/default_spread.h"
+#include "scheduler/nominations.h"
+#include "scheduler/preemption.h"
 #include "scheduler/queue.h"
-#include "kube/scheduling_translate.h"
+#include "scheduler/victims.h"
 
 namespace caravel::scheduler {
 
@@ -24,6 +28,7 @@ struct Scheduler::Impl {
     std::string uid, node;
     PodId id = -1;
     bool assumed = false;
+    PodFacts facts;
   };
   // What a binding or a report needs to know of its pod.
   struct Subject {
@@ -38,19 +43,23 @@ struct Scheduler::Impl {
   kube::Informer<core::Pod> pods;
   kube::Informer<core::Node> nodes;
   kube::Informer<core::Namespace> namespaces;
+  kube::Informer<kube::policy::PodDisruptionBudget> budgets;
   DefaultSpread default_spread;
   Cluster cluster;
+  Nominations nominations;
   Queue queue;
   Event work;
   Semaphore permits;
   TaskScope* scope = nullptr;
   bool synced = false;
   std::unordered_map<std::string, Placed> placed;
+  std::vector<const PodFacts*> facts;      // by PodId, of the pods in `placed`
+  std::map<int32_t, size_t> priorities;    // of the pods in `placed`
   std::unordered_map<std::string, ClassId> waiting;  // classes of pods that were turned down, for hints
 
   Impl(Executor& e, kube::Client c, Options o)
-      : ex(e), client(c), options(std::move(o)), events(e, c, options.scheduler_name), pods(e, c), nodes(e, c), namespaces(e, c),
-        default_spread(e, c), cluster(e.random_u64()), work(e), permits(e, options.bindings_max) {
+      : ex(e), client(c), options(std::move(o)), events(e, c, options.scheduler_name), pods(e, c), nodes(e, c), namespaces(e, c), budgets(e, c),
+        default_spread(e, c), cluster(e.random_u64()), nominations(cluster), work(e), permits(e, options.bindings_max) {
     pods.add_handler([this](const PodPtr& old, const PodPtr& now) { on_pod(old, now); });
     nodes.add_handler([this](const NodePtr& old, const NodePtr& now) { on_node(old, now); });
     namespaces.add_handler([this](const auto& old, const auto& now) {
@@ -88,7 +97,43 @@ struct Scheduler::Impl {
     bool known = queue.contains(key);
     if (known && old && old->spec == pod.spec && old->metadata.labels == pod.metadata.labels) return;
     queue.add(key, priority_of(pod), pod.metadata.creation_timestamp);
+    // A nomination that an earlier scheduler has written.
+    if (!known && !pod.status.nominated_node_name.empty() && !nominations.contains(key)) nominate(key, pod, pod.status.nominated_node_name);
     work.set();
+  }
+
+  void nominate(const std::string& key, const core::Pod& pod, const std::string& node) {
+    ClassId c = cluster.intern(pod_spec_of(pod, default_spread.selector(pod)));
+    nominations.set(key, c, priority_of(pod), node);
+    cluster.release(c);
+  }
+
+  // --- pods on nodes --------------------------------------------------------------------------------
+
+  static bool is_preempted(const core::Pod& pod) {
+    if (!pod.metadata.deletion_timestamp) return false;
+    for (const auto& c : pod.status.conditions)
+      if (c.type == "DisruptionTarget" && c.status == "True" && c.reason == "PreemptionByScheduler") return true;
+    return false;
+  }
+  PodFacts facts_of(const std::string& key, const core::Pod& pod) const {
+    return {key, priority_of(pod), pod.status.start_time.value_or(ex.now()), is_preempted(pod)};
+  }
+  void put(const std::string& key, Placed p) {
+    size_t id = static_cast<size_t>(p.id);
+    ++priorities[p.facts.priority];
+    if (facts.size() <= id) facts.resize(id + 1);
+    facts[id] = &(placed[key] = std::move(p)).facts;
+  }
+  // Takes it out of the cluster; answers the node.
+  NodeId take(std::unordered_map<std::string, Placed>::iterator it) {
+    Placed& p = it->second;
+    NodeId node = cluster.nodes().find(p.node);
+    cluster.remove_pod(p.id);
+    facts[static_cast<size_t>(p.id)] = nullptr;
+    if (auto n = priorities.find(p.facts.priority); --n->second == 0) priorities.erase(n);
+    placed.erase(it);
+    return node;
   }
 
   void place(const std::string& key, const PodPtr& old, const core::Pod& pod) {
@@ -99,16 +144,17 @@ struct Scheduler::Impl {
       Placed& p = it->second;
       bool unchanged = p.assumed || (old && old->spec == pod.spec && old->metadata.labels == pod.metadata.labels);
       p.assumed = false;
+      p.facts.leaving = p.facts.leaving || is_preempted(pod);
+      if (pod.status.start_time) p.facts.start = *pod.status.start_time;
       if (unchanged) {
         if (terminating) cluster.set_terminating(p.id);
         return;
       }
     }
-    if (it != placed.end()) cluster.remove_pod(it->second.id);
+    if (it != placed.end()) take(it);
     ClassId c = cluster.intern(pod_spec_of(pod, std::nullopt));
-    Placed p{pod.metadata.uid, pod.spec.node_name, cluster.add_pod(c, pod.spec.node_name, terminating), false};
+    put(key, {pod.metadata.uid, pod.spec.node_name, cluster.add_pod(c, pod.spec.node_name, terminating), false, facts_of(key, pod)});
     cluster.release(c);
-    placed[key] = std::move(p);
     wake(kPodAdded, -1);
   }
 
@@ -116,14 +162,12 @@ struct Scheduler::Impl {
     leave_queue(key);
     auto it = placed.find(key);
     if (it == placed.end()) return;
-    NodeId node = cluster.nodes().find(it->second.node);
-    cluster.remove_pod(it->second.id);
-    placed.erase(it);
-    wake(kPodDeleted, node);
+    wake(kPodDeleted, take(it));
   }
 
   void leave_queue(const std::string& key) {
     queue.remove(key);
+    nominations.clear(key);
     drop_class(key);
   }
 
@@ -165,6 +209,7 @@ struct Scheduler::Impl {
     constexpr uint32_t kAnywhere = kPodTopologySpread | kInterPodAffinity | kVolumeBinding;
     queue.wake(event, ex.now(), [&](const std::string& key, uint32_t plugins) {
       auto it = waiting.find(key);
+      if (nominations.contains(key)) return true;  // its own nomination would stand in its way
       if (node < 0 || (plugins & kAnywhere) || it == waiting.end() || !cluster.nodes().alive[node]) return true;
       auto [known, fresh] = fits.emplace(it->second, false);
       if (fresh) known->second = !cluster.check(it->second, node);
@@ -178,6 +223,7 @@ struct Scheduler::Impl {
   Task<void> run() {
     co_await nodes.wait_synced();
     co_await namespaces.wait_synced();
+    co_await budgets.wait_synced();
     co_await default_spread.wait_synced();
     co_await pods.wait_synced();
     synced = true;
@@ -207,19 +253,92 @@ struct Scheduler::Impl {
     }
     drop_class(key);
     ClassId c = cluster.intern(pod_spec_of(*pod, default_spread.selector(*pod)));
-    Decision d = cluster.schedule(c);
-    if (d.node < 0) {
-      Failure why = cluster.explain(c);
+    const std::string nominated = nominations.contains(key) ? nominations.node_of(key) : pod->status.nominated_node_name;
+    nominations.hide(key, priority_of(*pod));
+    NodeId node = nominated.empty() ? -1 : cluster.nodes().find(nominated);
+    if (node >= 0 && (!cluster.nodes().alive[node] || cluster.check(c, node))) node = -1;
+    if (node < 0) node = cluster.schedule(c).node;
+    Failure why;
+    std::string next = nominated;
+    if (node < 0) {
+      why = cluster.explain(c);
+      if (why.nodes != 0) next = try_preempt(key, *pod, c, nominated, why);
+    }
+    nominations.show();
+    if (node < 0) {
+      if (next.empty()) nominations.clear(key);
+      else nominations.set(key, c, priority_of(*pod), next);
       waiting[key] = c;
       queue.failed(key, why.plugins, ex.now());
-      report_unschedulable(*pod, describe_failure(why));
+      report_unschedulable(*pod, describe_failure(why), next);
       return false;
     }
-    Placed p{pod->metadata.uid, cluster.node_name(d.node), cluster.add_pod(c, d.node), true};
+    nominations.clear(key);
+    put(key, {pod->metadata.uid, cluster.node_name(node), cluster.add_pod(c, node), true, facts_of(key, *pod)});
     cluster.release(c);
-    placed[key] = std::move(p);
     wake(kPodAdded, -1);
     return true;
+  }
+
+  // --- preemption -----------------------------------------------------------------------------------
+
+  // For a pod that fits nowhere: finds victims and starts their removal. Says in `why` what came of it and
+  // answers the node that the pod is nominated to from now on, "" for none.
+  std::string try_preempt(const std::string& key, const core::Pod& pod, ClassId c, const std::string& nominated, Failure& why) {
+    const int32_t priority = priority_of(pod);
+    if (pod.spec.preemption_policy.value_or("") == "Never") {
+      why.preemption_note = "not eligible due to preemptionPolicy=Never.";
+      return nominated;
+    }
+    auto facts_at = [this](PodId id) { return static_cast<size_t>(id) < facts.size() ? facts[static_cast<size_t>(id)] : nullptr; };
+    NodeId old = nominated.empty() ? -1 : cluster.nodes().find(nominated);
+    if (old >= 0 && cluster.nodes().alive[old] && cluster.preemption_may_help(c, old))
+      for (PodId id : cluster.nodes().nodes[old].pods)
+        if (const PodFacts* f = facts_at(id); f && f->leaving && f->priority < priority) {
+          why.preemption_note = "not eligible due to a terminating pod on the nominated node.";
+          return nominated;
+        }
+    if (priorities.empty() || priorities.begin()->first >= priority) return "";
+    std::vector<Budget> all;
+    for (const auto& [k, b] : budgets.all()) {
+      Budget out{b->metadata.namespace_, Selector{true, {}}, b->status.disruptions_allowed, {}};
+      if (b->spec.selector) out.selector = selector_of(*b->spec.selector);
+      for (const auto& [name, at] : b->status.disrupted_pods) out.disrupted.insert(name);
+      all.push_back(std::move(out));
+    }
+    NodeId start = static_cast<NodeId>(ex.random_below(cluster.nodes().size()));
+    Preemption p = preempt(cluster, c, priority, facts_at, all, start);
+    if (!p.best) {
+      why.preemption = std::move(p.reasons);
+      return "";
+    }
+    why.preempted = true;
+    const std::string node = cluster.node_name(p.best->node);
+    std::vector<Victim> victims;
+    for (PodId id : p.best->pods) {
+      Placed& victim = placed.at(facts_at(id)->key);
+      victim.facts.leaving = true;  // at once: the next look must wait for it, not choose others
+      kube::ObjectKey k = kube::ObjectKey::parse(victim.facts.key);
+      if (PodPtr known = pods.get(k); !known || !known->metadata.deletion_timestamp) victims.push_back({k.ns, k.name, victim.uid});
+    }
+    log.info("preempting", {{"pod", key}, {"node", node}, {"victims", victims.size()}});
+    // Pods of lower priority that were promised room there look for another place.
+    for (const std::string& other : nominations.below(node, priority)) {
+      nominations.clear(other);
+      if (PodPtr o = pods.get(kube::ObjectKey::parse(other))) {
+        scope->spawn(write_status(subject_of(*o), json::Value(), ""));
+        queue.add(other, priority_of(*o), o->metadata.creation_timestamp);
+      }
+    }
+    scope->spawn(evict(std::move(victims), {pod.metadata.uid, pod.spec.scheduler_name}, node));
+    return node;
+  }
+
+  Task<void> evict(std::vector<Victim> victims, Preemptor by, std::string node) {
+    std::vector<std::string> failed = co_await remove_victims(ex, client, &events, std::move(victims), std::move(by), node);
+    for (const auto& name : failed)
+      if (auto it = placed.find(name); it != placed.end()) it->second.facts.leaving = false;
+    if (!failed.empty()) wake(kPodDeleted, -1);
   }
 
   void start_binding(const std::string& key) {
@@ -251,10 +370,7 @@ struct Scheduler::Impl {
     // Take the assumption back, unless the pod has meanwhile gone or was bound by somebody else.
     auto it = placed.find(pod.key);
     if (it == placed.end() || !it->second.assumed || it->second.uid != pod.uid) co_return;
-    cluster.remove_pod(it->second.id);
-    NodeId n = cluster.nodes().find(node);
-    placed.erase(it);
-    wake(kPodDeleted, n);
+    wake(kPodDeleted, take(it));
     if (r.error().code == Code::kNotFound) {
       queue.remove(pod.key);
       co_return;
@@ -267,13 +383,13 @@ struct Scheduler::Impl {
 
   static kube::ObjectReference reference(const Subject& pod) { return {"v1", "Pod", pod.ns, pod.name, pod.uid, pod.resource_version, ""}; }
 
-  void report_unschedulable(const core::Pod& pod, std::string message) {
+  void report_unschedulable(const core::Pod& pod, std::string message, const std::string& nominated) {
     Subject subject = subject_of(pod);
     events.warning(reference(subject), "FailedScheduling", message);
     const core::PodCondition* now = nullptr;
     for (const auto& c : pod.status.conditions)
       if (c.type == "PodScheduled") now = &c;
-    if (now && now->status == "False" && now->reason == "Unschedulable" && now->message == message) return;
+    if (now && now->status == "False" && now->reason == "Unschedulable" && now->message == message && pod.status.nominated_node_name == nominated) return;
     json::Value condition;
     condition["type"] = "PodScheduled";
     condition["status"] = "False";
@@ -281,20 +397,22 @@ struct Scheduler::Impl {
     condition["message"] = std::move(message);
     if (pod.metadata.generation != 0) condition["observedGeneration"] = pod.metadata.generation;
     if (!now || now->status != "False") condition["lastTransitionTime"] = format_rfc3339(ex.now());
-    scope->spawn(write_condition(std::move(subject), std::move(condition)));
+    scope->spawn(write_status(std::move(subject), std::move(condition), nominated));
   }
 
-  Task<void> write_condition(Subject pod, json::Value condition) {
+  // The PodScheduled condition (null: as it is) and the nominated node.
+  Task<void> write_status(Subject pod, json::Value condition, std::string nominated) {
     co_await permits.acquire();
     json::Value patch;
     patch["metadata"]["uid"] = pod.uid;
-    patch["status"]["conditions"].push_back(std::move(condition));
+    if (!condition.is_null()) patch["status"]["conditions"].push_back(std::move(condition));
+    patch["status"]["nominatedNodeName"] = nominated.empty() ? json::Value() : json::Value(nominated);
     kube::WriteOptions o;
     o.subresource = "status";
     auto r = co_await client.patch(core::Pod::resource(), pod.ns, pod.name, kube::PatchType::kStrategic, std::move(patch), std::move(o));
     permits.release();
     if (!r.ok() && r.error().code != Code::kNotFound)
-      log.warn("cannot write the pod's PodScheduled condition", {{"pod", pod.key}, {"error", r.error().message}});
+      log.warn("cannot write the pod's status", {{"pod", pod.key}, {"error", r.error().message}});
   }
 };
 
@@ -305,6 +423,7 @@ void Scheduler::start(TaskScope& scope) {
   impl_->scope = &scope;
   impl_->nodes.start(scope);
   impl_->namespaces.start(scope);
+  impl_->budgets.start(scope);
   impl_->default_spread.start(scope);
   impl_->pods.start(scope);
   scope.spawn(impl_->run());

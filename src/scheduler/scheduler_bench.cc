@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "scheduler/cluster.h"
+#include "scheduler/preemption.h"
 
 namespace caravel::scheduler {
 namespace {
@@ -110,6 +111,44 @@ void run(const Workload& w, int nodes, int pods) {
               rate >= kAim ? "aim met" : rate >= kMust ? "ok" : "TOO SLOW", unplaced ? (", " + std::to_string(unplaced) + " not placed").c_str() : "");
 }
 
+// A full cluster of unimportant pods, and important ones that need their room.
+void run_preemption(int nodes, int pods) {
+  Cluster cluster(42);
+  std::vector<PodFacts> facts;
+  FactsOf look = [&](PodId id) { return &facts[static_cast<size_t>(id)]; };
+  PodSpec low = plain(0), high = plain(1);
+  low.request.cpu = low.nonzero_cpu = 4000;
+  high.request.cpu = high.nonzero_cpu = 4000;
+  ClassId small = cluster.intern(low), large = cluster.intern(high);
+  auto put = [&](ClassId c, NodeId n, int32_t priority) {
+    PodId id = cluster.add_pod(c, n);
+    if (facts.size() <= static_cast<size_t>(id)) facts.resize(static_cast<size_t>(id) + 1);
+    facts[static_cast<size_t>(id)] = {"default/p" + std::to_string(id), priority, Time::from_seconds(id), false};
+  };
+  for (int i = 0; i < nodes; ++i) {
+    NodeSpec n;
+    n.name = "node-" + std::to_string(i);
+    n.allocatable.cpu = 16'000;
+    n.allocatable.memory = int64_t{64} << 30;
+    n.max_pods = 110;
+    NodeId id = cluster.set_node(n);
+    for (int k = 0; k < 4; ++k) put(small, id, 0);
+  }
+  constexpr double kFloor = 570;  // upstream's PreemptionAsync
+  int failed = 0;
+  auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < pods; ++i) {
+    if (cluster.schedule(large).node >= 0) std::abort();
+    Preemption p = preempt(cluster, large, 100, look, {}, static_cast<NodeId>(i * 7919 % nodes));
+    if (!p.best && ++failed) continue;
+    for (PodId v : p.best->pods) cluster.remove_pod(v);
+    put(large, p.best->node, 100);
+  }
+  double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::printf("%-24s %6d nodes %6d pods  %8.3f s  %9.0f pods/s  (upstream's floor %.0f)  %s%s\n", "preemption", nodes, pods, s, pods / s, kFloor,
+              pods / s >= kFloor ? "ok" : "TOO SLOW", failed ? (", " + std::to_string(failed) + " without victims").c_str() : "");
+}
+
 }  // namespace
 }  // namespace caravel::scheduler
 
@@ -122,4 +161,5 @@ int main(int argc, char** argv) {
       {"mixed", mixed, 5000},           {"daemonset", daemon, 0},               {"unschedulable", too_large, 0},
   };
   for (const auto& w : all) run(w, nodes, pods);
+  run_preemption(nodes, pods / 10);
 }

@@ -93,6 +93,13 @@ bool resources_fit(const NodeTable& t, NodeId n, const Needs& needs) {
   return true;
 }
 
+bool could_ever_fit(const NodeTable& t, NodeId n, const Needs& needs) {
+  if (needs.cpu > t.alloc_cpu[n] || needs.memory > t.alloc_memory[n] || needs.ephemeral > t.alloc_ephemeral[n]) return false;
+  for (auto [r, amount] : needs.other)
+    if (amount > t.alloc_other[r][n]) return false;
+  return true;
+}
+
 std::vector<std::string> resource_reasons(const NodeTable& t, NodeId n, const Needs& needs, bool& hopeless) {
   std::vector<std::string> out;
   auto check = [&](const std::string& name, int64_t want, int64_t allocatable, int64_t used) {

@@ -54,6 +54,7 @@ Needs needs_of(const PodSpec& pod, NodeTable& nodes);
 
 bool ports_free(const NodeTable& nodes, NodeId n, const Needs& needs);
 bool resources_fit(const NodeTable& nodes, NodeId n, const Needs& needs);
+bool could_ever_fit(const NodeTable& nodes, NodeId n, const Needs& needs);  // on the empty node
 // "Insufficient cpu", ...; sets `hopeless` when the empty node would be too small as well.
 std::vector<std::string> resource_reasons(const NodeTable& nodes, NodeId n, const Needs& needs, bool& hopeless);
 int32_t resource_score(const NodeTable& nodes, NodeId n, const Needs& needs);

@@ -206,6 +206,65 @@ TEST_F(Sim, PodsLeaveANodeThatFallsSilent) {
   EXPECT_EQ(lines(settle(c, 5min)), "");
 }
 
+TEST_F(Sim, ImportantPodsTakeTheRoomOfOthersAndWaitForTheirEnd) {
+  ClusterOptions options;
+  options.nodes = 2;
+  options.hollow.pod_stop_min = options.hollow.pod_stop_max = 20s;
+  Cluster c(4, options);
+  ASSERT_TRUE(c.start());
+  Status s = c.apply(R"(
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: high}
+value: 1000
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: low, namespace: default}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: low}}
+  template:
+    metadata: {labels: {app: low}}
+    spec:
+      containers: [{name: main, image: "nginx:1", resources: {requests: {cpu: "3"}}}]
+)");
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  c.run_for(10s);
+  s = c.apply(R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: vip, namespace: default}
+spec:
+  priorityClassName: high
+  containers: [{name: main, image: "nginx:1", resources: {requests: {cpu: "3"}}}]
+)");
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  c.run_for(10s);
+  auto vip = c.get(Pod::resource(), "default", "vip");
+  ASSERT_TRUE(vip.ok());
+  const std::string nominated = std::as_const(*vip).path({"status", "nominatedNodeName"}).as_string();
+  EXPECT_NE(nominated, "");
+  EXPECT_TRUE(std::as_const(*vip).path({"spec", "nodeName"}).is_null()) << "the victim is still there";
+  int victims = 0;
+  for (const json::Value& p : c.list(Pod::resource(), "default"))
+    for (const json::Value& cond : p.path({"status", "conditions"}).as_array())
+      if (cond["type"].as_string() == "DisruptionTarget") {
+        ++victims;
+        EXPECT_EQ(cond["reason"].as_string(), "PreemptionByScheduler");
+        EXPECT_EQ(cond["message"].as_string(), "default-scheduler: preempting to accommodate a higher priority pod");
+        EXPECT_EQ(p.path({"spec", "nodeName"}).as_string(), nominated);
+        EXPECT_TRUE(p.path({"metadata", "deletionTimestamp"}).is_string());
+      }
+  EXPECT_EQ(victims, 1);
+  // The replacement of the victim must not take the room that was made.
+  c.run_for(30s);
+  vip = c.get(Pod::resource(), "default", "vip");
+  ASSERT_TRUE(vip.ok());
+  EXPECT_EQ(std::as_const(*vip).path({"spec", "nodeName"}).as_string(), nominated);
+  EXPECT_TRUE(std::as_const(*vip).path({"status", "nominatedNodeName"}).is_null());
+}
+
 // One run with faults drawn from the seed. Returns the trace.
 std::string chaos(uint64_t seed, int steps) {
   SCOPED_TRACE(replay(seed));
