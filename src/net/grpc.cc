@@ -1,6 +1,7 @@
 // A gRPC client over the HTTP/2 client: length-prefixed messages, status in the trailers.
 #include "net/grpc.h"
 
+#include "base/scope.h"
 #include "base/strings.h"
 
 namespace caravel::net {
@@ -42,21 +43,43 @@ Status status_of(const Headers& headers, const std::string& method) {
   return Error{code_of(code.value_or(2)), method + ": " + (message.empty() ? "grpc-status " + *text : message), *text};
 }
 
+// What a call's background task leaves for its stream.
+struct Arrival {
+  explicit Arrival(EventLoop& loop) : done(loop) {}
+  Event done;
+  std::optional<Result<StreamingResponse>> response;
+};
+Task<void> await_response(HttpClient* http, ClientRequest request, std::shared_ptr<Arrival> arrival) {
+  std::shared_ptr<StreamedBody> body = request.streamed_body;
+  Result<StreamingResponse> r = co_await http->stream(std::move(request));
+  arrival->response.emplace(std::move(r));
+  arrival->done.set();
+  if (body) body->opened.set();  // whoever waits to write learns of the failure
+}
+
+// A bidirectional call is usable before the server has answered: some servers (etcd's Watch) send even
+// their headers only after the first message.
 class CallStream final : public GrpcStream {
  public:
-  CallStream(std::string method, StreamingResponse response, std::shared_ptr<StreamedBody> out) : method_(std::move(method)), response_(std::move(response)), out_(std::move(out)) {}
+  CallStream(std::string method, std::shared_ptr<Arrival> arrival, std::shared_ptr<StreamedBody> out) : method_(std::move(method)), arrival_(std::move(arrival)), out_(std::move(out)) {}
 
+  TaskScope& scope() { return scope_; }
   Task<Status> write(std::string message) override {
+    if (arrival_->response && !arrival_->response->ok()) co_return arrival_->response->error();
     std::string framed = frame(message);
     co_return co_await out_->write(std::move(framed));
   }
   Task<Status> writes_done() override {
-    out_->finish();
+    if (!arrival_->response || arrival_->response->ok()) out_->finish();
     co_return ok();
   }
   Task<Result<std::optional<std::string>>> read() override {
-    if (response_.headers.find("grpc-status")) {  // trailers only
-      CO_TRY_VOID(status_of(response_.headers, method_));
+    if (!arrival_->response) co_await arrival_->done.wait();
+    if (!arrival_->response->ok()) co_return arrival_->response->error();
+    StreamingResponse& response = **arrival_->response;
+    if (response.status != 200) co_return unavailable(method_ + ": HTTP status " + std::to_string(response.status));
+    if (response.headers.find("grpc-status")) {  // trailers only
+      CO_TRY_VOID(status_of(response.headers, method_));
       co_return std::optional<std::string>();
     }
     while (true) {
@@ -71,10 +94,10 @@ class CallStream final : public GrpcStream {
           co_return message;
         }
       }
-      auto piece = co_await response_.body->read();
+      auto piece = co_await response.body->read();
       if (!piece.ok()) co_return std::move(piece).error();
       if (!*piece) {
-        Headers trailers = response_.trailers();
+        Headers trailers = response.trailers();
         CO_TRY_VOID(status_of(trailers, method_));
         co_return std::optional<std::string>();
       }
@@ -84,9 +107,10 @@ class CallStream final : public GrpcStream {
 
  private:
   std::string method_;
-  StreamingResponse response_;
+  std::shared_ptr<Arrival> arrival_;
   std::shared_ptr<StreamedBody> out_;
   std::string buffer_;
+  TaskScope scope_;  // the call, until it is answered
 };
 
 class Client final : public GrpcClient {
@@ -107,9 +131,12 @@ class Client final : public GrpcClient {
     ClientRequest request = make_request(method);
     request.streamed_body = body;
     request.timeout = Duration(0);
-    auto response = co_await http_.stream(std::move(request));
-    if (!response.ok()) co_return std::move(response).error();
-    std::unique_ptr<GrpcStream> out = std::make_unique<CallStream>(method, std::move(*response), std::move(body));
+    auto arrival = std::make_shared<Arrival>(loop_);
+    auto stream = std::make_unique<CallStream>(method, arrival, body);
+    stream->scope().spawn(await_response(&http_, std::move(request), arrival));
+    if (!body->opened.is_set()) co_await body->opened.wait();
+    if (arrival->response && !arrival->response->ok()) co_return arrival->response->error();
+    std::unique_ptr<GrpcStream> out = std::move(stream);
     co_return out;
   }
 
@@ -134,7 +161,9 @@ class Client final : public GrpcClient {
     auto response = co_await http_.stream(std::move(request));
     if (!response.ok()) co_return std::move(response).error();
     if (response->status != 200) co_return unavailable(method + ": HTTP status " + std::to_string(response->status));
-    CallStream stream(method, std::move(*response), nullptr);
+    auto arrival = std::make_shared<Arrival>(loop_);
+    arrival->response.emplace(std::move(*response));
+    CallStream stream(method, arrival, nullptr);
     auto first = co_await stream.read();
     if (!first.ok()) co_return std::move(first).error();
     if (!*first) co_return internal(method + ": the server sent no message");

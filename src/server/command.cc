@@ -12,6 +12,7 @@
 #include "net/process.h"
 #include "scheduler/scheduler.h"
 #include "server/pki.h"
+#include "store/etcd.h"
 
 namespace caravel::server {
 
@@ -26,7 +27,31 @@ struct Settings {
   std::vector<int> listen_fds;
   bool controllers = true;
   int hollow_nodes = 0, hollow_zones = 3;
+  std::vector<std::string> etcd;  // endpoints; empty: the embedded engine
+  std::shared_ptr<net::TlsClientContext> etcd_tls;
 };
+
+// --store and --etcd-*: where the state is.
+Status read_store(const Flags& flags, Settings& s) {
+  std::string store = flags.get("store");
+  if (store.empty() || store == "rocksdb") return ok();
+  TRY(s.etcd, store::parse_etcd_endpoints(store));
+  net::TlsClientOptions t;
+  auto read = [&](const char* flag, std::string& out) -> Status {
+    std::string path = flags.get(flag);
+    if (path.empty()) return ok();
+    TRY(out, net::read_file(path));
+    return ok();
+  };
+  TRY_VOID(read("etcd-cafile", t.ca));
+  TRY_VOID(read("etcd-certfile", t.certificate));
+  TRY_VOID(read("etcd-keyfile", t.key));
+  if (t.certificate.empty() != t.key.empty()) return invalid("--etcd-certfile and --etcd-keyfile go together");
+  if (!t.ca.empty() || !t.certificate.empty()) {
+    TRY(s.etcd_tls, net::make_tls_client(t));
+  }
+  return ok();
+}
 
 std::string host_of(const std::string& address) {
   size_t colon = address.rfind(':');
@@ -59,6 +84,7 @@ Result<Settings> read_settings(const Flags& flags) {
   TRY(int64_t zones, flags.get_int("hollow-zones"));
   s.hollow_nodes = static_cast<int>(nodes);
   s.hollow_zones = static_cast<int>(std::max<int64_t>(1, zones));
+  TRY_VOID(read_store(flags, s));
   return s;
 }
 
@@ -105,6 +131,7 @@ class Server {
     names.push_back("10.0.11.10");
     names.push_back(service_address(1));
     TRY(pki_, load_or_make_pki(settings_.data + "/pki", names, loop_.now()));
+    if (!settings_.etcd.empty()) return ok();  // opened by start(), it takes a conversation
     store::RocksDbOptions o;
     o.directory = settings_.data + "/store";
     TRY(store_, store::open_rocksdb_store(loop_, std::move(o)));
@@ -137,6 +164,14 @@ class Server {
   }
 
   Task<Status> start() {
+    if (!store_) {
+      store::EtcdOptions e;
+      e.endpoints = settings_.etcd;
+      e.tls = settings_.etcd_tls;
+      auto opened = co_await store::open_etcd_store(&loop_, std::move(e));
+      if (!opened.ok()) co_return std::move(opened).error();
+      store_ = std::move(*opened);
+    }
     apiserver::ApiServerOptions o;
     o.service_cidr = settings_.service_cidr;
     o.advertise_address = settings_.advertise_address;
@@ -243,6 +278,10 @@ std::vector<Flag> flags() {
       {"tls-san", "NAME", "a further name or address in the serving certificate", "", true},
       {"service-cidr", "RANGE", "addresses of Services", "172.20.0.0/16"},
       {"service-account-issuer", "URL", "issuer of ServiceAccount tokens", "https://kubernetes.default.svc.cluster.local"},
+      {"store", "WHERE", "rocksdb (below the data directory) or etcd=URL[,URL...]", "rocksdb"},
+      {"etcd-cafile", "FILE", "certificate authority of the etcd servers; default: the system's"},
+      {"etcd-certfile", "FILE", "client certificate for etcd"},
+      {"etcd-keyfile", "FILE", "its key"},
       {"no-controllers", "", "the API alone, without controllers and scheduler"},
       {"hollow-nodes", "N", "simulated nodes that join", "0"},
       {"hollow-zones", "N", "zones to spread them over", "3"},
@@ -258,7 +297,8 @@ const Command kServerCommand = {
     "usage: caravel server --data-dir DIR [flags]\n\n"
     "Serves the Kubernetes API and writes DIR/kubeconfig when it is ready. Needs no root.\n\n"
     "  caravel server --data-dir /tmp/c --hollow-nodes 10\n"
-    "  kubectl --kubeconfig /tmp/c/kubeconfig get nodes\n",
+    "  kubectl --kubeconfig /tmp/c/kubeconfig get nodes\n"
+    "  caravel server --data-dir /tmp/c --store etcd=http://10.0.0.1:2379,http://10.0.0.2:2379\n",
     flags(),
     run,
 };

@@ -1,0 +1,87 @@
+// An etcd process for tests, on loopback ports of its own; it ends with the object or with us.
+#pragma once
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/scope.h"
+#include "net/event_loop.h"
+
+namespace caravel::store {
+
+// --- a loop driven from a test ---
+inline Task<void> poll_until(net::EventLoop* loop, const std::function<bool()>* until) {
+  while (!(*until)()) co_await sleep(*loop, std::chrono::milliseconds(1));
+  loop->stop();
+}
+inline void drive(net::EventLoop& loop, std::function<bool()> until) {
+  TaskScope scope;
+  scope.spawn(poll_until(&loop, &until));
+  loop.run();
+}
+inline int free_port() {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t n = sizeof a;
+  if (bind(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) != 0) return 0;
+  getsockname(fd, reinterpret_cast<sockaddr*>(&a), &n);
+  close(fd);
+  return ntohs(a.sin_port);
+}
+
+class EtcdServer {
+ public:
+  static bool available() { return access("/usr/bin/etcd", X_OK) == 0; }
+  EtcdServer() : EtcdServer("one", free_port(), free_port(), "") {}
+  // `cluster`: "one=http://127.0.0.1:p,..." or "" for a member alone.
+  EtcdServer(std::string name, int client_port, int peer_port, std::string cluster) : name_(std::move(name)), client_(client_port), peer_(peer_port), cluster_(std::move(cluster)) {
+    char dir[] = "/tmp/caravel-etcd-XXXXXX";
+    dir_ = mkdtemp(dir);
+    if (cluster_.empty()) cluster_ = name_ + "=http://127.0.0.1:" + std::to_string(peer_);
+    start();
+  }
+  ~EtcdServer() {
+    kill_now();
+    std::filesystem::remove_all(dir_);
+  }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(client_); }
+  void kill_now() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+  void start() {
+    std::string client = url(), peer = "http://127.0.0.1:" + std::to_string(peer_), data = dir_ + "/data";
+    std::vector<std::string> args = {"etcd", "--name", name_, "--data-dir", data, "--listen-client-urls", client, "--advertise-client-urls", client,
+                                     "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster_,
+                                     "--heartbeat-interval", "50", "--election-timeout", "300", "--logger", "zap", "--log-outputs", dir_ + "/log"};
+    std::vector<char*> argv;
+    for (auto& a : args) argv.push_back(a.data());
+    argv.push_back(nullptr);
+    pid_ = fork();
+    if (pid_ != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execv("/usr/bin/etcd", argv.data());
+    _exit(127);
+  }
+
+ private:
+  std::string name_;
+  int client_ = 0, peer_ = 0;
+  std::string cluster_, dir_;
+  pid_t pid_ = -1;
+};
+
+}  // namespace caravel::store
