@@ -2,6 +2,7 @@
 
 #include "apiserver/crd.h"
 #include "apiserver/discovery.h"
+#include "apiserver/health.h"
 #include "apiserver/in_process_transport.h"
 #include "apiserver/reviews.h"
 #include "apiserver/subresources.h"
@@ -79,9 +80,10 @@ Task<Response> ApiServer::handle(Request& r) {
     // The hot path without a task of its own.
     if (r.verb == "get" && r.subresource.empty() && !r.name.empty()) {
       ServedTypePtr t = core_.types.find(r.group, r.version, r.plural);
-      if (t && t->storage && t->resource.namespaced == !r.ns.empty() && t->has_verb("get")) co_return rest_.get(r, t);
+      if (t && t->storage && t->resource.namespaced == !r.ns.empty() && t->has_verb("get") && t->deprecation_warning.empty()) co_return rest_.get(r, t);
     }
     Response res = co_await serve_resource(r);
+    if (ServedTypePtr t = core_.types.find(r.group, r.version, r.plural); t && !t->deprecation_warning.empty()) res.warnings.push_back(t->deprecation_warning);
     requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
     co_return res;
   }
@@ -106,10 +108,13 @@ Task<Response> ApiServer::serve_resource(Request& r) {
   }
   if (!t->storage) {  // reviews
     if (r.verb != "create") co_return error_response(status::method_not_allowed());
+    if (auto form = negotiate(r); form.ok() && form->as != Output::kFull)
+      co_return error_response(status::not_acceptable("the server was unable to respond with a content type that the client supports"));
     Response res = co_await serve_review(*this, r, t);
     co_return res;
   }
   if (!t->has_verb(r.verb)) co_return error_response(status::method_not_allowed());
+  if (r.name.empty() && (r.verb == "update" || r.verb == "patch")) co_return error_response(status::method_not_allowed());
   if (r.verb == "create" && !r.name.empty()) co_return error_response(status::method_not_allowed());
   if (r.verb == "get") co_return rest_.get(r, t);
   if (r.verb == "list") {
@@ -170,19 +175,7 @@ Task<Response> ApiServer::serve_subresource(Request& r, ServedTypePtr t) {
 Task<Response> ApiServer::serve_path(Request& r) {
   Response res;
   const std::string& p = r.path;
-  if (p == "/healthz" || p == "/livez" || p == "/readyz" || p.compare(0, 9, "/healthz/") == 0 || p.compare(0, 7, "/livez/") == 0 || p.compare(0, 8, "/readyz/") == 0) {
-    res.content_type = "text/plain; charset=utf-8";
-    std::string text;
-    std::string_view which = p.compare(0, 8, "/healthz") == 0 ? "healthz" : p.compare(0, 6, "/livez") == 0 ? "livez" : "readyz";
-    if (r.param("verbose"))
-      text = "[+]ping ok\n[+]log ok\n[+]store ok\n[+]informer-sync ok\n[+]poststarthook/rbac/bootstrap-roles ok\n" + std::string(which) + " check passed\n";
-    else
-      text = "ok";
-    if (!core_.ready && which == "readyz") res.status = 500, text = "[-]informer-sync failed: not started yet\nreadyz check failed\n";
-    res.body = std::make_shared<const std::string>(std::move(text));
-    res.headers.emplace_back("X-Content-Type-Options", "nosniff");
-    co_return res;
-  }
+  if (std::optional<Response> health = serve_health(r, core_.ready)) co_return std::move(*health);
   if (p == "/metrics") {
     res.content_type = "text/plain; version=0.0.4; charset=utf-8";
     res.body = std::make_shared<const std::string>(core_.metrics.expose());

@@ -230,6 +230,10 @@ Task<Status> CrdController::serve(const Value& crd) {
     t->categories = strings(names["categories"]);
     t->verbs = {"delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"};
     t->custom = true;
+    if (v["deprecated"].as_bool()) {
+      t->deprecation_warning = v["deprecationWarning"].as_string();
+      if (t->deprecation_warning.empty()) t->deprecation_warning = base.group + "/" + t->resource.version + " " + base.kind + " is deprecated";
+    }
     t->storage = storage;
     t->storage_api_version = base.group + "/" + stored_version;
     auto strategy = std::make_shared<Strategy>();

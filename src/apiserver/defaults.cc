@@ -283,7 +283,14 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
   Value* spec = sub(o, "spec");
   if (group.empty()) {
     if (kind == "Pod") return pod(o);
-    if (kind == "Service" && spec) return service(*spec);
+    if (kind == "Service" && spec) {
+      service(*spec);
+      if ((*spec)["type"].as_string() == "LoadBalancer" && o.path({"status", "loadBalancer", "ingress"}).size())
+        each(o["status"]["loadBalancer"], "ingress", [](Value& i) {
+          if (!std::as_const(i)["ip"].as_string().empty()) put(i, "ipMode", "VIP");
+        });
+      return;
+    }
     if (kind == "PodTemplate") return templated(o);
     if (kind == "ReplicationController" && spec) {
       put(*spec, "replicas", 1);

@@ -9,6 +9,15 @@ namespace caravel::apiserver {
 
 namespace {
 
+constexpr size_t kAuditIdMax = 64;
+
+// The client's own id when it sent a sensible one.
+std::string audit_id(const net::ServerRequest& in, ApiServer& server) {
+  auto* h = in.headers.find("audit-id");
+  if (h && !h->empty()) return h->substr(0, kAuditIdMax);
+  return new_uid(server.core().ex);
+}
+
 constexpr size_t kBodyMax = 3u << 20;         // as upstream
 constexpr size_t kGzipFrom = 128u << 10;      // responses from this size are compressed for who accepts it, unless on this host
 constexpr size_t kWatchWrite = 256u << 10;    // events written together
@@ -126,7 +135,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
 Task<void> HttpFrontend::send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res) {
   (void)r;
   net::Headers h;
-  h.add("audit-id", new_uid(server_->core().ex));
+  h.add("audit-id", audit_id(in, *server_));
   h.add("cache-control", "no-cache, private");
   h.add("content-type", res.content_type);
   for (auto& w : res.warnings) h.add("warning", quote_warning(w));

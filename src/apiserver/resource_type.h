@@ -91,6 +91,7 @@ struct ServedType {
   std::shared_ptr<const TypeModel> model;
   std::shared_ptr<const Strategy> strategy;
   bool custom = false;               // from a CRD
+  std::string deprecation_warning;   // for every answer of a deprecated version
   // From and to the storage's version; null: the same.
   Convert from_storage, to_storage;
   std::string storage_api_version;   // apiVersion that stored objects carry

@@ -56,6 +56,9 @@ struct DeleteCall {
   std::string uid, resource_version;
 };
 
+// dryRun, fieldValidation, fieldManager and force of a request; `kind` is CreateOptions, UpdateOptions, ...
+Status check_write_options(const Request& r, std::string_view kind);
+
 class Rest {
  public:
   explicit Rest(Core& core) : core_(&core) {}

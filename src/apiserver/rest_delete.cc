@@ -22,6 +22,7 @@ Stored stored_of(const ServedType& t, const Object& o) {
 }  // namespace
 
 Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
+  TRY_VOID(check_write_options(r, "DeleteOptions"));
   DeleteCall c;
   c.type = t;
   c.ns = r.ns;

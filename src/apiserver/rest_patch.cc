@@ -13,7 +13,7 @@ enum class Form { kJson, kMerge, kStrategic };
 
 // Applies a patch to the live object and brings the result to its canonical form.
 Result<json::Value> patched(const ServedType& t, Form form, const json::Value& patch, const json::Value& live, const WriteCall& call,
-                            std::vector<std::string>* warnings) {
+                            const std::vector<std::string>& duplicates, std::vector<std::string>* warnings) {
   json::Value out;
   if (form == Form::kJson) {
     auto r = kube::json_patch(live, patch);
@@ -38,8 +38,9 @@ Result<json::Value> patched(const ServedType& t, Form form, const json::Value& p
     if (!s.error().details.empty()) return std::move(s).error();
     return status::invalid(t.resource.group, t.resource.kind, call.name, {{"patch", "FieldValueInvalid", "Invalid value: " + json::quote(json::dump(patch)) + ": " + s.error().message}});
   }
-  if (!unknown.empty() && call.field_validation != "Ignore") {
+  if ((!unknown.empty() || !duplicates.empty()) && call.field_validation != "Ignore") {
     std::vector<std::string> problems;
+    for (auto& d : duplicates) problems.push_back("duplicate field " + json::quote(d));
     for (auto& u : unknown) problems.push_back("unknown field " + json::quote(u));
     if (call.field_validation == "Strict")
       return status::invalid(t.resource.group, t.resource.kind, call.name,
@@ -53,16 +54,30 @@ struct PatchState {
   ServedTypePtr type;
   Form form = Form::kMerge;
   json::Value patch;
+  std::vector<std::string> duplicates;  // keys that the patch names twice
   WriteCall* call = nullptr;
 };
 
 Rest::Transform patch_transform(std::shared_ptr<PatchState> s) {
   return [s](const json::Value& live) -> Result<json::Value> {
     std::vector<std::string> warnings;
-    auto r = patched(*s->type, s->form, s->patch, live, *s->call, &warnings);
+    auto r = patched(*s->type, s->form, s->patch, live, *s->call, s->duplicates, &warnings);
     s->call->warnings = std::move(warnings);
     return r;
   };
+}
+
+// `warnings` are of the form: unknown field "spec.foo".
+Error not_declared(const ServedType& t, const Request& r, const std::vector<std::string>& warnings) {
+  std::string list;
+  for (auto& w : warnings) {
+    size_t a = w.find('"'), b = w.rfind('"');
+    if (a == w.npos || b <= a) continue;
+    list += (warnings.size() > 1 ? "\n  ." : ".") + w.substr(a + 1, b - a - 1) + ": field not declared in schema";
+  }
+  std::string who = r.ns.empty() ? "/" + r.name : r.ns + "/" + r.name;
+  return status::make(500, "", "failed to create typed patch object (" + who + "; " + t.resource.api_version() + ", Kind=" + t.resource.kind + "): " +
+                                   (warnings.size() > 1 ? "errors:" : "") + list);
 }
 
 struct ApplyState {
@@ -86,6 +101,7 @@ Rest::Transform apply_transform(std::shared_ptr<ApplyState> s) {
 Task<Response> Rest::patch(Request& r, ServedTypePtr t) {
   auto out = negotiate(r);
   if (!out.ok()) co_return error_response(out.error());
+  if (Status options = check_write_options(r, "PatchOptions"); !options.ok()) co_return error_response(options.error());
   WriteCall call = write_call(r, t);
   std::string type(trim(std::string_view(r.content_type).substr(0, r.content_type.find(';'))));
   if (type == "application/apply-patch+yaml" || type == "application/apply-patch+cbor") {
@@ -102,8 +118,14 @@ Task<Response> Rest::patch(Request& r, ServedTypePtr t) {
     Request typed = r;
     typed.content_type = "application/json";
     typed.body = json::dump(*config);
-    auto decoded = decode_body(typed, *t, &call);
+    WriteCall lenient = call;
+    lenient.field_validation = "Warn";
+    auto decoded = decode_body(typed, *t, &lenient);
     if (!decoded.ok()) co_return error_response(decoded.error());
+    if (!lenient.warnings.empty()) {
+      Error undeclared = not_declared(*t, r, lenient.warnings);
+      co_return error_response(undeclared);
+    }
     // What is applied is what was sent, without what decoding adds; unknown fields were reported above.
     state->config = std::move(*config);
     state->config["apiVersion"] = t->resource.api_version();
@@ -150,7 +172,9 @@ Task<Response> Rest::patch(Request& r, ServedTypePtr t) {
     std::string accepted = "application/json-patch+json, application/merge-patch+json, " + std::string(t->custom ? "" : "application/strategic-merge-patch+json, ") + "application/apply-patch+yaml";
     co_return error_response(status::unsupported_media_type("the body of the request was in an unknown format - accepted media types include: " + accepted));
   }
-  auto patch = json::parse(r.body);
+  json::ParseOptions strict;
+  if (state->form != Form::kJson) strict.duplicates = &state->duplicates;
+  auto patch = json::parse(r.body, strict);
   if (!patch.ok()) co_return error_response(status::bad_request("error decoding patch: " + patch.error().message));
   state->patch = std::move(*patch);
   if (state->form != Form::kJson && !state->patch.is_object())

@@ -35,7 +35,7 @@ Result<int64_t> parse_version(const std::string& text) {
   if (text.empty()) return int64_t{0};
   auto v = parse_int(text);
   if (!v || *v < 0)
-    return status::invalid("", "ListOptions", "", {{"resourceVersion", "FieldValueInvalid", "Invalid value: " + json::quote(text) + ": strconv.ParseUint: parsing " + json::quote(text) + ": invalid syntax"}});
+    return status::bad_request("invalid resource version: resourceVersion: Invalid value: " + json::quote(text) + ": strconv.ParseUint: parsing " + json::quote(text) + ": invalid syntax");
   return *v;
 }
 
@@ -64,6 +64,18 @@ Response Rest::get(const Request& r, const ServedTypePtr& t) {
   return render(*t, *out, 200, s);
 }
 
+namespace {
+
+// events.k8s.io names the fields of the core Event by its own names.
+std::string stored_field(const ServedType& t, const std::string& field) {
+  if (t.resource.group != "events.k8s.io") return field;
+  if (field == "reportingController") return "reportingComponent";
+  if (field.compare(0, 10, "regarding.") == 0) return "involvedObject." + field.substr(10);
+  return field == "reason" || field == "type" || field.compare(0, 9, "metadata.") == 0 ? field : "";
+}
+
+}  // namespace
+
 Result<Filter> Rest::filter_of(const Request& r, const ServedType& t) const {
   Filter f;
   f.ns = r.ns;
@@ -75,12 +87,15 @@ Result<Filter> Rest::filter_of(const Request& r, const ServedType& t) const {
   if (!fields.ok()) return status::bad_request(fields.error().message);
   f.fields = std::move(*fields);
   for (auto& term : f.fields.terms()) {
+    std::string stored = stored_field(t, term.field);
+    if (!stored.empty()) term.field = std::move(stored);
+    else term.field += " ";  // no field of any object: refused below
     if (term.field == "metadata.name" || (term.field == "metadata.namespace" && t.resource.namespaced)) continue;
     bool known = false;
     for (auto& name : t.storage->selectable) known = known || name == term.field;
     if (!known)
       return status::bad_request("Unable to find \"" + t.resource.api_version() + ", Resource=" + t.resource.plural + "\" that match label selector \"" +
-                                 r.param_or("labelSelector") + "\", field selector \"" + text + "\": field label not supported: " + term.field);
+                                 r.param_or("labelSelector") + "\", field selector \"" + text + "\": field label not supported: " + std::string(trim(term.field)));
   }
   return f;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "apiserver/object_meta.h"
+#include "apiserver/pod_updates.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
 #include "base/yaml.h"
@@ -12,6 +13,7 @@ namespace {
 constexpr int kGenerateNameTries = 8;
 constexpr size_t kGeneratedPrefixMax = 58;  // 63 less the five random characters
 constexpr int kConflictTries = 16;
+constexpr size_t kManagerMax = 128;
 
 std::string default_manager(const Request& r) {
   if (auto* m = r.param("fieldManager"); m && !m->empty()) return *m;
@@ -28,6 +30,27 @@ void dedupe(std::vector<Cause>& causes) {
 }
 
 }  // namespace
+
+Status check_write_options(const Request& r, std::string_view kind) {
+  std::vector<Cause> bad;
+  std::vector<std::string> dry;
+  for (auto& [k, v] : r.query)
+    if (k == "dryRun" && !v.empty()) dry.push_back(v);
+  if (std::any_of(dry.begin(), dry.end(), [](auto& v) { return v != "All"; })) {
+    std::string shown;
+    for (auto& v : dry) shown += (shown.empty() ? "" : ", ") + json::quote(v);
+    bad.push_back({"dryRun", "FieldValueNotSupported", "Unsupported value: []string{" + shown + "}: supported values: \"All\""});
+  }
+  std::string validation = r.param_or("fieldValidation");
+  if (!validation.empty() && validation != "Ignore" && validation != "Strict" && validation != "Warn")
+    bad.push_back({"fieldValidation", "FieldValueNotSupported", "Unsupported value: " + json::quote(validation) + ": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""});
+  if (r.param_or("fieldManager").size() > kManagerMax)
+    bad.push_back({"fieldManager", "FieldValueTooLong", "Too long: may not be more than " + std::to_string(kManagerMax) + " bytes"});
+  if (kind == "PatchOptions" && r.content_type.compare(0, 23, "application/apply-patch") != 0 && r.param("force"))
+    bad.push_back({"force", "FieldValueForbidden", "Forbidden: may not be specified for non-apply patch"});
+  if (bad.empty()) return ok();
+  return status::invalid("meta.k8s.io", kind, "", bad);
+}
 
 WriteCall Rest::write_call(const Request& r, ServedTypePtr t) const {
   WriteCall c;
@@ -261,12 +284,9 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
     else result.erase("status");
     object = std::move(result);
   } else if (call->subresource == "approval") {
-    // Approving or denying a certificate request changes its conditions and nothing else.
-    json::Value conditions = static_cast<const json::Value&>(object).path({"status", "conditions"});
-    json::Value result = live;
-    result["metadata"] = meta;
-    result["status"]["conditions"] = std::move(conditions);
-    object = std::move(result);
+    json::Value new_meta = meta;
+    TRY(object, approved_request(live, object, core_->ex.now()));
+    object["metadata"] = std::move(new_meta);
   } else if (t.strategy->status_subresource && call->subresource != "binding") {
     if (auto* s = live.find("status")) object["status"] = *s;
     else object.erase("status");
@@ -281,6 +301,9 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
   if (auto* g = old_meta.find("generateName")) m["generateName"] = *g;
   if (!m.find("managedFields") && old_meta.find("managedFields")) m["managedFields"] = old_meta["managedFields"];
   t.model->set_defaults(object);
+  if (t.resource.kind == "Pod" && t.resource.group.empty() && !status_only && call->subresource != "binding") {
+    TRY(object, limited_pod_update(call->subresource, live, std::move(object)));
+  }
   if (status_only) {
     if (t.strategy->prepare_status_update) t.strategy->prepare_status_update(object, live);
   } else if (t.strategy->prepare_update) {
@@ -402,6 +425,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
 Task<Response> Rest::create(Request& r, ServedTypePtr t) {
   auto out = negotiate(r);
   if (!out.ok()) co_return error_response(out.error());
+  if (Status options = check_write_options(r, "CreateOptions"); !options.ok()) co_return error_response(options.error());
   WriteCall call = write_call(r, t);
   auto object = decode_body(r, *t, &call);
   if (!object.ok()) co_return error_response(object.error());
@@ -422,6 +446,7 @@ Rest::Transform replace_with(std::shared_ptr<json::Value> object) {
 Task<Response> Rest::update(Request& r, ServedTypePtr t) {
   auto out = negotiate(r);
   if (!out.ok()) co_return error_response(out.error());
+  if (Status options = check_write_options(r, "UpdateOptions"); !options.ok()) co_return error_response(options.error());
   WriteCall call = write_call(r, t);
   auto object = decode_body(r, *t, &call);
   if (!object.ok()) co_return error_response(object.error());

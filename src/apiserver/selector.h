@@ -40,6 +40,7 @@ class FieldSelector {
   };
   static Result<FieldSelector> parse(std::string_view text);
   const std::vector<Term>& terms() const { return terms_; }
+  std::vector<Term>& terms() { return terms_; }
   bool empty() const { return terms_.empty(); }
   // The value that this field must have, or null.
   const std::string* exact(std::string_view field) const;

@@ -122,7 +122,8 @@ Status ServiceAllocator::allocate(json::Value& service, const json::Value* old, 
   std::string type = spec["type"].as_string();
   if (type == "ExternalName") {
     for (std::string_view f : {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"}) spec.erase(f);
-    for (auto& p : spec["ports"].arr()) p.erase("nodePort");
+    if (json::Value* ports = spec.find("ports"); ports && ports->is_array())
+      for (auto& p : ports->arr()) p.erase("nodePort");
     return ok();
   }
   if (old && !old->path({"spec", "clusterIP"}).as_string().empty()) {

@@ -51,6 +51,41 @@ void job_create(Value& o) {
   spec["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
 }
 
+// Only services of type LoadBalancer tell of one.
+void no_balancer_unless_asked(Value& o) {
+  if (std::as_const(o)["spec"]["type"].as_string() != "LoadBalancer" && o.path({"status", "loadBalancer", "ingress"}).size()) o["status"]["loadBalancer"] = Value::object();
+}
+
+// What the old type needed and the new one does not goes, unless the client changed it in the same request.
+void drop_by_type(Value& o, const Value& old) {
+  const std::string now = o.path({"spec", "type"}).as_string(), was = old.path({"spec", "type"}).as_string();
+  const Value& had = old["spec"];
+  Value& spec = o["spec"];
+  auto drop = [&](std::string_view f) {
+    if (spec.find(f) && std::as_const(spec)[f] == had[f]) spec.erase(f);
+  };
+  auto cluster_ip = [](const std::string& t) { return t != "ExternalName"; };
+  auto node_port = [](const std::string& t) { return t == "NodePort" || t == "LoadBalancer"; };
+  if (cluster_ip(was) && !cluster_ip(now)) {
+    drop("clusterIP");
+    drop("clusterIPs");
+  }
+  if (node_port(was) && !node_port(now)) {
+    drop("externalTrafficPolicy");
+    drop("healthCheckNodePort");
+    if (Value* ports = spec.find("ports"); ports && ports->is_array())
+      for (auto& p : ports->arr())
+        for (auto& q : had["ports"].as_array())
+          if (p.find("nodePort") && std::as_const(p)["nodePort"] == q["nodePort"]) p.erase("nodePort");
+  }
+  if (was == "LoadBalancer" && now != "LoadBalancer") {
+    drop("allocateLoadBalancerNodePorts");
+    drop("loadBalancerClass");
+  }
+  if (std::as_const(spec)["sessionAffinity"].as_string() == "None") spec.erase("sessionAffinityConfig");
+  no_balancer_unless_asked(o);
+}
+
 // Drops conditions' leftovers of a create: most kinds start with an empty status.
 void empty_status(Value& o) { o["status"] = Value::object(); }
 
@@ -95,6 +130,8 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
         o["status"] = Value::object();
         o["status"]["loadBalancer"] = Value::object();
       };
+      s->prepare_update = drop_by_type;
+      s->prepare_status_update = [](Value& o, const Value&) { no_balancer_unless_asked(o); };
       ServiceAllocator* a = core.services;
       s->allocate = [a](Value& o, const Value* old, bool dry_run) { return a->allocate(o, old, dry_run); };
       s->release = [a](const Value& o) { a->release(o); };

@@ -91,6 +91,10 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
     check::storage(r.kind, o, old, e);
   } else if (r.group == "policy" || r.group == "autoscaling" || r.group == "rbac.authorization.k8s.io" || r.group == "scheduling.k8s.io") {
     check::policy(r.kind, o, old, e);
+  } else if (r.kind == "Event") {
+    check::event(r.group, o, old, e);
+  } else if (r.group == "certificates.k8s.io" && r.kind == "CertificateSigningRequest") {
+    check::certificate_request(o, old, e);
   } else if (r.group == "apiextensions.k8s.io") {
     check::crd(o, old, e);
   } else if (r.group.empty()) {

@@ -12,6 +12,7 @@ std::unique_ptr<AdmissionPlugin> make_service_account(Core& core);
 std::unique_ptr<AdmissionPlugin> make_default_toleration_seconds();
 std::unique_ptr<AdmissionPlugin> make_priority(Core& core);
 std::unique_ptr<AdmissionPlugin> make_limit_ranger(Core& core);
+std::unique_ptr<AdmissionPlugin> make_runtime_class(Core& core);
 std::unique_ptr<AdmissionPlugin> make_default_storage_class(Core& core);
 std::unique_ptr<AdmissionPlugin> make_taint_nodes_by_condition();
 std::unique_ptr<AdmissionPlugin> make_node_restriction();

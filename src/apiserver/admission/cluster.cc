@@ -270,6 +270,7 @@ void add_builtin_admission(Core& core) {
   core.admission.add(make_node_restriction());
   core.admission.add(make_priority(core));
   core.admission.add(make_default_toleration_seconds());
+  core.admission.add(make_runtime_class(core));
   core.admission.add(make_default_storage_class(core));
   core.admission.add(make_certificate_request(core));
   core.admission.add(make_rbac_escalation(core));

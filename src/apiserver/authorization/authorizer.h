@@ -64,7 +64,9 @@ class Authorizer {
     };
     std::vector<Subject> subjects;
     std::string role_kind, role_name, name;
-    bool applies_to(const User& user) const;
+    const Subject* match(const User& user) const;
+    bool applies_to(const User& user) const { return match(user) != nullptr; }
+    std::string subject_of(const User& user) const;  // as reasons name it: Group "devs"
   };
   static Binding parse_binding(const Object& o);
   Decision rbac(const Attributes& a) const;

@@ -67,16 +67,23 @@ bool PolicyRule::allows(const Attributes& a) const {
   return names.empty() || has(names, a.name);
 }
 
-bool Authorizer::Binding::applies_to(const User& user) const {
+const Authorizer::Binding::Subject* Authorizer::Binding::match(const User& user) const {
   for (auto& s : subjects) {
-    if (s.kind == 'U' && s.name == user.name) return true;
-    if (s.kind == 'G' && user.in_group(s.name)) return true;
+    if (s.kind == 'U' && s.name == user.name) return &s;
+    if (s.kind == 'G' && user.in_group(s.name)) return &s;
     if (s.kind == 'S' && user.name.size() == kServiceAccountUser.size() + s.ns.size() + 1 + s.name.size() && user.name.compare(0, kServiceAccountUser.size(), kServiceAccountUser) == 0 &&
         user.name.compare(kServiceAccountUser.size(), s.ns.size(), s.ns) == 0 && user.name[kServiceAccountUser.size() + s.ns.size()] == ':' &&
         user.name.compare(kServiceAccountUser.size() + s.ns.size() + 1, std::string::npos, s.name) == 0)
-      return true;
+      return &s;
   }
-  return false;
+  return nullptr;
+}
+
+std::string Authorizer::Binding::subject_of(const User& user) const {
+  const Subject* s = match(user);
+  if (!s) return "";
+  if (s->kind == 'S') return "ServiceAccount \"" + s->name + "/" + s->ns + "\"";
+  return std::string(s->kind == 'U' ? "User" : "Group") + " \"" + s->name + "\"";
 }
 
 Authorizer::Binding Authorizer::parse_binding(const Object& o) {
@@ -153,7 +160,7 @@ Decision Authorizer::rbac(const Attributes& a) const {
     if (!b.applies_to(*a.user)) continue;
     if (auto* rules = role_rules(b, ""))
       for (auto& r : *rules)
-        if (r.allows(a)) return {true, "RBAC: allowed by ClusterRoleBinding \"" + name + "\" of " + b.role_kind + " \"" + b.role_name + "\""};
+        if (r.allows(a)) return {true, "RBAC: allowed by ClusterRoleBinding \"" + name + "\" of " + b.role_kind + " \"" + b.role_name + "\" to " + b.subject_of(*a.user)};
   }
   if (a.is_resource && !a.ns.empty()) {
     auto it = bindings_.find(a.ns);
@@ -162,7 +169,7 @@ Decision Authorizer::rbac(const Attributes& a) const {
         if (!b.applies_to(*a.user)) continue;
         if (auto* rules = role_rules(b, a.ns))
           for (auto& r : *rules)
-            if (r.allows(a)) return {true, "RBAC: allowed by RoleBinding \"" + std::string(a.ns) + "/" + name + "\" of " + b.role_kind + " \"" + b.role_name + "\""};
+            if (r.allows(a)) return {true, "RBAC: allowed by RoleBinding \"" + name + "/" + std::string(a.ns) + "\" of " + b.role_kind + " \"" + b.role_name + "\" to " + b.subject_of(*a.user)};
       }
   }
   return {};
