@@ -25,6 +25,8 @@ Task<Status> NginxProcess::apply(NginxFiles files) {
   if (process_ && process_->running()) {
     CO_TRY_VOID(process_->signal(SIGHUP));
   } else {
+    // A master that was killed leaves workers, which hold its ports; they are of its process group.
+    if (process_) ::kill(-process_->pid(), SIGKILL);
     net::ProcessOptions options;
     options.argv = {program_, "-c", path, "-e", "stderr", "-g", "daemon off;"};
     CO_TRY(process_, net::spawn(*loop_, std::move(options)));

@@ -40,18 +40,26 @@ marker=$(kubectl -n demo get configmap page -o jsonpath='{.metadata.uid}')
 "$caravel" up --data-dir "$data" --no-flows -o json > /dev/null || fail "up on kept data"
 [ "$(kubectl -n demo get configmap page -o jsonpath='{.metadata.uid}')" = "$marker" ] || fail "the data was not kept"
 
-# kill -9 of any one process heals: each is killed once, then everything answers again.
+# kill -9 of any one process heals: each is killed once, then everything answers again: both load balancers,
+# the API, three Ready nodes, all pods.
 world=$(pgrep -f -- "caravel world --data-dir $data" | tail -n 1)
-for victim in "caravel server --data-dir $data" "caravel cloud .*$data" "containerd .*$data" "caravel git-server .*$data"; do
+answers() {
+  kubectl -n demo get configmap page >/dev/null 2>&1 &&
+    curl -sf -m 2 http://demo.localhost:8080/ --resolve demo.localhost:8080:127.0.0.1 >/dev/null &&
+    curl -skf -m 2 https://demo.localhost:8443/ --resolve demo.localhost:8443:127.0.0.1 >/dev/null &&
+    [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" = 3 ] &&
+    kubectl get pods -A --no-headers | awk '{split($3, r, "/"); if ($4 != "Running" || r[1] != r[2]) bad = 1} END {exit bad}'
+}
+for victim in "caravel server --data-dir $data" "caravel cloud .*$data" "containerd .*$data" "caravel git-server .*$data" "caravel edge .*$data" \
+  "pebble -config $data" "caravel vpc-dns .*$data" "caravel node .*$data" "haproxy .*$data" "caravel nginx-ingress-controller" "nginx: master" \
+  "caravel kube-proxy" "caravel aws-load-balancer-controller" "caravel argocd-application-controller" "caravel cert-manager" "caravel karpenter" "httpd -f -p 8080"; do
   pid=$(pgrep -f -- "$victim" | head -n 1)
   [ -n "$pid" ] || fail "no process like: $victim"
   kill -9 "$pid"
   healed=""
-  for _ in $(seq 150); do
+  for _ in $(seq 200); do
     sleep 0.2
-    new=$(pgrep -f -- "$victim" | head -n 1)
-    [ -n "$new" ] && [ "$new" != "$pid" ] && kubectl -n demo get configmap page >/dev/null 2>&1 &&
-      curl -sf -m 2 http://demo.localhost:8080/ --resolve demo.localhost:8080:127.0.0.1 >/dev/null && { healed=yes; break; }
+    pgrep -f -- "$victim" | grep -vqx "$pid" && answers && { healed=yes; break; }
   done
   [ -n "$healed" ] || fail "not healed after kill -9 of: $victim"
   echo "healed after kill -9 of: $victim"
