@@ -43,6 +43,8 @@ const std::vector<const Command*>& commands() {
       &images::kImagesCommand,
       &proxy::kProxyCommand,
       &server::kServerCommand,
+      &server::kBackupCommand,
+      &server::kRestoreCommand,
       &world::kWorldCommand,
       &world::kEdgeCommand,
       &dns::kDnsCommand,

@@ -6,5 +6,7 @@
 namespace caravel::server {
 
 extern const Command kServerCommand;
+extern const Command kBackupCommand;
+extern const Command kRestoreCommand;
 
 }  // namespace caravel::server
