@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "apiserver/admission/quota.h"
 #include "apiserver/authentication/authenticator.h"
 #include "apiserver/authorization/authorizer.h"
 #include "apiserver/core.h"
@@ -66,6 +67,7 @@ class ApiServer {
   ApiServerOptions options_;
   Core core_;
   Rest rest_;
+  std::unique_ptr<QuotaStage> quota_;
   std::unique_ptr<ServiceAllocator> services_;
   std::unique_ptr<Authorizer> authorizer_;
   std::unique_ptr<TokenIssuer> tokens_;

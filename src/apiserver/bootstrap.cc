@@ -77,6 +77,8 @@ Task<Status> ApiServer::bring_up() {
   authenticator_ = std::make_unique<Authenticator>(core_, tokens_.get());
   discovery_ = std::make_unique<Discovery>(core_, options_);
   add_builtin_admission(core_);
+  quota_ = std::make_unique<QuotaStage>(core_);
+  core_.quota = quota_.get();
   crds_ = std::make_unique<CrdController>(core_, rest_);
   Status custom = co_await crds_->start(scope_);
   if (!custom.ok()) co_return custom;

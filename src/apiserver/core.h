@@ -15,6 +15,7 @@
 namespace caravel::apiserver {
 
 class Authorizer;
+class QuotaStage;
 class ServiceAllocator;
 class TokenIssuer;
 
@@ -35,6 +36,7 @@ struct Core {
   TypeTable types;
   AdmissionChain admission;
   RemoteAdmission* remote_admission = nullptr;
+  QuotaStage* quota = nullptr;
   Authorizer* authorizer = nullptr;
   ServiceAllocator* services = nullptr;
   TokenIssuer* tokens = nullptr;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 
+#include "apiserver/admission/quota.h"
 #include "apiserver/core.h"
 #include "apiserver/request.h"
 #include "apiserver/resource_type.h"
@@ -97,7 +98,9 @@ class Rest {
 
  private:
   struct Put;
-  Task<Result<store::TxnResult>> put(const ServedType* t, std::string key, int64_t expect, json::Value* object);
+  // `with` goes into the same transaction. A conflict that only `with` had is waited for; its maker judges again.
+  Task<Result<store::TxnResult>> put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const QuotaReservation* with);
+  Task<Result<store::TxnResult>> put_counted(const ServedType* t, std::string key, int64_t expect, json::Value* object, const AdmissionRequest* a);
   Result<Filter> filter_of(const Request& r, const ServedType& t) const;
   Response render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token) const;
   Result<json::Value> finish_update(WriteCall* call, const json::Value& live, json::Value object, bool* unchanged) const;

@@ -117,7 +117,7 @@ Result<json::Value> Rest::decode_body(const Request& r, const ServedType& t, Wri
   return object;
 }
 
-Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, int64_t expect, json::Value* object) {
+Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const QuotaReservation* with) {
   // The stored form: the storage's version.
   auto stored = std::make_shared<json::Value>(*object);
   if (t->to_storage) {
@@ -131,6 +131,10 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
   store::Txn txn;
   txn.compares.push_back({std::move(key), expect});
   txn.ops.push_back(std::move(op));
+  if (with) {
+    for (auto& c : with->compares) txn.compares.push_back(c);
+    for (auto& o : with->ops) txn.ops.push_back(o);
+  }
   auto r = co_await core_->store.txn(std::move(txn));
   if (!r.ok()) co_return status::internal(r.error().message);
   if (r->succeeded) {
@@ -138,6 +142,27 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
     co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
   }
   co_return std::move(*r);
+}
+
+Task<Result<store::TxnResult>> Rest::put_counted(const ServedType* t, std::string key, int64_t expect, json::Value* object, const AdmissionRequest* a) {
+  if (!core_->quota || !core_->quota->interested(*a)) {
+    auto r = co_await put(t, std::move(key), expect, object, nullptr);
+    co_return r;
+  }
+  for (int attempt = 0; attempt < kConflictTries; ++attempt) {
+    QuotaReservation reserved;
+    Status s = co_await core_->quota->reserve(*a, &reserved);
+    if (!s.ok()) co_return std::move(s).error();
+    auto r = co_await put(t, key, expect, object, &reserved);
+    if (!r.ok() || r->succeeded || reserved.empty()) co_return r;
+    const std::optional<store::KeyValue>& present = r->values[0];
+    if ((present ? present->mod_revision : 0) != expect) co_return r;  // the object itself was in the way
+    int64_t seen = 0;
+    for (auto& v : r->values)
+      if (v) seen = std::max(seen, v->mod_revision);
+    co_await core_->cacher.wait_for(seen, std::chrono::seconds(5));
+  }
+  co_return status::conflict(t->resource, a->name, "the namespace's quotas changed too often while the object was written; please apply your changes to the latest version and try again");
 }
 
 Status Rest::check_new(const WriteCall& call, const json::Value& object) const {
@@ -225,14 +250,22 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     Stored out;
     out.created = true;
     if (call->dry_run) {
+      if (core_->quota && core_->quota->interested(a)) {
+        QuotaReservation none;
+        Status s = co_await core_->quota->reserve(a, &none);
+        if (!s.ok()) co_return std::move(s).error();
+      }
       if (core_->store_has(t, call->ns, name)) co_return status::already_exists(t.resource, name);
       size_t at = 0;
       out.bytes = std::make_shared<const std::string>(encode_object(o, &at));
       out.value = std::make_shared<const json::Value>(std::move(o));
       co_return out;
     }
-    auto r = co_await put(&t, key, 0, &o);
-    if (!r.ok()) co_return std::move(r).error();
+    auto r = co_await put_counted(&t, key, 0, &o, &a);
+    if (!r.ok()) {
+      if (t.strategy->release) t.strategy->release(o);
+      co_return std::move(r).error();
+    }
     if (!r->succeeded) {
       if (t.strategy->release) t.strategy->release(o);
       if (generated && attempt < kGenerateNameTries) continue;
@@ -374,6 +407,11 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
                           (t.resource.kind != "Namespace" || object->path({"spec", "finalizers"}).size() == 0) &&
                           (live->path({"metadata", "finalizers"}).size() > 0 || t.resource.kind == "Namespace");
     if (call->dry_run) {
+      if (core_->quota && core_->quota->interested(a)) {
+        QuotaReservation none;
+        Status s = co_await core_->quota->reserve(a, &none);
+        if (!s.ok()) co_return std::move(s).error();
+      }
       size_t at = 0;
       (*object)["metadata"]["resourceVersion"] = std::to_string(found->revision);
       std::string text = encode_object(*object, &at);
@@ -406,7 +444,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
       out.revision = r->revision;
       co_return out;
     }
-    auto r = co_await put(&t, key, found->revision, &*object);
+    auto r = co_await put_counted(&t, key, found->revision, &*object, &a);
     if (!r.ok()) co_return std::move(r).error();
     if (!r->succeeded) {
       if (retry) continue;

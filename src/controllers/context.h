@@ -57,6 +57,7 @@ std::unique_ptr<Runner> make_pod_gc(const Context&);
 std::unique_ptr<Runner> make_csr_approving(const Context&);
 std::unique_ptr<Runner> make_csr_signing(const Context&);
 std::unique_ptr<Runner> make_disruption(const Context&);
+std::unique_ptr<Runner> make_resource_quota(const Context&);
 std::unique_ptr<Runner> make_cluster_role_aggregation(const Context&);
 std::unique_ptr<Runner> make_persistent_volume(const Context&);
 std::unique_ptr<Runner> make_claim_protection(const Context&);

@@ -30,6 +30,7 @@ constexpr Row kTable[] = {
     {"pod-garbage-collector-controller", make_pod_gc},
     {"certificatesigningrequest-approving-controller", make_csr_approving},
     {"certificatesigningrequest-signing-controller", make_csr_signing},
+    {"resourcequota-controller", make_resource_quota},
     {"disruption-controller", make_disruption},
     {"clusterrole-aggregation-controller", make_cluster_role_aggregation},
     {"persistentvolume-binder-controller", make_persistent_volume},

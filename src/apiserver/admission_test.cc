@@ -1,0 +1,103 @@
+// Admission as a client sees it, through the whole server in virtual time.
+#include <gtest/gtest.h>
+
+#include "apiserver/api_server.h"
+#include "base/scope.h"
+
+namespace caravel::apiserver {
+namespace {
+
+using json::Value;
+
+class AdmissionTest : public testing::Test {
+ protected:
+  VirtualExecutor ex{11};
+  std::unique_ptr<store::Store> store = store::make_memory_store(ex);
+  std::unique_ptr<ApiServer> server;
+
+  void SetUp() override {
+    auto r = run_task(ex, ApiServer::start(ex, *store, ApiServerOptions()));
+    ASSERT_TRUE(r.ok()) << r.error().message;
+    server = std::move(*r);
+    call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})");
+  }
+  struct Answer {
+    int code = 0;
+    Value object;
+    std::vector<std::string> warnings;
+    std::string message() const { return object["message"].as_string(); }
+  };
+  Request request(std::string method, std::string path, std::string body, std::string type) {
+    Request r;
+    r.method = method;
+    if (size_t q = path.find("?dryRun=All"); q != path.npos) {
+      path.resize(q);
+      r.query.emplace_back("dryRun", "All");
+    }
+    r.path = path;
+    r.body = body;
+    r.content_type = type;
+    auto u = std::make_shared<User>();
+    u->name = "admin";
+    u->groups = {"system:authenticated", "system:masters"};
+    r.user = u;
+    r.user_agent = "test/1";
+    parse_request_info(r);
+    return r;
+  }
+  Answer call(std::string method, std::string path, std::string body = "", std::string type = "application/json") {
+    Request r = request(method, path, body, type);
+    Response res = run_task(ex, handle(&r));
+    Answer a;
+    a.code = res.status;
+    a.warnings = res.warnings;
+    if (res.body) {
+      auto v = json::parse(*res.body);
+      if (v.ok()) a.object = *v;
+    }
+    return a;
+  }
+  Answer patch(std::string path, std::string body) { return call("PATCH", path, body, "application/merge-patch+json"); }
+  Task<Response> handle(Request* r) {
+    Response res = co_await server->handle(*r);
+    co_return res;
+  }
+  Task<void> count(Request r, int* made, int* refused) {
+    Response res = co_await server->handle(r);
+    ++*(res.status == 201 ? made : refused);
+  }
+  static std::string pod(std::string name, std::string spec = R"("containers":[{"name":"c","image":"nginx"}])") {
+    return R"({"metadata":{"name":")" + name + R"("},"spec":{)" + spec + "}}";
+  }
+  static constexpr const char* kPods = "/api/v1/namespaces/default/pods";
+};
+
+TEST_F(AdmissionTest, ConcurrentCreatesNeverExceedAQuota) {
+  std::string quotas = "/api/v1/namespaces/default/resourcequotas";
+  ASSERT_EQ(call("POST", quotas, R"({"metadata":{"name":"q"},"spec":{"hard":{"pods":"5"}}})").code, 201);
+  ASSERT_EQ(call("PUT", quotas + "/q/status", R"({"metadata":{"name":"q"},"status":{"hard":{"pods":"5"},"used":{"pods":"0"}}})").code, 200);
+  EXPECT_EQ(call("POST", std::string(kPods) + "?dryRun=All", pod("dry")).code, 201);
+  EXPECT_EQ(call("GET", quotas + "/q").object["status"]["used"]["pods"].as_string(), "0");
+  int made = 0, refused = 0;
+  TaskScope scope;
+  for (int i = 0; i < 40; ++i) scope.spawn(count(request("POST", kPods, pod("p" + std::to_string(i)), "application/json"), &made, &refused));
+  ex.run_for(std::chrono::seconds(10));
+  EXPECT_EQ(made, 5);
+  EXPECT_EQ(refused, 35);
+  EXPECT_EQ(call("GET", quotas + "/q").object["status"]["used"]["pods"].as_string(), "5");
+  Answer a = call("POST", kPods, pod("late"));
+  EXPECT_EQ(a.code, 403);
+  EXPECT_EQ(a.message(), "pods \"late\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5");
+}
+
+TEST_F(AdmissionTest, AWriteThatFailsReservesNothing) {
+  std::string quotas = "/api/v1/namespaces/default/resourcequotas", maps = "/api/v1/namespaces/default/configmaps";
+  call("POST", quotas, R"({"metadata":{"name":"q"},"spec":{"hard":{"configmaps":"3"}}})");
+  call("PUT", quotas + "/q/status", R"({"metadata":{"name":"q"},"status":{"hard":{"configmaps":"3"},"used":{"configmaps":"0"}}})");
+  EXPECT_EQ(call("POST", maps, R"({"metadata":{"name":"a"}})").code, 201);
+  EXPECT_EQ(call("POST", maps, R"({"metadata":{"name":"a"}})").code, 409);
+  EXPECT_EQ(call("GET", quotas + "/q").object["status"]["used"]["configmaps"].as_string(), "1");
+}
+
+}  // namespace
+}  // namespace caravel::apiserver
