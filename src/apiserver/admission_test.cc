@@ -99,5 +99,56 @@ TEST_F(AdmissionTest, AWriteThatFailsReservesNothing) {
   EXPECT_EQ(call("GET", quotas + "/q").object["status"]["used"]["configmaps"].as_string(), "1");
 }
 
+TEST_F(AdmissionTest, PodSecurityRefusesPodsAndWarnsOfTemplates) {
+  ASSERT_EQ(call("POST", kPods, pod("before")).code, 201);
+  Answer labelled = patch("/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}})");
+  ASSERT_EQ(labelled.code, 200) << labelled.message();
+  EXPECT_EQ(labelled.warnings, (std::vector<std::string>{"existing pods in namespace \"default\" violate the new PodSecurity enforce level \"restricted:latest\"",
+                                                         "before: allowPrivilegeEscalation != false, unrestricted capabilities, runAsNonRoot != true, seccompProfile"}));
+  Answer refused = call("POST", kPods, pod("after"));
+  EXPECT_EQ(refused.code, 403);
+  EXPECT_EQ(refused.message().substr(0, 99), "pods \"after\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != fa");
+  EXPECT_EQ(patch(std::string(kPods) + "/before", R"({"metadata":{"labels":{"a":"b"}}})").code, 200) << "nothing changed that the standards look at";
+  Answer workload = call("POST", "/apis/apps/v1/namespaces/default/deployments",
+                         R"({"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})");
+  EXPECT_EQ(workload.code, 201);
+  ASSERT_EQ(workload.warnings.size(), 1u);
+  EXPECT_EQ(workload.warnings[0].substr(0, 48), "would violate PodSecurity \"restricted:latest\": a");
+  Answer wrong = patch("/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"strict"}}})");
+  EXPECT_EQ(wrong.code, 422);
+  EXPECT_EQ(wrong.message(),
+            "Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": must be one of privileged, baseline, restricted");
+}
+
+TEST_F(AdmissionTest, ClaimsAreProtectedAndGrowOnlyWhereTheirClassAllowsIt) {
+  std::string claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+  call("POST", "/apis/storage.k8s.io/v1/storageclasses", R"({"metadata":{"name":"fixed"},"provisioner":"p"})");
+  Answer made = call("POST", claims, R"({"metadata":{"name":"c"},"spec":{"storageClassName":"fixed","accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})");
+  ASSERT_EQ(made.code, 201) << made.message();
+  EXPECT_EQ(json::dump(made.object["metadata"]["finalizers"]), R"(["kubernetes.io/pvc-protection"])");
+  std::string more = R"({"spec":{"resources":{"requests":{"storage":"2Gi"}}}})";
+  EXPECT_EQ(patch(claims + "/c", more).code / 100, 4);
+  ASSERT_EQ(call("PATCH", claims + "/c/status", R"({"status":{"phase":"Bound"}})", "application/merge-patch+json").code, 200);
+  EXPECT_EQ(patch(claims + "/c", more).message(), "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize");
+  patch("/apis/storage.k8s.io/v1/storageclasses/fixed", R"({"allowVolumeExpansion":true})");
+  EXPECT_EQ(patch(claims + "/c", more).code, 200);
+}
+
+TEST_F(AdmissionTest, AnIngressTakesTheDefaultClass) {
+  call("POST", "/apis/networking.k8s.io/v1/ingressclasses",
+       R"({"metadata":{"name":"edge","annotations":{"ingressclass.kubernetes.io/is-default-class":"true"}},"spec":{"controller":"example.com/edge"}})");
+  Answer made = call("POST", "/apis/networking.k8s.io/v1/namespaces/default/ingresses",
+                     R"({"metadata":{"name":"i"},"spec":{"defaultBackend":{"service":{"name":"s","port":{"number":80}}}}})");
+  ASSERT_EQ(made.code, 201) << made.message();
+  EXPECT_EQ(made.object["spec"]["ingressClassName"].as_string(), "edge");
+}
+
+TEST_F(AdmissionTest, AdmissionLeavesNoNullsBehind) {
+  Answer made = call("POST", kPods, pod("p"));
+  EXPECT_EQ(json::dump(made.object).find(":null"), std::string::npos) << json::dump(made.object);
+  Answer claim = call("POST", "/api/v1/namespaces/default/persistentvolumeclaims", R"({"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})");
+  EXPECT_EQ(json::dump(claim.object).find(":null"), std::string::npos) << json::dump(claim.object);
+}
+
 }  // namespace
 }  // namespace caravel::apiserver

@@ -19,4 +19,9 @@ std::unique_ptr<AdmissionPlugin> make_node_restriction();
 std::unique_ptr<AdmissionPlugin> make_certificate_request(Core& core);
 std::unique_ptr<AdmissionPlugin> make_rbac_escalation(Core& core);
 
+std::unique_ptr<AdmissionPlugin> make_pod_security(Core& core);
+std::unique_ptr<AdmissionPlugin> make_default_ingress_class(Core& core);
+std::unique_ptr<AdmissionPlugin> make_claim_resize(Core& core);
+std::unique_ptr<AdmissionPlugin> make_storage_in_use();
+
 }  // namespace caravel::apiserver

@@ -5,6 +5,7 @@
 #include "apiserver/authorization/authorizer.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
+#include "net/x509.h"
 
 namespace caravel::apiserver {
 
@@ -69,7 +70,7 @@ class DefaultStorageClass final : public AdmissionPlugin {
   Status admit(AdmissionRequest& r) override {
     if (r.operation != Operation::kCreate || !r.is("", "persistentvolumeclaims") || !r.subresource.empty()) return ok();
     Value& spec = (*r.object)["spec"];
-    if (spec.find("storageClassName") || (*r.object)["metadata"]["annotations"].find("volume.beta.kubernetes.io/storage-class")) return ok();
+    if (spec.find("storageClassName") || std::as_const(*r.object)["metadata"]["annotations"].find("volume.beta.kubernetes.io/storage-class")) return ok();
     ServedTypePtr t = core_->types.find("storage.k8s.io", "v1", "storageclasses");
     if (!t) return ok();
     ValuePtr best;
@@ -171,6 +172,7 @@ class CertificateRequests final : public AdmissionPlugin {
     return ok();
   }
   Status validate(const AdmissionRequest& r) override {
+    if (r.operation == Operation::kCreate && r.is("certificates.k8s.io", "certificatesigningrequests")) return check_subject(r);
     if (!r.is("certificates.k8s.io", "certificatesigningrequests") || r.operation != Operation::kUpdate || !r.user) return ok();
     std::string_view verb = r.subresource == "approval" ? "approve" : r.subresource == "status" ? "sign" : "";
     if (verb.empty()) return ok();
@@ -191,6 +193,18 @@ class CertificateRequests final : public AdmissionPlugin {
   }
 
  private:
+  // CertificateSubjectRestriction: nobody asks to become system:masters.
+  static Status check_subject(const AdmissionRequest& r) {
+    const Value& spec = std::as_const(*r.object)["spec"];
+    if (spec["signerName"].as_string() != "kubernetes.io/kube-apiserver-client") return ok();
+    auto pem = base64_decode(spec["request"].as_string());
+    auto csr = net::parse_csr(pem ? *pem : "");
+    if (!csr.ok()) return ok();  // validation says what is wrong with it
+    for (auto& o : csr->names.organizations)
+      if (o == "system:masters")
+        return status::forbidden(r.type->resource, r.name, "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed");
+    return ok();
+  }
   Core* core_;
 };
 
@@ -271,7 +285,11 @@ void add_builtin_admission(Core& core) {
   core.admission.add(make_priority(core));
   core.admission.add(make_default_toleration_seconds());
   core.admission.add(make_runtime_class(core));
+  core.admission.add(make_pod_security(core));
   core.admission.add(make_default_storage_class(core));
+  core.admission.add(make_default_ingress_class(core));
+  core.admission.add(make_storage_in_use());
+  core.admission.add(make_claim_resize(core));
   core.admission.add(make_certificate_request(core));
   core.admission.add(make_rbac_escalation(core));
 }

@@ -40,7 +40,7 @@ class ServiceAccountPlugin final : public AdmissionPlugin {
     if (!sa)
       return status::forbidden(r.type->resource, r.name, "error looking up service account " + r.ns + "/" + account + ": serviceaccount \"" + account + "\" not found");
     ValuePtr v = sa->value();
-    if (spec["imagePullSecrets"].size() == 0 && (*v)["imagePullSecrets"].size()) spec["imagePullSecrets"] = (*v)["imagePullSecrets"];
+    if (std::as_const(spec)["imagePullSecrets"].size() == 0 && (*v)["imagePullSecrets"].size()) spec["imagePullSecrets"] = (*v)["imagePullSecrets"];
     bool mount = (*v)["automountServiceAccountToken"].as_bool(true);
     if (auto* p = spec.find("automountServiceAccountToken"); p && p->is_bool()) mount = p->as_bool();
     if (!mount) return ok();
@@ -109,7 +109,7 @@ class PriorityPlugin final : public AdmissionPlugin {
     Value& spec = (*r.object)["spec"];
     ServedTypePtr t = core_->types.find("scheduling.k8s.io", "v1", "priorityclasses");
     if (!t) return ok();
-    std::string wanted = spec["priorityClassName"].as_string();
+    std::string wanted = std::as_const(spec)["priorityClassName"].as_string();
     int64_t value = 0;
     std::string policy = "PreemptLowerPriority";
     ValuePtr found;
