@@ -124,6 +124,12 @@ std::string describe(const PodSpec& v) {
   out += '\x04';
   for (const auto& p : v.preferred_nodes) put(p.weight, out), describe(p.term, out);
   out += '\x04';
+  for (const auto& volume : v.volume_nodes) {
+    put(volume.reason, out);
+    for (const auto& t : volume.any) describe(t, out);
+    out += '\x04';
+  }
+  out += '\x04';
   for (const auto& t : v.tolerations) {
     put(t.key, out), put(t.value, out);
     out += t.exists ? 'E' : '=';

@@ -90,6 +90,13 @@ struct Resources {
   bool operator==(const Resources&) const = default;
 };
 
+// What one of a pod's volumes asks of its node: one of these terms (all nodes where there is none), and what
+// is said of a node that has none of them.
+struct VolumeNodes {
+  std::vector<NodeTerm> any;
+  std::string reason;
+};
+
 // The scheduling-relevant part of a pod. Pods with equal specs are scheduled by the same calculation.
 struct PodSpec {
   std::string ns;
@@ -100,6 +107,7 @@ struct PodSpec {
   Labels node_selector;
   std::optional<std::vector<NodeTerm>> required_nodes;  // OR
   std::vector<PreferredNodeTerm> preferred_nodes;
+  std::vector<VolumeNodes> volume_nodes;  // all must be satisfied
   std::vector<Toleration> tolerations;
   std::vector<HostPort> ports;
   std::vector<SpreadConstraint> hard_spread, soft_spread;

@@ -195,6 +195,8 @@ Selector selector_of(const meta::LabelSelector& s) {
   return out;
 }
 
+NodeTerm term_of(const core::NodeSelectorTerm& t) { return node_term_of(t); }
+
 Resources requests_of(const core::Pod& pod) { return pod_request(pod, false); }
 
 PodSpec pod_spec_of(const core::Pod& pod, const std::optional<Selector>& default_selector) {

@@ -10,6 +10,7 @@
 namespace caravel::kube::scheduling {
 
 Selector selector_of(const meta::LabelSelector& s);
+NodeTerm term_of(const core::NodeSelectorTerm& t);
 
 // Resource requests by upstream's rules: the sum of containers and sidecars or the largest init container,
 // pod-level requests instead where given, plus overhead.

@@ -53,6 +53,7 @@ struct Failure {
   size_t nodes = 0;
   std::map<std::string, int> reasons;
   uint32_t plugins = 0;
+  std::string prefilter;           // said instead of reasons: the pod cannot be scheduled on any node as it is
   size_t preemption_may_help = 0;  // nodes
   // What became of the attempt to preempt others; none: nobody has a lower priority.
   std::optional<std::map<std::string, int>> preemption;  // reasons by number of nodes

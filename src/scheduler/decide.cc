@@ -255,7 +255,8 @@ std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n) {
   if (k.is_pinned && std::find(k.pinned.begin(), k.pinned.end(), node.name) == k.pinned.end())
     return fail(kNodeAffinity, "node(s) didn't satisfy plugin(s) [NodeAffinity]", false);
   switch (static_verdict(node, k.spec)) {
-    case StaticVerdict::kFits: break;
+    case StaticVerdict::kFits:
+    case StaticVerdict::kVolume: break;  // volumes come after ports and resources
     case StaticVerdict::kUnschedulable: return fail(kNodeUnschedulable, "node(s) were unschedulable", false);
     case StaticVerdict::kNodeName: return fail(kNodeName, "node(s) didn't match the requested node name", false);
     case StaticVerdict::kTaint: return fail(kTaintToleration, "node(s) had untolerated taint(s)", false);
@@ -269,6 +270,7 @@ std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n) {
     f.preemption_may_help = !hopeless;
     return f;
   }
+  if (const VolumeNodes* volume = unserved_volume(node, k.spec)) return fail(kVolumeBinding, volume->reason, false);
   for (const auto& h : k.hard) {
     const Counter& counter = *counters_[h.counter];
     int32_t d = nodes_.keys[h.key]->domain[n];
@@ -325,7 +327,7 @@ Failure Cluster::explain(ClassId c) {
   for (size_t i = 0; i < nodes_.size(); ++i) {
     if (!nodes_.alive[i]) continue;
     NodeId n = static_cast<NodeId>(i);
-    if (k.shape && k.shape->scores()[i] == Shape::kRuledOut) {
+    if (k.shape && k.shape->scores()[i] == Shape::kRuledOut && k.shape->filter().verdict(n) != StaticVerdict::kVolume) {
       StaticVerdict v = k.shape->filter().verdict(n);
       if (v == StaticVerdict::kUnschedulable) turn_down(kCordoned, kNodeUnschedulable);
       else if (v == StaticVerdict::kNodeName) turn_down(kOtherName, kNodeName);
@@ -369,6 +371,9 @@ Failure Cluster::explain(ClassId c) {
 }
 
 std::string describe_failure(const Failure& f) {
+  if (!f.prefilter.empty())
+    return "0/" + std::to_string(f.nodes) + " nodes are available: " + f.prefilter + ". no new claims to deallocate, preemption: 0/" + std::to_string(f.nodes) +
+           " nodes are available: " + std::to_string(f.nodes) + " Preemption is not helpful for scheduling.";
   if (f.nodes == 0) return "no nodes available to schedule pods";
   auto line = [&](const std::map<std::string, int>& reasons) {
     std::vector<std::string> parts;

@@ -14,6 +14,7 @@
 #include "scheduler/preemption.h"
 #include "scheduler/queue.h"
 #include "scheduler/victims.h"
+#include "scheduler/volumes.h"
 
 namespace caravel::scheduler {
 
@@ -45,6 +46,7 @@ struct Scheduler::Impl {
   kube::Informer<core::Namespace> namespaces;
   kube::Informer<kube::policy::PodDisruptionBudget> budgets;
   DefaultSpread default_spread;
+  Volumes volumes;
   Cluster cluster;
   Nominations nominations;
   Queue queue;
@@ -54,18 +56,20 @@ struct Scheduler::Impl {
   bool synced = false;
   std::unordered_map<std::string, Placed> placed;
   std::vector<const PodFacts*> facts;      // by PodId, of the pods in `placed`
+  std::unordered_map<std::string, std::string> exclusive;  // ReadWriteOncePod claims in use -> pod
   std::map<int32_t, size_t> priorities;    // of the pods in `placed`
   std::unordered_map<std::string, ClassId> waiting;  // classes of pods that were turned down, for hints
 
   Impl(Executor& e, kube::Client c, Options o)
       : ex(e), client(c), options(std::move(o)), events(e, c, options.scheduler_name), pods(e, c), nodes(e, c), namespaces(e, c), budgets(e, c),
-        default_spread(e, c), cluster(e.random_u64()), nominations(cluster), work(e), permits(e, options.bindings_max) {
+        default_spread(e, c), volumes(e, c), cluster(e.random_u64()), nominations(cluster), work(e), permits(e, options.bindings_max) {
     pods.add_handler([this](const PodPtr& old, const PodPtr& now) { on_pod(old, now); });
     nodes.add_handler([this](const NodePtr& old, const NodePtr& now) { on_node(old, now); });
     namespaces.add_handler([this](const auto& old, const auto& now) {
       cluster.set_namespace((now ? now : old)->metadata.name, now ? now->metadata.labels : Labels{});
       wake(kNamespace, -1);
     });
+    volumes.on_change([this] { wake(kVolumes, -1); });
   }
 
   static std::string key_of(const core::Pod& p) { return p.metadata.namespace_ + "/" + p.metadata.name; }
@@ -125,12 +129,17 @@ struct Scheduler::Impl {
     if (facts.size() <= id) facts.resize(id + 1);
     facts[id] = &(placed[key] = std::move(p)).facts;
   }
+  // Claims that only one pod may use and that are in use, with the pod.
+  void hold_claims(const std::string& key, const core::Pod& pod) {
+    for (const auto& claim : volumes.needs(pod).exclusive) exclusive[claim] = key;
+  }
   // Takes it out of the cluster; answers the node.
   NodeId take(std::unordered_map<std::string, Placed>::iterator it) {
     Placed& p = it->second;
     NodeId node = cluster.nodes().find(p.node);
     cluster.remove_pod(p.id);
     facts[static_cast<size_t>(p.id)] = nullptr;
+    std::erase_if(exclusive, [&](const auto& e) { return e.second == it->first; });
     if (auto n = priorities.find(p.facts.priority); --n->second == 0) priorities.erase(n);
     placed.erase(it);
     return node;
@@ -154,6 +163,7 @@ struct Scheduler::Impl {
     if (it != placed.end()) take(it);
     ClassId c = cluster.intern(pod_spec_of(pod, std::nullopt));
     put(key, {pod.metadata.uid, pod.spec.node_name, cluster.add_pod(c, pod.spec.node_name, terminating), false, facts_of(key, pod)});
+    hold_claims(key, pod);
     cluster.release(c);
     wake(kPodAdded, -1);
   }
@@ -224,6 +234,7 @@ struct Scheduler::Impl {
     co_await nodes.wait_synced();
     co_await namespaces.wait_synced();
     co_await budgets.wait_synced();
+    co_await volumes.wait_synced();
     co_await default_spread.wait_synced();
     co_await pods.wait_synced();
     synced = true;
@@ -252,7 +263,23 @@ struct Scheduler::Impl {
       return false;
     }
     drop_class(key);
-    ClassId c = cluster.intern(pod_spec_of(*pod, default_spread.selector(*pod)));
+    Volumes::Needs needs = volumes.needs(*pod);
+    if (needs.problem.empty())
+      for (const auto& claim : needs.exclusive)
+        if (exclusive.count(claim)) needs.problem = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+    PodSpec spec = pod_spec_of(*pod, default_spread.selector(*pod));
+    spec.volume_nodes = std::move(needs.nodes);
+    ClassId c = cluster.intern(spec);
+    if (!needs.problem.empty() && cluster.node_count() != 0) {
+      Failure why;
+      why.nodes = cluster.node_count();
+      why.prefilter = std::move(needs.problem);
+      why.plugins = kVolumeBinding;
+      waiting[key] = c;
+      queue.failed(key, kVolumeBinding, ex.now());
+      report_unschedulable(*pod, describe_failure(why), "");
+      return false;
+    }
     const std::string nominated = nominations.contains(key) ? nominations.node_of(key) : pod->status.nominated_node_name;
     nominations.hide(key, priority_of(*pod));
     NodeId node = nominated.empty() ? -1 : cluster.nodes().find(nominated);
@@ -275,6 +302,7 @@ struct Scheduler::Impl {
     }
     nominations.clear(key);
     put(key, {pod->metadata.uid, cluster.node_name(node), cluster.add_pod(c, node), true, facts_of(key, *pod)});
+    hold_claims(key, *pod);
     cluster.release(c);
     wake(kPodAdded, -1);
     return true;
@@ -348,10 +376,24 @@ struct Scheduler::Impl {
       permits.release();
       return;
     }
-    scope->spawn(bind(subject_of(*pod), it->second.node));
+    const bool delayed = volumes.needs(*pod).delayed;
+    if (delayed) permits.release();  // nobody waits for a binding that waits for a volume
+    scope->spawn(bind(pod, it->second.node, delayed));
   }
 
-  Task<void> bind(Subject pod, std::string node) {
+  // The pod's claims, then the pod. Holds a permit at the end.
+  Task<Status> bind_volumes(PodPtr pod, std::string node) {
+    Labels labels;
+    if (NodePtr n = nodes.get("", node)) labels = n->metadata.labels;
+    Status s = co_await volumes.bind(pod, node, std::move(labels));
+    co_await permits.acquire();
+    co_return s;
+  }
+
+  Task<void> bind(PodPtr object, std::string node, bool delayed) {
+    const Subject pod = subject_of(*object);
+    Status volumes_bound = ok();
+    if (delayed) volumes_bound = co_await bind_volumes(object, node);
     json::Value binding;
     binding["apiVersion"] = "v1";
     binding["kind"] = "Binding";
@@ -360,7 +402,9 @@ struct Scheduler::Impl {
     binding["metadata"]["uid"] = pod.uid;
     binding["target"]["kind"] = "Node";
     binding["target"]["name"] = node;
-    auto r = co_await client.create_subresource(core::Pod::resource(), pod.ns, pod.name, "binding", std::move(binding));
+    Result<json::Value> r = json::Value();
+    if (volumes_bound.ok()) r = co_await client.create_subresource(core::Pod::resource(), pod.ns, pod.name, "binding", std::move(binding));
+    else r = wrap(std::move(volumes_bound).error(), "running PreBind plugin \"VolumeBinding\"");
     permits.release();
     if (r.ok()) {
       queue.remove(pod.key);
@@ -377,7 +421,7 @@ struct Scheduler::Impl {
     }
     log.warn("binding failed; it is tried again", {{"pod", pod.key}, {"node", node}, {"error", r.error().message}});
     queue.errored(pod.key, ex.now());
-    events.warning(reference(pod), "FailedScheduling", "binding rejected: " + r.error().message);
+    events.warning(reference(pod), "FailedScheduling", (volumes_bound.ok() ? "binding rejected: " : "") + r.error().message);
     work.set();
   }
 
@@ -424,6 +468,7 @@ void Scheduler::start(TaskScope& scope) {
   impl_->nodes.start(scope);
   impl_->namespaces.start(scope);
   impl_->budgets.start(scope);
+  impl_->volumes.start(scope);
   impl_->default_spread.start(scope);
   impl_->pods.start(scope);
   scope.spawn(impl_->run());

@@ -5,6 +5,12 @@
 
 namespace caravel::scheduler {
 
+const VolumeNodes* unserved_volume(const NodeSpec& node, const PodSpec& pod) {
+  for (const auto& v : pod.volume_nodes)
+    if (std::none_of(v.any.begin(), v.any.end(), [&](const NodeTerm& t) { return matches(t, node.labels, node.name); })) return &v;
+  return nullptr;
+}
+
 StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod) {
   static const Taint kCordon{"node.kubernetes.io/unschedulable", "", Effect::kNoSchedule};
   if (node.unschedulable && !tolerates(pod.tolerations, kCordon)) return StaticVerdict::kUnschedulable;
@@ -19,7 +25,7 @@ StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod) {
     const auto& terms = *pod.required_nodes;
     if (std::none_of(terms.begin(), terms.end(), [&](const NodeTerm& t) { return matches(t, node.labels, node.name); })) return StaticVerdict::kAffinity;
   }
-  return StaticVerdict::kFits;
+  return unserved_volume(node, pod) ? StaticVerdict::kVolume : StaticVerdict::kFits;
 }
 
 int64_t intolerable_preferences(const NodeSpec& node, const PodSpec& pod) {
@@ -43,6 +49,7 @@ std::string StaticFilter::key(const PodSpec& pod) {
   part.required_nodes = pod.required_nodes;
   part.preferred_nodes = pod.preferred_nodes;
   part.tolerations = pod.tolerations;
+  part.volume_nodes = pod.volume_nodes;
   return describe(part);
 }
 

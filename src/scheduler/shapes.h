@@ -17,8 +17,10 @@ namespace caravel::scheduler {
 constexpr int64_t kMaxScore = 100;
 
 // Why a node is ruled out for good (preemption would not help), in the order of the plugins.
-enum class StaticVerdict : uint8_t { kFits, kUnschedulable, kNodeName, kTaint, kAffinity };
+enum class StaticVerdict : uint8_t { kFits, kUnschedulable, kNodeName, kTaint, kAffinity, kVolume };
 
+// The volume that the node cannot serve; null when it can serve all.
+const VolumeNodes* unserved_volume(const NodeSpec& node, const PodSpec& pod);
 StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod);
 int64_t intolerable_preferences(const NodeSpec& node, const PodSpec& pod);  // PreferNoSchedule taints
 int64_t preferred_node_weight(const NodeSpec& node, const PodSpec& pod);

@@ -265,6 +265,73 @@ spec:
   EXPECT_TRUE(std::as_const(*vip).path({"status", "nominatedNodeName"}).is_null());
 }
 
+TEST_F(Sim, PodsFollowTheirVolumesAndVolumesThatWaitFollowThePods) {
+  Cluster c(5);
+  ASSERT_TRUE(c.start());
+  c.run_for(5s);  // pods need the namespace's ServiceAccount
+  auto claim = [](const std::string& name, const std::string& type, const std::string& mode = "ReadWriteOnce") {
+    return "---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: " + name + "}\nspec: {accessModes: [" + mode + "], storageClassName: " + type +
+           ", resources: {requests: {storage: 1Gi}}}\n";
+  };
+  auto pod = [](const std::string& name, const std::string& claim_name) {
+    return "---\napiVersion: v1\nkind: Pod\nmetadata: {name: " + name + "}\nspec:\n  containers: [{name: main, image: \"x:1\"}]\n  volumes: [{name: v, persistentVolumeClaim: {claimName: " +
+           claim_name + "}}]\n";
+  };
+  std::string yaml = R"(
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: local}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: dynamic}
+provisioner: ebs.csi.aws.com
+volumeBindingMode: WaitForFirstConsumer
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: disk}
+spec:
+  capacity: {storage: 1Gi}
+  accessModes: [ReadWriteOnce, ReadWriteOncePod]
+  storageClassName: local
+  local: {path: /mnt/d}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [hollow-00004]}]}]}}
+)";
+  yaml += claim("one", "local", "ReadWriteOncePod") + claim("none", "local") + claim("made", "dynamic");
+  yaml += pod("a", "one") + pod("b", "none") + pod("d", "made") + pod("e", "missing");
+  Status s = c.apply(yaml);
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  c.run_for(10s);
+  ASSERT_TRUE(c.apply(pod("a2", "one").substr(4)).ok());
+  c.run_for(10s);
+  auto path = [&](const kube::Resource& r, const std::string& name, std::initializer_list<std::string_view> at) {
+    auto o = c.get(r, "default", name);
+    return o.ok() ? std::as_const(*o).path(at).as_string() : "gone";
+  };
+  auto why = [&](const std::string& name) {
+    auto o = c.get(Pod::resource(), "default", name);
+    for (const json::Value& cond : std::as_const(*o).path({"status", "conditions"}).as_array())
+      if (cond["type"].as_string() == "PodScheduled") return cond["message"].as_string();
+    return std::string();
+  };
+  EXPECT_EQ(path(Pod::resource(), "a", {"spec", "nodeName"}), "hollow-00004");
+  EXPECT_EQ(path(kube::core::PersistentVolumeClaim::resource(), "one", {"spec", "volumeName"}), "disk");
+  const std::string tail = " no new claims to deallocate, preemption: 0/6 nodes are available: 6 Preemption is not helpful for scheduling.";
+  EXPECT_EQ(why("b"), "0/6 nodes are available: 6 node(s) didn't find available persistent volumes to bind." + tail);
+  EXPECT_EQ(why("e"), "0/6 nodes are available: persistentvolumeclaim \"missing\" not found." + tail);
+  EXPECT_EQ(why("a2"), "0/6 nodes are available: node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode." + tail);
+  auto made = c.get(kube::core::PersistentVolumeClaim::resource(), "default", "made");
+  ASSERT_TRUE(made.ok());
+  EXPECT_TRUE(std::as_const(*made)["metadata"]["annotations"]["volume.kubernetes.io/selected-node"].as_string().starts_with("hollow-"));
+  // The first pod goes: the second may use the claim, on the same node.
+  ASSERT_TRUE(c.remove(Pod::resource(), "default", "a").ok());
+  c.run_for(30s);
+  EXPECT_EQ(path(Pod::resource(), "a2", {"spec", "nodeName"}), "hollow-00004");
+}
+
 // One run with faults drawn from the seed. Returns the trace.
 std::string chaos(uint64_t seed, int steps) {
   SCOPED_TRACE(replay(seed));
