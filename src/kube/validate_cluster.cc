@@ -1,4 +1,4 @@
-// ConfigMaps, Secrets, nodes, volumes, storage classes, RBAC, budgets, autoscalers, CRDs.
+// ConfigMaps, Secrets, nodes, RBAC, budgets, autoscalers, CRDs.
 #include <set>
 
 #include "base/strings.h"
@@ -97,11 +97,6 @@ void hpa(const json::Value& o, FieldErrors& e) {
     if (s["scaleTargetRef"][f].as_string().empty()) e.push_back(required_error(kSpec.child("scaleTargetRef").child(f)));
 }
 
-bool positive(const json::Value& v) {
-  auto q = Quantity::parse(v.is_string() ? v.as_string() : json::dump(v));
-  return q.ok() && q->sign() > 0;
-}
-
 }  // namespace
 
 void cluster(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e) {
@@ -129,42 +124,6 @@ void cluster(std::string_view kind, const json::Value& o, const json::Value* old
     }
     if (old && !(*old)["spec"]["providerID"].as_string().empty() && !((*old)["spec"]["providerID"] == o["spec"]["providerID"]))
       e.push_back(forbidden_error(kSpec.child("providerID"), "node updates may not change providerID except from \"\" to valid"));
-  }
-}
-
-void storage(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e) {
-  const json::Value& s = o["spec"];
-  auto modes = [&] {
-    if (s["accessModes"].size() == 0) e.push_back(required_error(kSpec.child("accessModes"), kind == "PersistentVolumeClaim" ? "at least 1 access mode is required" : ""));
-    for (size_t i = 0; i < s["accessModes"].size(); ++i)
-      one_of(s["accessModes"].at(i), {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"}, kSpec.child("accessModes").index(i), e);
-  };
-  if (kind == "PersistentVolume") {
-    modes();
-    if (s["capacity"].size() == 0) e.push_back(required_error(kSpec.child("capacity")));
-    else if (!positive(s["capacity"]["storage"])) e.push_back(invalid_error(kSpec.child("capacity").key("storage"), s["capacity"]["storage"], "must be greater than zero"));
-  } else if (kind == "PersistentVolumeClaim") {
-    modes();
-    const json::Value& size = s["resources"]["requests"]["storage"];
-    FieldPath p = kSpec.child("resources").key("storage");
-    if (size.is_null()) e.push_back(required_error(p));
-    else if (!positive(size)) e.push_back(invalid_error(p, size, "must be greater than zero"));
-    if (old) {
-      json::Value a = s, b = (*old)["spec"];
-      for (auto* v : {&a, &b})
-        for (auto f : {"resources", "volumeName", "volumeAttributesClassName", "storageClassName", "volumeMode"}) v->erase(f);
-      const std::string &was = (*old)["spec"]["volumeName"].as_string(), &cls = (*old)["spec"]["storageClassName"].as_string();
-      bool changed = !same(a, b) || (!was.empty() && was != s["volumeName"].as_string()) || (!cls.empty() && cls != s["storageClassName"].as_string());
-      if (changed)
-        e.push_back(forbidden_error(kSpec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"));
-    }
-  } else if (kind == "StorageClass") {
-    if (o["provisioner"].as_string().empty()) e.push_back(required_error(FieldPath("provisioner")));
-    one_of(o["reclaimPolicy"], {"Delete", "Retain"}, FieldPath("reclaimPolicy"), e, false);
-    one_of(o["volumeBindingMode"], {"Immediate", "WaitForFirstConsumer"}, FieldPath("volumeBindingMode"), e, false);
-    if (old)
-      for (auto f : {"provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"})
-        if (!same(o[f], (*old)[f])) e.push_back(forbidden_error(FieldPath(f), std::string("updates to ") + f + " are forbidden."));
   }
 }
 
