@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/strings.h"
+#include "kube/openapi_protobuf.h"
 
 namespace caravel::apiserver {
 
@@ -36,16 +37,22 @@ json::Value OpenApi::index() const {
 bool OpenApi::serve(const Request& r, Response* out) {
   bool v2 = r.path == "/openapi/v2", v3 = r.path == "/openapi/v3" || r.path.starts_with("/openapi/v3/");
   if (!v2 && !v3) return false;
-  // Only JSON is offered; a client that takes nothing else falls back by itself.
-  if (!r.accept.empty() && r.accept.find("json") == std::string::npos && r.accept.find("*/*") == std::string::npos) {
-    *out = error_response(status::not_acceptable("only the following media types are accepted: application/json"));
+  // v2 in protobuf under the name that the client knows it by; else JSON.
+  std::string type = "application/json";
+  if (v2)
+    for (std::string_view name : {kube::kOpenApiV2Protobuf, kube::kOpenApiV2ProtobufOld})
+      if (r.accept.find(name) != std::string::npos) type = name;
+  if (type == "application/json" && !r.accept.empty() && r.accept.find("json") == std::string::npos && r.accept.find("*/*") == std::string::npos) {
+    *out = error_response(status::not_acceptable("only the following media types are accepted: application/json" + (v2 ? ", " + std::string(kube::kOpenApiV2Protobuf) : std::string())));
     return true;
   }
+  const bool protobuf = type != "application/json";
   if (generation_ != core_->types.generation()) {
     cache_.clear();
     generation_ = core_->types.generation();
   }
-  auto it = cache_.find(r.path);
+  const std::string key = protobuf ? r.path + ".pb" : r.path;
+  auto it = cache_.find(key);
   if (it == cache_.end()) {
     json::Value doc;
     if (v2) {
@@ -62,10 +69,10 @@ bool OpenApi::serve(const Request& r, Response* out) {
       if (!served) return false;
       doc = kube::openapi_v3(group, version, custom_kinds());
     }
-    it = cache_.emplace(r.path, std::make_shared<const std::string>(json::dump(doc))).first;
+    it = cache_.emplace(key, std::make_shared<const std::string>(protobuf ? kube::openapi_v2_protobuf(doc) : json::dump(doc))).first;
   }
   out->status = 200;
-  out->content_type = "application/json";
+  out->content_type = std::move(type);
   out->body = it->second;
   out->headers.emplace_back("ETag", "\"" + to_upper(sha256_hex(*it->second)) + "\"");
   out->headers.emplace_back("Vary", "Accept");
