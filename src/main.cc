@@ -19,6 +19,7 @@
 #include "node/command.h"
 #include "proxy/command.h"
 #include "server/command.h"
+#include "sim/command.h"
 #include "world/command.h"
 
 namespace caravel {
@@ -43,6 +44,7 @@ const std::vector<const Command*>& commands() {
       &images::kImagesCommand,
       &proxy::kProxyCommand,
       &server::kServerCommand,
+      &sim::kSimulateCommand,
       &server::kBackupCommand,
       &server::kRestoreCommand,
       &world::kWorldCommand,

@@ -61,7 +61,8 @@ void Cluster::revive(const std::string& component) {
     scheduler_->start(*scope);
   } else {
     hollow_ = std::make_unique<hollow::HollowNodes>(ex_, kube::Client(transport("hollow"), "hollow"), options_.hollow);
-    for (auto& n : hollow::uniform_nodes(options_.nodes, options_.zones)) hollow_->add(n);
+    auto list = options_.node_list.empty() ? hollow::uniform_nodes(options_.nodes, options_.zones) : options_.node_list;
+    for (auto& n : list) hollow_->add(n);
   }
 }
 

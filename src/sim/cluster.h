@@ -24,6 +24,7 @@ namespace caravel::sim {
 
 struct ClusterOptions {
   int nodes = 6, zones = 3;
+  std::vector<hollow::NodeSpec> node_list;  // these instead, where given
   hollow::Options hollow;
 };
 
