@@ -70,7 +70,29 @@ Status ApiServer::authorize(const Request& r) const {
   return status::forbidden(res, name, cannot(r, d.reason));
 }
 
+Task<Response> ApiServer::handle_audited(Request& r) {
+  r.audited = true;
+  std::shared_ptr<AuditTrail> trail = auditor_->received(r);
+  if (!trail) {
+    Response res = co_await handle(r);
+    co_return res;
+  }
+  trail->annotate("authorization.k8s.io/decision", authorize(r).ok() ? "allow" : "forbid");
+  Response res = co_await handle(r);
+  if (res.watch) {
+    trail->started(res);
+    res.watch = audited_watch(std::move(res.watch), std::move(trail));
+  } else {
+    trail->completed(res);
+  }
+  co_return res;
+}
+
 Task<Response> ApiServer::handle(Request& r) {
+  if (auditor_ && !r.audited) {
+    Response res = co_await handle_audited(r);
+    co_return res;
+  }
   if (Status s = authorize(r); !s.ok()) {
     Response res = error_response(s.error());
     requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "apiserver/admission/quota.h"
+#include "apiserver/audit.h"
 #include "apiserver/authentication/authenticator.h"
 #include "apiserver/authorization/authorizer.h"
 #include "apiserver/core.h"
@@ -47,6 +48,12 @@ class ApiServer {
   // 403 with upstream's sentence, or nothing.
   Status authorize(const Request& r) const;
 
+  // From now on every request leaves a trail, those of controllers in this process too.
+  void set_auditor(std::unique_ptr<Auditor> a) { auditor_ = std::move(a); }
+  bool auditing() const { return auditor_ != nullptr; }
+  // For connections that do not come through handle(); null when nothing is to be logged.
+  std::shared_ptr<AuditTrail> audit(const Request& r) { return auditor_ ? auditor_->received(r) : nullptr; }
+
   Core& core() { return core_; }
   Rest& rest() { return rest_; }
   Authenticator& authenticator() { return *authenticator_; }
@@ -60,6 +67,7 @@ class ApiServer {
   Task<Status> ensure(std::string plural, std::string ns, json::Value object);
   Task<Status> publish_endpoints();
   Task<void> keep_endpoints();
+  Task<Response> handle_audited(Request& r);
   Task<Response> serve_resource(Request& r);
   Task<Response> serve_path(Request& r);
   Task<Response> serve_subresource(Request& r, ServedTypePtr t);
@@ -67,6 +75,7 @@ class ApiServer {
   ApiServerOptions options_;
   Core core_;
   Rest rest_;
+  std::unique_ptr<Auditor> auditor_;
   std::unique_ptr<QuotaStage> quota_;
   std::unique_ptr<ServiceAllocator> services_;
   std::unique_ptr<Authorizer> authorizer_;

@@ -87,6 +87,10 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
   if (auto* h = in.headers.find("accept")) r.accept = *h;
   if (auto* h = in.headers.find("user-agent")) r.user_agent = *h;
   if (auto* h = in.headers.find("content-type")) r.content_type = *h;
+  if (server_->auditing()) {
+    r.audit_id = audit_id(in, *server_);
+    r.source = in.peer.substr(0, in.peer.rfind(':'));
+  }
   parse_request_info(r);
   auto user = server_->authenticator().authenticate(credentials_of(in));
   if (!user.ok()) {
@@ -107,7 +111,13 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     co_await send(in, out, r, std::move(refused));
       co_return;
     }
+    std::shared_ptr<AuditTrail> trail = server_->audit(r);
     auto done = co_await proxy_->serve(r, in, out);
+    if (trail) {
+      Response answered;
+      answered.status = done.ok() ? 101 : error_response(done.error()).status;
+      trail->completed(answered);
+    }
     if (!done.ok() && !out.started()) {
       Response refused = error_response(done.error());
     co_await send(in, out, r, std::move(refused));
@@ -133,9 +143,8 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
 }
 
 Task<void> HttpFrontend::send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res) {
-  (void)r;
   net::Headers h;
-  h.add("audit-id", audit_id(in, *server_));
+  h.add("audit-id", r.audit_id.empty() ? audit_id(in, *server_) : r.audit_id);
   h.add("cache-control", "no-cache, private");
   h.add("content-type", res.content_type);
   for (auto& w : res.warnings) h.add("warning", quote_warning(w));

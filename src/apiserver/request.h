@@ -38,6 +38,8 @@ struct Request {
   std::string accept, content_type, user_agent;
   std::string body;
   UserPtr user;
+  std::string audit_id, source;   // of audit events: the client's id or ours, the client's address
+  bool audited = false;           // a trail follows this request
 
   // Filled by parse_request_info(). verb: get list watch create update patch delete deletecollection for
   // resources; the lower-case method for other paths.

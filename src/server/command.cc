@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "apiserver/api_server.h"
+#include "apiserver/encryption.h"
 #include "apiserver/http_frontend.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -11,6 +12,7 @@
 #include "kube/kubeconfig.h"
 #include "net/process.h"
 #include "scheduler/scheduler.h"
+#include "server/audit_file.h"
 #include "server/pki.h"
 #include "store/etcd.h"
 
@@ -25,6 +27,8 @@ struct Settings {
   int advertise_port = 443;
   std::vector<std::string> listen, names;
   std::vector<int> listen_fds;
+  std::string encryption_config, audit_policy, audit_path;
+  AuditFileLimits audit_limits;
   bool controllers = true;
   int hollow_nodes = 0, hollow_zones = 3;
   std::vector<std::string> etcd;  // endpoints; empty: the embedded engine
@@ -84,6 +88,16 @@ Result<Settings> read_settings(const Flags& flags) {
   TRY(int64_t zones, flags.get_int("hollow-zones"));
   s.hollow_nodes = static_cast<int>(nodes);
   s.hollow_zones = static_cast<int>(std::max<int64_t>(1, zones));
+  s.encryption_config = flags.get("encryption-provider-config");
+  s.audit_policy = flags.get("audit-policy-file");
+  s.audit_path = flags.get("audit-log-path");
+  if (!s.audit_path.empty() && s.audit_policy.empty()) return invalid("--audit-log-path needs --audit-policy-file: the rules that say what is logged");
+  TRY(int64_t megabytes, flags.get_int("audit-log-maxsize"));
+  TRY(int64_t backups, flags.get_int("audit-log-maxbackup"));
+  TRY(int64_t days, flags.get_int("audit-log-maxage"));
+  if (megabytes > 0) s.audit_limits.max_bytes = megabytes << 20;
+  s.audit_limits.max_backups = static_cast<int>(std::max<int64_t>(0, backups));
+  s.audit_limits.max_age = std::chrono::hours(24 * std::max<int64_t>(0, days));
   TRY_VOID(read_store(flags, s));
   return s;
 }
@@ -179,9 +193,13 @@ class Server {
     o.tokens.signing_key = pki_.token_key;
     if (!settings_.issuer.empty()) o.tokens.issuer = settings_.issuer;
     o.client_ca = pki_.ca.certificate;
+    Status sealed = encrypt_store();
+    if (!sealed.ok()) co_return sealed;
     auto api = co_await apiserver::ApiServer::start(loop_, *store_, std::move(o));
     if (!api.ok()) co_return std::move(api).error();
     api_ = std::move(*api);
+    Status audited = start_audit();
+    if (!audited.ok()) co_return audited;
     auto proxy = apiserver::NodeProxy::make(loop_, *api_, pki_.kubelet_client.certificate, pki_.kubelet_client.key);
     if (!proxy.ok()) co_return std::move(proxy).error();
     proxy_ = std::move(*proxy);
@@ -211,6 +229,26 @@ class Server {
     co_return ok();
   }
 
+  Status encrypt_store() {
+    if (settings_.encryption_config.empty()) return ok();
+    TRY(std::string text, net::read_file(settings_.encryption_config));
+    auto rules = apiserver::parse_encryption_config(text);
+    if (!rules.ok()) return wrap(std::move(rules).error(), "--encryption-provider-config " + settings_.encryption_config);
+    store_ = apiserver::make_encrypted_store(std::move(store_), std::move(*rules));
+    return ok();
+  }
+
+  Status start_audit() {
+    if (settings_.audit_policy.empty() || settings_.audit_path.empty()) return ok();
+    TRY(std::string text, net::read_file(settings_.audit_policy));
+    auto policy = apiserver::AuditPolicy::parse(text);
+    if (!policy.ok()) return wrap(std::move(policy).error(), "--audit-policy-file " + settings_.audit_policy);
+    TRY(audit_file_, AuditFile::open(settings_.audit_path, settings_.audit_limits));
+    auto sink = [this](const std::string& line) { audit_file_->write(line, loop_.now()); };
+    api_->set_auditor(std::make_unique<apiserver::Auditor>(api_->core(), std::move(*policy), sink));
+    return ok();
+  }
+
   void start_components() {
     manager_transport_ = api_->transport(component_user("system:kube-controller-manager"));
     signer_ = std::make_unique<CaSigner>(pki_.ca, loop_);
@@ -236,6 +274,7 @@ class Server {
   std::string local_port_;
   Pki pki_;
   std::unique_ptr<store::Store> store_;
+  std::unique_ptr<AuditFile> audit_file_;
   std::unique_ptr<apiserver::ApiServer> api_;
   std::unique_ptr<apiserver::NodeProxy> proxy_;
   std::unique_ptr<apiserver::HttpFrontend> frontend_;
@@ -282,6 +321,12 @@ std::vector<Flag> flags() {
       {"etcd-cafile", "FILE", "certificate authority of the etcd servers; default: the system's"},
       {"etcd-certfile", "FILE", "client certificate for etcd"},
       {"etcd-keyfile", "FILE", "its key"},
+      {"encryption-provider-config", "FILE", "EncryptionConfiguration: which resources are encrypted at rest, with which keys"},
+      {"audit-policy-file", "FILE", "Policy of audit.k8s.io/v1: which requests are logged, how fully"},
+      {"audit-log-path", "FILE", "where audit events go, one JSON line each; - is standard output"},
+      {"audit-log-maxsize", "MEGABYTES", "size at which the audit log is rotated", "100"},
+      {"audit-log-maxbackup", "N", "rotated audit logs to keep; 0: all", "0"},
+      {"audit-log-maxage", "DAYS", "days to keep rotated audit logs; 0: for ever", "0"},
       {"no-controllers", "", "the API alone, without controllers and scheduler"},
       {"hollow-nodes", "N", "simulated nodes that join", "0"},
       {"hollow-zones", "N", "zones to spread them over", "3"},
