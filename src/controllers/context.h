@@ -65,5 +65,7 @@ std::unique_ptr<Runner> make_volume_protection(const Context&);
 std::unique_ptr<Runner> make_ephemeral_volume(const Context&);
 std::unique_ptr<Runner> make_volume_expand(const Context&);
 std::unique_ptr<Runner> make_attach_detach(const Context&);
+std::unique_ptr<Runner> make_node_ttl(const Context&);
+std::unique_ptr<Runner> make_token_cleaner(const Context&);
 
 }  // namespace caravel::controllers

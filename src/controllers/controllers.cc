@@ -39,6 +39,8 @@ constexpr Row kTable[] = {
     {"ephemeral-volume-controller", make_ephemeral_volume},
     {"persistentvolume-expander-controller", make_volume_expand},
     {"persistentvolume-attach-detach-controller", make_attach_detach},
+    {"ttl-controller", make_node_ttl},
+    {"token-cleaner-controller", make_token_cleaner},
 };
 
 bool is_disabled(const Options& o, const char* name) {

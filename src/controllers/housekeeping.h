@@ -1,0 +1,20 @@
+// Decisions of two small controllers: how long kubelets may trust what they cached, and which bootstrap
+// tokens have had their day. Plain functions.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+
+#include "base/clock.h"
+#include "kube/types/core.h"
+
+namespace caravel::controllers {
+
+// Seconds in node.alpha.kubernetes.io/ttl for a cluster of this size. The steps overlap, so that a cluster
+// at an edge does not flap: `step` is the present one and is moved.
+int node_ttl(size_t nodes, size_t& step);
+// When a bootstrap token ends; nothing if it is no token or has no (readable) end. One without a readable
+// end has ended, as upstream.
+std::optional<Time> token_end(const kube::core::Secret& s);
+
+}  // namespace caravel::controllers
