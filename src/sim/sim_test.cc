@@ -295,7 +295,7 @@ kind: PersistentVolume
 metadata: {name: disk}
 spec:
   capacity: {storage: 1Gi}
-  accessModes: [ReadWriteOnce, ReadWriteOncePod]
+  accessModes: [ReadWriteOncePod]
   storageClassName: local
   local: {path: /mnt/d}
   nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [hollow-00004]}]}]}}
