@@ -2,6 +2,7 @@
 
 #include "apiserver/crd.h"
 #include "apiserver/discovery.h"
+#include "apiserver/flow_control.h"
 #include "apiserver/health.h"
 #include "apiserver/in_process_transport.h"
 #include "apiserver/reviews.h"
@@ -13,6 +14,20 @@ namespace caravel::apiserver {
 ApiServer::ApiServer(Executor& ex, store::Store& store, ApiServerOptions options) : options_(std::move(options)), core_(ex, store), rest_(core_) {
   requests_total_ = &core_.metrics.counter("apiserver_request_total", "Counter of apiserver requests broken out for each verb, group, version, resource and HTTP response code.",
                                            {"verb", "group", "version", "resource", "subresource", "code"});
+  stored_objects_ = &core_.metrics.gauge("apiserver_storage_objects", "Number of stored objects at the time of last check split by kind.", {"resource"});
+  registered_watchers_ = &core_.metrics.gauge("apiserver_registered_watchers", "Number of currently registered watchers for a given resources", {"group", "resource"});
+  core_.metrics.gauge("kubernetes_build_info", "A metric with a constant '1' value labeled by major, minor, git version, git commit and platform.", {"git_version", "git_commit", "major", "minor", "platform"})
+      .set({options_.version, options_.git_commit, "1", "36", "linux/amd64"}, 1);
+}
+
+// What is counted when somebody looks.
+void ApiServer::gather_metrics() {
+  std::map<const WatchCache*, bool> seen;
+  for (auto& t : core_.types.all()) {
+    if (!t->storage || !seen.emplace(t->storage->cache, true).second) continue;
+    stored_objects_->set({t->resource.group_resource()}, static_cast<double>(t->storage->cache->size()));
+    registered_watchers_->set({t->resource.group, t->resource.plural}, static_cast<double>(t->storage->cache->watchers()));
+  }
 }
 
 ApiServer::~ApiServer() { scope_.cancel_all(); }
@@ -102,7 +117,11 @@ Task<Response> ApiServer::handle(Request& r) {
     // The hot path without a task of its own.
     if (r.verb == "get" && r.subresource.empty() && !r.name.empty()) {
       ServedTypePtr t = core_.types.find(r.group, r.version, r.plural);
-      if (t && t->storage && t->resource.namespaced == !r.ns.empty() && t->has_verb("get") && t->deprecation_warning.empty()) co_return rest_.get(r, t);
+      if (t && t->storage && t->resource.namespaced == !r.ns.empty() && t->has_verb("get") && t->deprecation_warning.empty()) {
+        Response res = rest_.get(r, t);
+        requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
+        co_return res;
+      }
     }
     Response res = co_await serve_resource(r);
     if (ServedTypePtr t = core_.types.find(r.group, r.version, r.plural); t && !t->deprecation_warning.empty()) res.warnings.push_back(t->deprecation_warning);
@@ -200,6 +219,7 @@ Task<Response> ApiServer::serve_path(Request& r) {
   if (std::optional<Response> health = serve_health(r, core_.ready)) co_return std::move(*health);
   if (p == "/metrics") {
     res.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    gather_metrics();
     res.body = std::make_shared<const std::string>(core_.metrics.expose());
     co_return res;
   }

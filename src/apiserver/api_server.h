@@ -34,6 +34,7 @@ struct ApiServerOptions {
 };
 
 class Discovery;
+class FlowControl;
 class CrdController;
 
 class ApiServer {
@@ -58,6 +59,7 @@ class ApiServer {
   Rest& rest() { return rest_; }
   Authenticator& authenticator() { return *authenticator_; }
   const ApiServerOptions& options() const { return options_; }
+  FlowControl* flow_control() { return flow_.get(); }
 
  private:
   ApiServer(Executor& ex, store::Store& store, ApiServerOptions options);
@@ -66,6 +68,7 @@ class ApiServer {
   Task<Status> add_builtin_kinds();
   Task<Status> ensure(std::string plural, std::string ns, json::Value object);
   Task<Status> publish_endpoints();
+  void gather_metrics();
   Task<void> keep_endpoints();
   Task<Response> handle_audited(Request& r);
   Task<Response> serve_resource(Request& r);
@@ -82,8 +85,10 @@ class ApiServer {
   std::unique_ptr<TokenIssuer> tokens_;
   std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<Discovery> discovery_;
+  std::unique_ptr<FlowControl> flow_;
   std::unique_ptr<CrdController> crds_;
   MetricFamily* requests_total_ = nullptr;
+  MetricFamily *stored_objects_ = nullptr, *registered_watchers_ = nullptr;
   TaskScope scope_;
 };
 

@@ -7,6 +7,7 @@
 #include "apiserver/conversion.h"
 #include "apiserver/crd.h"
 #include "apiserver/discovery.h"
+#include "apiserver/flow_control.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/strategies.h"
 #include "base/strings.h"
@@ -75,6 +76,8 @@ Task<Status> ApiServer::bring_up() {
     core_.tokens = tokens_.get();
   }
   authenticator_ = std::make_unique<Authenticator>(core_, tokens_.get());
+  constexpr std::string_view kFlowControl = "flowcontrol.apiserver.k8s.io";
+  flow_ = std::make_unique<FlowControl>(core_, cache(kFlowControl, "flowschemas"), cache(kFlowControl, "prioritylevelconfigurations"));
   discovery_ = std::make_unique<Discovery>(core_, options_);
   add_builtin_admission(core_);
   quota_ = std::make_unique<QuotaStage>(core_);
@@ -181,6 +184,11 @@ Task<Status> ApiServer::bootstrap() {
     pc["description"] = value == 2000000000 ? "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."
                                             : "Used for system critical pods that must not be moved from their current node.";
     Status s = co_await ensure("priorityclasses", "", std::move(pc));
+    if (!s.ok()) co_return s;
+  }
+  for (Value& o : flow_control_objects()) {
+    std::string plural = o["kind"].as_string() == "FlowSchema" ? "flowschemas" : "prioritylevelconfigurations";
+    Status s = co_await ensure(std::move(plural), "", std::move(o));
     if (!s.ok()) co_return s;
   }
   if (!options_.client_ca.empty()) {

@@ -418,6 +418,22 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
     return;
   }
   if (group == "scheduling.k8s.io" && kind == "PriorityClass") return put(o, "preemptionPolicy", "PreemptLowerPriority");
+  if (group == "flowcontrol.apiserver.k8s.io" && spec) {
+    if (kind == "FlowSchema") {
+      put(*spec, "matchingPrecedence", 1000);
+    } else if (Value* l = sub(*spec, "limited")) {
+      put(*l, "nominalConcurrencyShares", 30);
+      put(*l, "lendablePercent", 0);
+      Value& response = make(*l, "limitResponse");
+      put(response, "type", "Reject");
+      if (Value* q = sub(response, "queuing")) {
+        put(*q, "queues", 64);
+        put(*q, "handSize", 8);
+        put(*q, "queueLengthLimit", 50);
+      }
+    }
+    return;
+  }
   if (group == "discovery.k8s.io" && kind == "EndpointSlice") {
     each(o, "ports", [](Value& p) {
       if (!p.find("name")) p["name"] = "";

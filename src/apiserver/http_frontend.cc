@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include "apiserver/flow_control.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
 
@@ -69,10 +70,74 @@ std::string quote_warning(const std::string& text) {
   return out + "\"";
 }
 
+// As upstream's filter answers: text, not a Status.
+Response too_many() {
+  Response res;
+  res.status = 429;
+  res.content_type = "text/plain; charset=utf-8";
+  res.body = std::make_shared<const std::string>("Too many requests, please try again later.\n");
+  res.headers.emplace_back("Retry-After", "1");
+  res.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  return res;
+}
+
+std::string scope_of(const Request& r) {
+  if (!r.is_resource) return "";
+  if (!r.name.empty() || r.verb == "create") return "resource";
+  return r.ns.empty() ? "cluster" : "namespace";
+}
+
+std::string to_upper_verb(const Request& r) {
+  if (r.verb == "list" || r.verb == "watch") return r.verb == "list" ? "LIST" : "WATCH";
+  if (r.verb == "deletecollection") return "DELETECOLLECTION";
+  return r.method == "PATCH" && r.content_type.compare(0, 23, "application/apply-patch") == 0 ? "APPLY" : r.method;
+}
+
+// Counts a request while it is served.
+class InFlight {
+ public:
+  InFlight(MetricFamily* m, bool reads) : metric_(m), kind_(reads ? "readOnly" : "mutating") { metric_->inc({kind_}, 1); }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+  ~InFlight() { metric_->inc({kind_}, -1); }
+
+ private:
+  MetricFamily* metric_;
+  const char* kind_;
+};
+
+class Gone {
+ public:
+  Gone(MetricFamily* m, LabelValues labels) : metric_(m), labels_(std::move(labels)) {}
+  Gone(const Gone&) = delete;
+  Gone& operator=(const Gone&) = delete;
+  ~Gone() { metric_->inc(labels_, -1); }
+
+ private:
+  MetricFamily* metric_;
+  LabelValues labels_;
+};
+
+const std::vector<double> kSecondBuckets = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60};
+const std::vector<double> kSizeBuckets = {1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+
 }  // namespace
+
+void HttpFrontend::observe(const Request& r, const Response& res, Duration took) {
+  if (!r.is_resource) return;
+  LabelValues labels = {to_upper_verb(r), r.group, r.version, r.plural, r.subresource, scope_of(r), "apiserver"};
+  durations_->observe(labels, std::chrono::duration<double>(took).count());
+  if (r.method == "GET") sizes_->observe(labels, static_cast<double>(res.body ? res.body->size() : 0));
+}
 
 HttpFrontend::HttpFrontend(net::EventLoop& loop, ApiServer& server, NodeProxy* proxy) : loop_(&loop), server_(&server), proxy_(proxy) {
   watch_events_ = &server.core().metrics.counter("apiserver_watch_events_total", "Number of events sent in watch clients", {"group", "version", "resource"});
+  MetricRegistry& m = server.core().metrics;
+  const std::vector<std::string> labels = {"verb", "group", "version", "resource", "subresource", "scope", "component"};
+  durations_ = &m.histogram("apiserver_request_duration_seconds", "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.", labels, kSecondBuckets);
+  sizes_ = &m.histogram("apiserver_response_sizes", "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.", labels, kSizeBuckets);
+  in_flight_ = &m.gauge("apiserver_current_inflight_requests", "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", {"request_kind"});
+  long_running_ = &m.gauge("apiserver_longrunning_requests", "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component.", {"verb", "group", "version", "resource", "scope"});
 }
 
 net::Handler HttpFrontend::handler() {
@@ -134,8 +199,25 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     }
     r.body = std::move(*body);
   }
-  Response res = co_await server_->handle(r);
+  FlowControl::Admitted admitted = co_await server_->flow_control()->enter(r);
+  Response res;
+  if (admitted.refused) {
+    res = too_many();
+  } else {
+    const bool reads = r.method == "GET" || r.method == "HEAD";
+    InFlight running(in_flight_, reads);
+    Time begin = server_->core().ex.now();
+    res = co_await server_->handle(r);
+    if (!res.watch) observe(r, res, server_->core().ex.now() - begin);
+  }
+  if (!admitted.schema_uid.empty()) {
+    res.headers.emplace_back("X-Kubernetes-PF-FlowSchema-UID", admitted.schema_uid);
+    res.headers.emplace_back("X-Kubernetes-PF-PriorityLevel-UID", admitted.level_uid);
+  }
   if (res.watch) {
+    admitted.seat.release();  // it has begun
+    long_running_->inc({"WATCH", r.group, r.version, r.plural, scope_of(r)}, 1);
+    Gone gone(long_running_, {"WATCH", r.group, r.version, r.plural, scope_of(r)});
     co_await send_watch(out, std::move(res));
     co_return;
   }
@@ -179,6 +261,7 @@ Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res) {
   h.add("audit-id", new_uid(server_->core().ex));
   h.add("cache-control", "no-cache, private");
   h.add("content-type", res.content_type);
+  for (auto& [k, v] : res.headers) h.add(k, v);
   auto started = co_await out.start(200, std::move(h));
   if (!started.ok()) co_return;
   net::ResponseWriter* writer = &out;

@@ -19,11 +19,13 @@ class HttpFrontend {
  private:
   Task<void> serve(net::ServerRequest& in, net::ResponseWriter& out);
   Task<void> send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res);
+  void observe(const Request& r, const Response& res, Duration took);
   Task<void> send_watch(net::ResponseWriter& out, Response res);
   net::EventLoop* loop_;
   ApiServer* server_;
   NodeProxy* proxy_;
   MetricFamily* watch_events_;
+  MetricFamily *durations_ = nullptr, *sizes_ = nullptr, *in_flight_ = nullptr, *long_running_ = nullptr;
 };
 
 }  // namespace caravel::apiserver

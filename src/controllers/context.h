@@ -47,6 +47,7 @@ std::unique_ptr<Runner> make_job(const Context&);
 std::unique_ptr<Runner> make_ttl_after_finished(const Context&);
 std::unique_ptr<Runner> make_endpoint_slice(const Context&);
 std::unique_ptr<Runner> make_endpoints(const Context&);
+std::unique_ptr<Runner> make_endpoint_slice_mirroring(const Context&);
 std::unique_ptr<Runner> make_namespace(const Context&);
 std::unique_ptr<Runner> make_garbage_collector(const Context&);
 std::unique_ptr<Runner> make_service_account(const Context&);

@@ -21,6 +21,7 @@ constexpr Row kTable[] = {
     {"ttl-after-finished-controller", make_ttl_after_finished},
     {"endpointslice-controller", make_endpoint_slice},
     {"endpoints-controller", make_endpoints},
+    {"endpointslice-mirroring-controller", make_endpoint_slice_mirroring},
     {"namespace-controller", make_namespace},
     {"garbage-collector-controller", make_garbage_collector},
     {"serviceaccount-controller", make_service_account},

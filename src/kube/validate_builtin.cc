@@ -91,6 +91,10 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
     check::storage(r.kind, o, old, e);
   } else if (r.group == "policy" || r.group == "autoscaling" || r.group == "rbac.authorization.k8s.io" || r.group == "scheduling.k8s.io") {
     check::policy(r.kind, o, old, e);
+  } else if (r.group == "node.k8s.io" && r.kind == "RuntimeClass") {
+    if (o["handler"].as_string().empty()) e.push_back(required_error(FieldPath("handler")));
+    else if (std::string why = check_dns1123_label(o["handler"].as_string()); !why.empty()) e.push_back(invalid_error(FieldPath("handler"), o["handler"], why));
+    if (old) check::immutable(o["handler"], (*old)["handler"], FieldPath("handler"), e);
   } else if (r.kind == "Event") {
     check::event(r.group, o, old, e);
   } else if (r.group == "certificates.k8s.io" && r.kind == "CertificateSigningRequest") {

@@ -987,6 +987,7 @@ def _(k):
     p = k.post(f'/api/v1/namespaces/{ns}/pods', pod('r', runtimeClassName=name))
     same((p['spec']['overhead'], p['spec']['nodeSelector']), ({'cpu': '10m'}, {'a': 'b'}), 'RuntimeClass admission')
     e = k.fails(403, 'Forbidden', 'POST', f'/api/v1/namespaces/{ns}/pods', pod('r2', runtimeClassName='none-such'))
+    k.fails(422, 'Invalid', 'PATCH', '/apis/node.k8s.io/v1/runtimeclasses/' + name, {'handler': 'other'}, content='application/merge-patch+json')
     k.delete('/apis/node.k8s.io/v1/runtimeclasses/' + name)
     pc = '/apis/scheduling.k8s.io/v1/priorityclasses'
     k.post(pc, {'metadata': {'name': name}, 'value': 77})
@@ -999,7 +1000,7 @@ def _(k):
     must('may not be changed in an update' in e['message'], e['message'])
     k.delete(f'{pc}/{name}')
     same({c['metadata']['name']: c['value'] for c in k.get(pc)['items']}.get('system-node-critical'), 2000001000, 'system classes')
-    k.fails(403, 'Forbidden', 'POST', pc, {'metadata': {'name': name}, 'value': 2000000000})
+    k.fails(422, 'Invalid', 'POST', pc, {'metadata': {'name': name}, 'value': 2000000000})
 
 
 @check('LimitRange should create defaults and enforce limits')
@@ -1018,7 +1019,7 @@ def _(k):
 # --- apps ---
 
 def ready(k, path, n):
-    wait(f'{path} has {n} ready', lambda: (lambda o: o['status'].get('readyReplicas', 0) == n and o['status'].get('observedGeneration') == o['metadata']['generation'] and o['status'].get('updatedReplicas', n) == n and o['status'].get('replicas', n) == n)(k.get(path)), 25)
+    wait(f'{path} has {n} ready', lambda: (lambda o: o['status'].get('readyReplicas', 0) == n and o['status'].get('observedGeneration') == o['metadata']['generation'] and (o['kind'] == 'ReplicaSet' or o['status'].get('updatedReplicas', 0) == n) and o['status'].get('replicas', n) == n)(k.get(path)), 25)
 
 
 @check('Deployment: rolling, recreate, history limit, scale, lifecycle, status, rollback')
@@ -1134,7 +1135,8 @@ def _(k):
     sp = o['spec']
     same((sp['type'], sp['sessionAffinity'], sp['internalTrafficPolicy'], sp['ipFamilies'], sp['ipFamilyPolicy'], sp['clusterIPs']), ('ClusterIP', 'None', 'Cluster', ['IPv4'], 'SingleStack', [sp['clusterIP']]), 'defaults')
     wait('slice', lambda: any(e for s in k.get(f'/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices', labelSelector='kubernetes.io/service-name=s')['items'] for e in s.get('endpoints') or []))
-    sl = k.get(f'/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices', labelSelector='kubernetes.io/service-name=s')['items'][0]
+    sl = k.get(f'/apis/discovery.k8s.io/v1/namespaces/{ns}/endpointslices', labelSelector='kubernetes.io/service-name=s')['items']
+    sl = [x for x in sl if x.get('endpoints')][0]
     same((sl['addressType'], sl['metadata']['labels']['endpointslice.kubernetes.io/managed-by'], {p['name']: p['port'] for p in sl['ports']}), ('IPv4', 'endpointslice-controller.k8s.io', {'h': 8080, 'u': 80}), 'slice')
     same(sl['endpoints'][0]['targetRef']['name'], 'b', 'target')
     wait('endpoints', lambda: k.call('GET', base + '/endpoints/s')[1].get('subsets'))
@@ -1173,7 +1175,7 @@ def _(k):
     must(k.get('/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes')['endpoints'] and k.get('/api/v1/namespaces/default/endpoints/kubernetes')['subsets'], 'its endpoints')
 
 
-@check('Ingress: validation and status')
+@check('Ingress, IngressClass defaults; NetworkPolicy; FlowSchemas and PriorityLevels are bootstrapped')
 def _(k):
     ns = fresh_namespace(k)
     ing = f'/apis/networking.k8s.io/v1/namespaces/{ns}/ingresses'
@@ -1181,6 +1183,33 @@ def _(k):
     must('either `defaultBackend` or `rules` must be specified' in e['message'], e['message'])
     k.post(ing, {'metadata': {'name': 'i'}, 'spec': {'rules': [{'host': 'a.b', 'http': {'paths': [{'path': '/', 'pathType': 'Prefix', 'backend': {'service': {'name': 's', 'port': {'number': 80}}}}]}}]}})
     same(k.merge(ing + '/i/status', {'status': {'loadBalancer': {'ingress': [{'ip': '169.1.1.1'}]}}})['status']['loadBalancer']['ingress'][0]['ip'], '169.1.1.1', 'status')
+    names = {o['metadata']['name'] for o in k.get('/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas')['items']}
+    must({'exempt', 'catch-all', 'global-default', 'system-nodes', 'system-node-high', 'probes', 'workload-leader-election', 'system-leader-election', 'endpoint-controller', 'kube-controller-manager', 'kube-scheduler', 'kube-system-service-accounts', 'service-accounts'} <= names, 'flow schemas', sorted(names))
+    levels = {o['metadata']['name'] for o in k.get('/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations')['items']}
+    must({'exempt', 'catch-all', 'global-default', 'leader-election', 'node-high', 'system', 'workload-high', 'workload-low'} <= levels, 'levels', sorted(levels))
+    s, d, h = k.call('GET', '/api/v1/namespaces')
+    must('x-kubernetes-pf-flowschema-uid' in h and 'x-kubernetes-pf-prioritylevel-uid' in h, 'headers', h)
+
+
+@check('API priority and fairness should ensure that requests can be classified and limited')
+def _(k):
+    api = '/apis/flowcontrol.apiserver.k8s.io/v1'
+    name = f'apf-{random.randrange(16**5):05x}'
+    level = k.post(api + '/prioritylevelconfigurations', {'metadata': {'name': name}, 'spec': {'type': 'Limited', 'limited': {'nominalConcurrencyShares': 1, 'limitResponse': {'type': 'Reject'}}}})
+    same(level['spec']['limited']['lendablePercent'], 0, 'defaults')
+    schema = k.post(api + '/flowschemas', {'metadata': {'name': name}, 'spec': {'matchingPrecedence': 1000, 'priorityLevelConfiguration': {'name': name}, 'distinguisherMethod': {'type': 'ByUser'}, 'rules': [
+        {'subjects': [{'kind': 'Group', 'group': {'name': name}}], 'nonResourceRules': [{'verbs': ['*'], 'nonResourceURLs': ['*']}], 'resourceRules': [{'verbs': ['list'], 'apiGroups': [''], 'resources': ['namespaces'], 'clusterScope': True, 'namespaces': ['*']}]}]}})
+    # Impersonation is after classification, so a token that is of the group asks.
+    ns = fresh_namespace(k)
+    k.post(f'/api/v1/namespaces/{ns}/serviceaccounts', {'metadata': {'name': 'r'}})
+    robot = k.as_token(k.post(f'/api/v1/namespaces/{ns}/serviceaccounts/r/token', {'spec': {}})['status']['token'])
+    k.merge(f'{api}/flowschemas/{name}', {'spec': {'rules': [{'subjects': [{'kind': 'ServiceAccount', 'serviceAccount': {'namespace': ns, 'name': 'r'}}], 'nonResourceRules': [{'verbs': ['*'], 'nonResourceURLs': ['*']}]}]}})
+    s, d, h = robot.call('GET', '/version')
+    same((h['x-kubernetes-pf-flowschema-uid'], h['x-kubernetes-pf-prioritylevel-uid']), (schema['metadata']['uid'], level['metadata']['uid']), 'classified')
+    k.delete(f'{api}/flowschemas/{name}')
+    k.delete(f'{api}/prioritylevelconfigurations/{name}')
+    s, d, h = robot.call('GET', '/version')
+    same(h['x-kubernetes-pf-flowschema-uid'], k.get(api + '/flowschemas/service-accounts')['metadata']['uid'], 'back to the default')
 
 
 # --- HTTP ---
@@ -1222,7 +1251,7 @@ def _(k):
         same(k.call('GET', f'/{p}/ping', accept='*/*')[:2], (200, b'ok'), p + '/ping')
         same(k.call('GET', f'/{p}/none-such', accept='*/*')[0], 404, p + '/none-such')
     text = k.call('GET', '/metrics', accept='*/*')[1].decode()
-    for name in ('apiserver_request_total',):
+    for name in ('apiserver_request_total', 'apiserver_request_duration_seconds_bucket', 'apiserver_current_inflight_requests', 'apiserver_storage_objects', 'apiserver_longrunning_requests', 'kubernetes_build_info', 'apiserver_response_sizes_bucket', 'apiserver_registered_watchers', 'apiserver_flowcontrol_current_executing_requests'):
         must(name in text, '/metrics lacks', name)
     s, d, h = k.call('GET', path, headers={'Audit-ID': 'my-audit-id'})
     same(h['audit-id'], 'my-audit-id', 'audit id is echoed')

@@ -1,0 +1,230 @@
+#include "apiserver/flow_control.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "base/strings.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+using json::Value;
+
+bool listed(const Value& list, std::string_view wanted) {
+  for (auto& v : list.as_array())
+    if (v.as_string() == "*" || v.as_string() == wanted) return true;
+  return false;
+}
+
+bool path_listed(const Value& list, const std::string& path) {
+  for (auto& v : list.as_array()) {
+    const std::string& p = v.as_string();
+    if (p == "*" || p == path) return true;
+    if (p.size() > 1 && p.back() == '*' && path.compare(0, p.size() - 1, p, 0, p.size() - 1) == 0) return true;
+  }
+  return false;
+}
+
+bool is_subject(const Value& s, const User& u) {
+  const std::string& kind = s["kind"].as_string();
+  if (kind == "User") {
+    const std::string& name = s["user"]["name"].as_string();
+    return name == "*" || name == u.name;
+  }
+  if (kind == "Group") {
+    const std::string& name = s["group"]["name"].as_string();
+    return name == "*" || u.in_group(name);
+  }
+  const std::string prefix = "system:serviceaccount:" + s["serviceAccount"]["namespace"].as_string() + ":";
+  if (u.name.compare(0, prefix.size(), prefix) != 0) return false;
+  const std::string& name = s["serviceAccount"]["name"].as_string();
+  return name == "*" || u.name.compare(prefix.size(), std::string::npos, name) == 0;
+}
+
+bool rule_matches(const Value& rule, const Request& r) {
+  bool subject = false;
+  for (auto& s : rule["subjects"].as_array()) subject = subject || is_subject(s, *r.user);
+  if (!subject) return false;
+  if (!r.is_resource) {
+    for (auto& n : rule["nonResourceRules"].as_array())
+      if (listed(n["verbs"], r.verb) && path_listed(n["nonResourceURLs"], r.path)) return true;
+    return false;
+  }
+  const std::string what = r.subresource.empty() ? r.plural : r.plural + "/" + r.subresource;
+  for (auto& n : rule["resourceRules"].as_array()) {
+    if (!listed(n["verbs"], r.verb) || !listed(n["apiGroups"], r.group) || !listed(n["resources"], what)) continue;
+    if (r.ns.empty() ? n["clusterScope"].as_bool() : listed(n["namespaces"], r.ns)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void FlowControl::Seat::release() {
+  if (control_) std::exchange(control_, nullptr)->leave(level_);
+}
+
+FlowControl::FlowControl(Core& core, WatchCache* schemas, WatchCache* levels) : core_(&core), schemas_cache_(schemas), levels_cache_(levels) {
+  const std::vector<std::string> labels = {"priority_level"};
+  executing_ = &core.metrics.gauge("apiserver_flowcontrol_current_executing_requests", "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem", labels);
+  waiting_ = &core.metrics.gauge("apiserver_flowcontrol_current_inqueue_requests", "Number of requests currently pending in queues of the API Priority and Fairness subsystem", labels);
+  dispatched_ = &core.metrics.counter("apiserver_flowcontrol_dispatched_requests_total", "Number of requests executed by API Priority and Fairness subsystem", {"flow_schema", "priority_level"});
+  rejected_ = &core.metrics.counter("apiserver_flowcontrol_rejected_requests_total", "Number of requests rejected by API Priority and Fairness subsystem", {"flow_schema", "priority_level", "reason"});
+  auto on = [this](const CacheEvent&) { reload(); };
+  schemas->add_listener(on);
+  levels->add_listener(on);
+  reload();
+}
+
+void FlowControl::reload() {
+  schemas_.clear();
+  for (auto& [name, o] : schemas_cache_->objects()) {
+    Schema s;
+    s.object = o->value();
+    s.name = o->name;
+    s.uid = s.object->path({"metadata", "uid"}).as_string();
+    s.level = s.object->path({"spec", "priorityLevelConfiguration", "name"}).as_string();
+    s.distinguisher = s.object->path({"spec", "distinguisherMethod", "type"}).as_string();
+    s.precedence = s.object->path({"spec", "matchingPrecedence"}).as_int();
+    schemas_.push_back(std::move(s));
+  }
+  std::stable_sort(schemas_.begin(), schemas_.end(), [](auto& a, auto& b) { return a.precedence < b.precedence; });
+  for (auto& [name, l] : levels_) l.configured = false;
+  int64_t shares = 0;
+  for (auto& [name, o] : levels_cache_->objects()) {
+    ValuePtr v = o->value();
+    const Value& limited = v->path({"spec", "limited"});
+    Level& l = levels_[o->name];
+    l.configured = true;
+    l.uid = v->path({"metadata", "uid"}).as_string();
+    l.exempt = v->path({"spec", "type"}).as_string() == "Exempt";
+    l.shares = l.exempt ? 0 : limited["nominalConcurrencyShares"].as_int();
+    l.queues = limited["limitResponse"]["type"].as_string() == "Queue";
+    const Value& q = limited["limitResponse"]["queuing"];
+    l.hand = std::max<int64_t>(1, q["handSize"].as_int());
+    l.queue_length = q["queueLengthLimit"].as_int();
+    size_t wanted = l.queues ? static_cast<size_t>(std::max<int64_t>(1, q["queues"].as_int())) : 0;
+    if (l.queue.size() < wanted) l.queue.resize(wanted);  // never fewer: somebody may wait in them
+    shares += l.shares;
+  }
+  for (auto& [name, l] : levels_) {
+    if (l.configured && !l.exempt) l.seats = static_cast<int>((kTotalSeats * l.shares + shares - 1) / std::max<int64_t>(1, shares));
+    dispatch(l);
+  }
+}
+
+FlowControl::Match FlowControl::classify(const Request& r) const {
+  for (auto& s : schemas_) {
+    bool hit = false;
+    for (auto& rule : s.object->path({"spec", "rules"}).as_array()) hit = hit || rule_matches(rule, r);
+    auto level = levels_.find(s.level);
+    if (!hit || level == levels_.end() || !level->second.configured) continue;
+    Match m{s.name, s.uid, s.level, s.name};
+    if (s.distinguisher == "ByUser") m.flow += "/" + r.user->name;
+    else if (s.distinguisher == "ByNamespace") m.flow += "/" + r.ns;
+    return m;
+  }
+  return {};
+}
+
+void FlowControl::dispatch(Level& l) {
+  for (size_t tried = 0; tried < l.queue.size() && l.running < l.seats;) {
+    auto& q = l.queue[l.turn % l.queue.size()];
+    l.turn = (l.turn + 1) % l.queue.size();
+    if (q.empty()) {
+      ++tried;
+      continue;
+    }
+    tried = 0;
+    auto w = q.front();
+    q.pop_front();
+    ++l.running;
+    w->running = true;
+    w->ready.set();
+  }
+}
+
+void FlowControl::leave(const std::string& name) {
+  Level& l = levels_[name];
+  --l.running;
+  executing_->inc({name}, -1);
+  dispatch(l);
+}
+
+// A place in a queue.
+class FlowControl::Place {
+ public:
+  Place(FlowControl* control, std::string level, std::shared_ptr<Waiter> waiter) : control_(control), level_(std::move(level)), waiter_(std::move(waiter)) {}
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  ~Place() {
+    if (!control_) return;
+    FlowControl* c = control_;
+    leave_queue();
+    if (!waiter_->running) return;
+    Level& l = c->levels_[level_];
+    --l.running;
+    c->dispatch(l);
+  }
+  void leave_queue() {
+    if (!control_) return;
+    FlowControl* c = std::exchange(control_, nullptr);
+    c->waiting_->inc({level_}, -1);
+    if (!waiter_->running)
+      for (auto& q : c->levels_[level_].queue) q.remove(waiter_);
+  }
+
+ private:
+  FlowControl* control_;
+  std::string level_;
+  std::shared_ptr<Waiter> waiter_;
+};
+
+Task<FlowControl::Admitted> FlowControl::enter(const Request& r) {
+  Admitted out;
+  Match m = classify(r);
+  if (m.schema.empty()) co_return out;
+  Level& l = levels_[m.level];
+  out.schema_uid = m.schema_uid;
+  out.level_uid = l.uid;
+  if (l.exempt) {
+    ++l.running;
+  } else if (l.running < l.seats) {
+    ++l.running;
+  } else {
+    if (!l.queues) {
+      rejected_->inc({m.schema, m.level, "concurrency-limit"});
+      out.refused = true;
+      co_return out;
+    }
+    // The shortest of the flow's hand of queues.
+    size_t hash = std::hash<std::string>()(m.flow), best = hash % l.queue.size();
+    for (int64_t i = 1; i < l.hand; ++i) {
+      size_t other = (hash + static_cast<size_t>(i) * (2 * (hash >> 16) + 1)) % l.queue.size();
+      if (l.queue[other].size() < l.queue[best].size()) best = other;
+    }
+    if (static_cast<int64_t>(l.queue[best].size()) >= l.queue_length) {
+      rejected_->inc({m.schema, m.level, "queue-full"});
+      out.refused = true;
+      co_return out;
+    }
+    auto w = std::make_shared<Waiter>(core_->ex);
+    l.queue[best].push_back(w);
+    waiting_->inc({m.level}, 1);
+    Place place(this, m.level, w);  // gives it up when the client goes away meanwhile
+    co_await w->ready.wait(kQueueWaitMax);
+    place.leave_queue();
+    if (!w->running) {
+      rejected_->inc({m.schema, m.level, "time-out"});
+      out.refused = true;
+      co_return out;
+    }
+  }
+  dispatched_->inc({m.schema, m.level});
+  executing_->inc({m.level}, 1);
+  out.seat = Seat(this, m.level);
+  co_return out;
+}
+
+}  // namespace caravel::apiserver

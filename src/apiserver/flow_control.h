@@ -1,0 +1,98 @@
+// API Priority and Fairness: which flow schema a request belongs to, and when it may run.
+//
+// A request is matched against the FlowSchemas in order of precedence; the schema names a
+// PriorityLevelConfiguration. Exempt levels never wait. A limited level has seats, its share of
+// kTotalSeats; a request that finds none waits in one of the level's queues (shuffle sharding by flow) or is
+// refused with 429, as the level says. Watches give their seat back as soon as they have begun.
+//
+// Invariants: seats in use never exceed a level's seats (a level whose shares shrink drains first); queues
+// are served in turn. Differs from upstream: levels do not lend seats, every request takes one seat.
+// Threading: one executor.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apiserver/core.h"
+#include "apiserver/request.h"
+
+namespace caravel::apiserver {
+
+constexpr int kTotalSeats = 600;                               // --max-requests-inflight and its mutating twin
+constexpr Duration kQueueWaitMax = std::chrono::seconds(15);
+
+// What exists before anybody configures anything: levels first, then schemas.
+std::vector<json::Value> flow_control_objects();
+
+class FlowControl {
+ public:
+  FlowControl(Core& core, WatchCache* schemas, WatchCache* levels);
+
+  // A seat, given back when it goes.
+  class Seat {
+   public:
+    Seat() = default;
+    Seat(FlowControl* control, std::string level) : control_(control), level_(std::move(level)) {}
+    Seat(Seat&& o) noexcept : control_(std::exchange(o.control_, nullptr)), level_(std::move(o.level_)) {}
+    Seat& operator=(Seat&& o) noexcept {
+      release();
+      control_ = std::exchange(o.control_, nullptr);
+      level_ = std::move(o.level_);
+      return *this;
+    }
+    ~Seat() { release(); }
+    void release();
+
+   private:
+    FlowControl* control_ = nullptr;  // null: none held
+    std::string level_;
+  };
+  struct Admitted {
+    bool refused = false;
+    std::string schema_uid, level_uid;  // for the response's headers; empty: nothing matched
+    Seat seat;
+  };
+  // Suspends while the request waits in a queue.
+  Task<Admitted> enter(const Request& r);
+
+  struct Match {
+    std::string schema, schema_uid, level, flow;
+  };
+  Match classify(const Request& r) const;
+
+ private:
+  struct Schema {
+    std::string name, uid, level, distinguisher;
+    int64_t precedence = 0;
+    ValuePtr object;
+  };
+  struct Waiter {
+    explicit Waiter(Executor& ex) : ready(ex) {}
+    Event ready;
+    bool running = false;
+  };
+  struct Level {
+    std::string uid;
+    bool exempt = false, queues = false, configured = false;
+    int seats = 1, running = 0;
+    int64_t shares = 0, hand = 1, queue_length = 0;
+    std::vector<std::list<std::shared_ptr<Waiter>>> queue;
+    size_t turn = 0;
+  };
+  class Place;
+  void reload();
+  void dispatch(Level& level);
+  void leave(const std::string& level);
+
+  Core* core_;
+  WatchCache* schemas_cache_;
+  WatchCache* levels_cache_;
+  std::vector<Schema> schemas_;  // in order of precedence
+  std::map<std::string, Level> levels_;
+  MetricFamily *executing_, *waiting_, *dispatched_, *rejected_;
+};
+
+}  // namespace caravel::apiserver
