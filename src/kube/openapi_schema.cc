@@ -86,6 +86,12 @@ Value OpenApiSchemas::scalar(const FieldInfo& f) {
     case Scalar::kBytes: v["type"] = "string"; v["format"] = "byte"; break;
     case Scalar::kDuration: v["type"] = "string"; break;
     case Scalar::kObject: v["type"] = "object"; break;
+    case Scalar::kJson:
+      // Never an empty schema: kubectl explain --recursive takes that for no schema at all. Upstream's JSON
+      // (defaults and examples of CRDs) is of any type, its RawExtension and FieldsV1 are objects.
+      v["description"] = "Any JSON value.";
+      if (f.name != "default" && f.name != "example" && f.name != "enum") v["type"] = "object";
+      break;
     case Scalar::kStrings:
       v["type"] = "array";
       v["items"] = json::Object{{"type", "string"}};

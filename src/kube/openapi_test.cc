@@ -23,6 +23,20 @@ TEST(OpenApi, EveryReferenceIsThere) {
   }
 }
 
+// kubectl explain --recursive stops at a property whose schema is empty.
+TEST(OpenApi, NoPropertyIsWithoutASchema) {
+  for (auto* k : all_kinds()) {
+    if (k->crd) continue;
+    const json::Value d = openapi_v3(k->resource().group, k->resource().version);
+    for (auto& type : d["components"]["schemas"].as_object())
+      for (auto& p : type.value["properties"].as_object()) {
+        EXPECT_GT(p.value.size(), 0u) << type.key << "." << p.key;
+        for (auto inner : {"items", "additionalProperties"})
+          if (const json::Value* i = p.value.find(inner)) EXPECT_GT(i->size(), 0u) << type.key << "." << p.key;
+      }
+  }
+}
+
 // What kubectl looks for to learn that the server validates fields itself.
 TEST(OpenApi, PatchTakesFieldValidation) {
   json::Value d = openapi_v3("apps", "v1");
