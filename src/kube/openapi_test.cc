@@ -31,8 +31,10 @@ TEST(OpenApi, NoPropertyIsWithoutASchema) {
     for (auto& type : d["components"]["schemas"].as_object())
       for (auto& p : type.value["properties"].as_object()) {
         EXPECT_GT(p.value.size(), 0u) << type.key << "." << p.key;
-        for (auto inner : {"items", "additionalProperties"})
-          if (const json::Value* i = p.value.find(inner)) EXPECT_GT(i->size(), 0u) << type.key << "." << p.key;
+        for (auto inner : {"items", "additionalProperties"}) {
+          const json::Value* i = p.value.find(inner);
+          EXPECT_TRUE(!i || i->size() > 0) << type.key << "." << p.key;
+        }
       }
   }
 }

@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "cloud/cloud.h"
 #include "cloud/hollow_substrate.h"
+#include "cloud/instance_types.h"
 #include "cloud/journal.h"
 #include "karpenter/karpenter.h"
 #include "kube/kinds.h"
@@ -125,6 +126,10 @@ class Scaling : public testing::Test {
     facts.private_dns_name = i.private_dns_name;
     facts.cpus = i.vcpus;
     facts.memory_mib = i.memory_mib;
+    const cloud::InstanceType* type = cloud::find_instance_type(i.type);
+    ASSERT_NE(type, nullptr) << i.type;
+    facts.enis = type->enis;
+    facts.addresses_per_eni = type->ipv4_per_eni;
     hollow::NodeSpec n = hollow::node_of(facts, *config);
     names_[i.id] = n.name;
     cluster_.nodes()->add(n);
