@@ -150,5 +150,33 @@ TEST_F(AdmissionTest, AdmissionLeavesNoNullsBehind) {
   EXPECT_EQ(json::dump(claim.object).find(":null"), std::string::npos) << json::dump(claim.object);
 }
 
+TEST_F(AdmissionTest, LimitRangerFillsInWhatContainersLeaveOutAndNotesIt) {
+  call("POST", "/api/v1/namespaces/default/limitranges",
+       R"({"metadata":{"name":"l"},"spec":{"limits":[{"type":"Container","default":{"cpu":"500m","memory":"1Gi"},"defaultRequest":{"cpu":"100m"}}]}})");
+  Answer made = call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"p"},"spec":{"initContainers":[{"name":"i","image":"x"}],"containers":[{"name":"c","image":"x","resources":{"limits":{"cpu":"1"}}}]}})");
+  ASSERT_EQ(made.code, 201) << made.message();
+  EXPECT_EQ(made.object.path({"metadata", "annotations", "kubernetes.io/limit-ranger"}).as_string(),
+            "LimitRanger plugin set: memory request for container c; memory limit for container c; cpu, memory request for init container i; cpu, memory limit for init container i");
+}
+
+TEST_F(AdmissionTest, LimitRangerBoundsPodsAndClaims) {
+  call("POST", "/api/v1/namespaces/default/limitranges",
+       R"({"metadata":{"name":"l"},"spec":{"limits":[{"type":"Pod","max":{"cpu":"1"},"min":{"memory":"64Mi"},"maxLimitRequestRatio":{"cpu":"2"}},{"type":"PersistentVolumeClaim","min":{"storage":"1Gi"},"max":{"storage":"2Gi"}}]}})");
+  auto pod = [&](const char* resources) {
+    std::string c = std::string(R"("image":"x","resources":)") + resources + "}";
+    return call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"a",)" + c + R"(,{"name":"b",)" + c + "]}}").message();
+  };
+  EXPECT_EQ(pod(R"({"limits":{"cpu":"600m","memory":"64Mi"}})"), "pods \"p\" is forbidden: maximum cpu usage per Pod is 1, but limit is 1200m");
+  EXPECT_EQ(pod(R"({"limits":{"cpu":"500m"}})"), "pods \"p\" is forbidden: minimum memory usage per Pod is 64Mi.  No request is specified");
+  EXPECT_EQ(pod(R"({"limits":{"cpu":"500m","memory":"32Mi"},"requests":{"cpu":"100m"}})"), "pods \"p\" is forbidden: cpu max limit to request ratio per Pod is 2, but provided ratio is 5.000000");
+  EXPECT_EQ(pod("{}"), "pods \"p\" is forbidden: [minimum memory usage per Pod is 64Mi.  No request is specified, maximum cpu usage per Pod is 1.  No limit is specified, cpu max limit to request ratio per Pod is 2, but no request is specified or request is 0]");
+  auto claim = [&](const std::string& size) {
+    return call("POST", "/api/v1/namespaces/default/persistentvolumeclaims", R"({"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":")" + size + "\"}}}}").message();
+  };
+  EXPECT_EQ(claim("500Mi"), "persistentvolumeclaims \"c\" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 500Mi");
+  EXPECT_EQ(claim("3Gi"), "persistentvolumeclaims \"c\" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi");
+  EXPECT_EQ(claim("1Gi"), "");
+}
+
 }  // namespace
 }  // namespace caravel::apiserver

@@ -1,5 +1,6 @@
 #include "apiserver/api_server.h"
 
+#include "apiserver/component_status.h"
 #include "apiserver/crd.h"
 #include "apiserver/discovery.h"
 #include "apiserver/flow_control.h"
@@ -77,6 +78,10 @@ Status ApiServer::authorize(const Request& r) const {
     a.path = r.path;
   }
   Decision d = authorizer_->authorize(a);
+  if (r.trail) {
+    r.trail->annotate("authorization.k8s.io/decision", d.allowed ? "allow" : "forbid");
+    r.trail->annotate("authorization.k8s.io/reason", d.reason);
+  }
   if (d.allowed) return ok();
   kube::Resource res;
   res.group = r.group;
@@ -92,7 +97,7 @@ Task<Response> ApiServer::handle_audited(Request& r) {
     Response res = co_await handle(r);
     co_return res;
   }
-  trail->annotate("authorization.k8s.io/decision", authorize(r).ok() ? "allow" : "forbid");
+  r.trail = trail;
   Response res = co_await handle(r);
   if (res.watch) {
     trail->started(res);
@@ -146,6 +151,10 @@ Task<Response> ApiServer::serve_resource(Request& r) {
   if (!r.subresource.empty()) {
     Response res = co_await serve_subresource(r, t);
     co_return res;
+  }
+  if (!t->storage && t->has_verb("list")) {
+    if (!t->has_verb(r.verb)) co_return error_response(status::method_not_allowed());
+    co_return serve_component_statuses(rest_, r, *t);
   }
   if (!t->storage) {  // reviews
     if (r.verb != "create") co_return error_response(status::method_not_allowed());

@@ -46,7 +46,7 @@ class ApiServer {
   Task<Response> handle(Request& r);
   // As above for internal callers.
   std::unique_ptr<kube::Transport> transport(User user);
-  // 403 with upstream's sentence, or nothing.
+  // 403 with upstream's sentence, or nothing. The request's trail notes the decision.
   Status authorize(const Request& r) const;
 
   // From now on every request leaves a trail, those of controllers in this process too.
@@ -54,6 +54,7 @@ class ApiServer {
   bool auditing() const { return auditor_ != nullptr; }
   // For connections that do not come through handle(); null when nothing is to be logged.
   std::shared_ptr<AuditTrail> audit(const Request& r) { return auditor_ ? auditor_->received(r) : nullptr; }
+  Auditor* auditor() { return auditor_.get(); }
 
   Core& core() { return core_; }
   Rest& rest() { return rest_; }
@@ -70,6 +71,7 @@ class ApiServer {
   Task<Status> publish_endpoints();
   void gather_metrics();
   Task<void> keep_endpoints();
+  Task<void> keep_flow_schemas();
   Task<Response> handle_audited(Request& r);
   Task<Response> serve_resource(Request& r);
   Task<Response> serve_path(Request& r);

@@ -55,7 +55,13 @@ class Trail final : public AuditTrail {
     event_["stage"] = "RequestReceived";
     event_["requestURI"] = uri_of(r);
     event_["verb"] = r.verb;
-    event_["user"] = r.user ? user_value(*r.user) : Value::object();
+    const User* who = r.user.get();
+    if (who && who->impersonator) {
+      event_["user"] = user_value(*who->impersonator);
+      event_["impersonatedUser"] = user_value(*who);
+    } else {
+      event_["user"] = who ? user_value(*who) : Value::object();
+    }
     if (!r.source.empty()) event_["sourceIPs"] = strings({r.source});
     if (!r.user_agent.empty()) event_["userAgent"] = r.user_agent;
     if (r.is_resource) {
@@ -80,6 +86,15 @@ class Trail final : public AuditTrail {
     if (done_) return;  // the request ended without an answer
     status(499);
     emit("ResponseComplete");
+  }
+  void refused(const std::vector<std::string>& tried) {
+    done_ = true;
+    std::string how = tried.empty() ? "Authentication failed, no credentials provided" : "Authentication failed, attempted: " + join(tried, ", ");
+    status(401);
+    event_["responseStatus"]["status"] = "Failure";
+    event_["responseStatus"]["reason"] = "Unauthorized";
+    event_["responseStatus"]["message"] = std::move(how);
+    emit("ResponseStarted");
   }
   void annotate(std::string_view key, std::string value) override { event_["annotations"][key] = std::move(value); }
   void started(const Response& res) override {
@@ -148,6 +163,12 @@ std::shared_ptr<AuditTrail> Auditor::received(const Request& r) {
   AuditDecision d = policy_.decide(r);
   if (d.level == AuditLevel::kNone) return nullptr;
   return std::make_shared<Trail>(*this, std::move(d), r);
+}
+
+void Auditor::unauthenticated(const Request& r, const std::vector<std::string>& tried) {
+  AuditDecision d = policy_.decide(r);
+  if (d.level == AuditLevel::kNone) return;
+  Trail(*this, std::move(d), r).refused(tried);
 }
 
 namespace {

@@ -64,6 +64,8 @@ class Auditor {
   Auditor(Core& core, AuditPolicy policy, Sink sink) : core_(&core), policy_(std::move(policy)), sink_(std::move(sink)) {}
   // Null when the policy leaves the request out. Logs RequestReceived.
   std::shared_ptr<AuditTrail> received(const Request& r);
+  // A request whose sender could not prove who he is; `tried` are the ways that he tried ("bearer").
+  void unauthenticated(const Request& r, const std::vector<std::string>& tried);
 
  private:
   friend class Trail;

@@ -104,5 +104,52 @@ TEST_F(AuditTest, BodiesAreLoggedWhereTheRuleSaysSo) {
   EXPECT_EQ(std::as_const(events).back()["responseStatus"]["reason"].as_string(), "AlreadyExists");
 }
 
+TEST_F(AuditTest, WhoTakesAnothersPlaceIsNamedBesideHim) {
+  Request r = request("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"m"}})", "jane");
+  auto jane = std::make_shared<User>();
+  jane->name = "jane";
+  auto boss = std::make_shared<User>();
+  boss->name = "boss";
+  jane->impersonator = boss;
+  r.user = jane;
+  EXPECT_EQ(send(r), 403);
+  const Value e = events.back();
+  EXPECT_EQ(e["user"]["username"].as_string(), "boss");
+  EXPECT_EQ(e["impersonatedUser"]["username"].as_string(), "jane");
+  EXPECT_EQ(e["annotations"]["authorization.k8s.io/decision"].as_string(), "forbid");
+}
+
+TEST_F(AuditTest, TheReasonOfADecisionIsNoted) {
+  Request r = request("GET", "/version", "", "jane");
+  auto jane = std::make_shared<User>();
+  jane->name = "jane";
+  jane->groups = {"system:authenticated"};
+  r.user = jane;
+  EXPECT_EQ(send(r), 200);
+  EXPECT_EQ(events.back().path({"annotations", "authorization.k8s.io/reason"}).as_string(),
+            "RBAC: allowed by ClusterRoleBinding \"system:discovery\" of ClusterRole \"system:discovery\" to Group \"system:authenticated\"");
+}
+
+TEST_F(AuditTest, ARefusedAuthenticationIsLogged) {
+  Request r = request("GET", "/version");
+  r.user = nullptr;
+  server->auditor()->unauthenticated(r, {"bearer"});
+  const Value e = events.back();
+  EXPECT_EQ(e["stage"].as_string(), "ResponseStarted");
+  EXPECT_EQ(e["responseStatus"]["code"].as_int(), 401);
+  EXPECT_EQ(e["responseStatus"]["message"].as_string(), "Authentication failed, attempted: bearer");
+}
+
+TEST_F(AuditTest, PodSecurityNotesWhatItAppliedAndWhatWouldBreak) {
+  Request label = request("PATCH", "/api/v1/namespaces/default", R"({"metadata":{"labels":{"pod-security.kubernetes.io/audit":"baseline"}}})");
+  label.content_type = "application/merge-patch+json";
+  EXPECT_EQ(send(label), 200);
+  EXPECT_EQ(send(request("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})")), 201);
+  EXPECT_EQ(send(request("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"p"},"spec":{"hostNetwork":true,"containers":[{"name":"c","image":"i"}]}})")), 201);
+  const Value& notes = events.back()["annotations"];
+  EXPECT_EQ(notes["pod-security.kubernetes.io/enforce-policy"].as_string(), "privileged:latest");
+  EXPECT_EQ(notes["pod-security.kubernetes.io/audit-violations"].as_string(), "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)");
+}
+
 }  // namespace
 }  // namespace caravel::apiserver

@@ -87,6 +87,9 @@ Task<Status> ApiServer::bring_up() {
   if (!custom.ok()) co_return custom;
   Status boot = co_await bootstrap();
   if (!boot.ok()) co_return boot;
+  scope_.spawn(flow_->keep_adjusting());
+  scope_.spawn(keep_flow_schemas());
+  core_.components["etcd-0"] = [] { return std::string(); };  // the store is open as long as this server is
   core_.ready = true;
   co_return ok();
 }
@@ -116,6 +119,8 @@ Task<Status> ApiServer::add_builtin_kinds() {
     }
     t->model = make_builtin_model(*k);
     t->strategy = builtin_strategy(core_, r.group, r.kind, has_status);
+    if (r.kind == "ComponentStatus") t->deprecation_warning = "v1 ComponentStatus is deprecated in v1.19+";
+    if (r.kind == "Endpoints") t->deprecation_warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
     bool stored = t->has_verb("get") && t->has_verb("list") && r.kind != "ComponentStatus";
     if (stored) {
       auto storage = std::make_shared<Storage>();
@@ -285,6 +290,25 @@ Task<Status> ApiServer::publish_endpoints() {
     if (!r.ok()) co_return std::move(r).error();
   }
   co_return ok();
+}
+
+// Says of every flow schema whether its priority level exists.
+Task<void> ApiServer::keep_flow_schemas() {
+  while (true) {
+    std::vector<Value> stale = co_await flow_->stale_schemas();
+    for (Value& o : stale) {
+      WriteCall call;
+      call.type = core_.types.find("flowcontrol.apiserver.k8s.io", "v1", "flowschemas");
+      call.name = o["metadata"]["name"].as_string();
+      call.subresource = "status";
+      call.user = server_user();
+      call.manager = "api-priority-and-fairness-config-consumer-v1";
+      Value wanted = Value::object();
+      wanted["status"] = o["status"];
+      auto r = co_await rest_.update_object(&call, set_members(std::move(wanted)), true);
+      if (!r.ok() && r.error().code != Code::kNotFound) core_.log.warn("could not write a flow schema's condition", {{"name", call.name}, {"error", r.error().message}});
+    }
+  }
 }
 
 // Repairs the endpoints when somebody removes or changes them.

@@ -1,6 +1,8 @@
 // What the parts of the API server share. One per server; everything runs on its executor.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -40,6 +42,8 @@ struct Core {
   Authorizer* authorizer = nullptr;
   ServiceAllocator* services = nullptr;
   TokenIssuer* tokens = nullptr;
+  // The components that ComponentStatus tells of: asked for what is wrong with them, "" when nothing is.
+  std::map<std::string, std::function<std::string()>> components;
   MetricRegistry metrics;
   Log log{"apiserver"};
   bool ready = false;

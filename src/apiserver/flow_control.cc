@@ -65,12 +65,17 @@ void FlowControl::Seat::release() {
   if (control_) std::exchange(control_, nullptr)->leave(level_);
 }
 
-FlowControl::FlowControl(Core& core, WatchCache* schemas, WatchCache* levels) : core_(&core), schemas_cache_(schemas), levels_cache_(levels) {
+FlowControl::FlowControl(Core& core, WatchCache* schemas, WatchCache* levels) : core_(&core), schemas_cache_(schemas), levels_cache_(levels), changed_(core.ex) {
   const std::vector<std::string> labels = {"priority_level"};
   executing_ = &core.metrics.gauge("apiserver_flowcontrol_current_executing_requests", "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem", labels);
   waiting_ = &core.metrics.gauge("apiserver_flowcontrol_current_inqueue_requests", "Number of requests currently pending in queues of the API Priority and Fairness subsystem", labels);
   dispatched_ = &core.metrics.counter("apiserver_flowcontrol_dispatched_requests_total", "Number of requests executed by API Priority and Fairness subsystem", {"flow_schema", "priority_level"});
   rejected_ = &core.metrics.counter("apiserver_flowcontrol_rejected_requests_total", "Number of requests rejected by API Priority and Fairness subsystem", {"flow_schema", "priority_level", "reason"});
+  auto limit = [&](const char* name, const char* text) { return &core.metrics.gauge(name, text, labels); };
+  nominal_limit_ = limit("apiserver_flowcontrol_nominal_limit_seats", "Nominal number of execution seats configured for each priority level");
+  current_limit_ = limit("apiserver_flowcontrol_current_limit_seats", "current derived number of execution seats available to each priority level");
+  lower_limit_ = limit("apiserver_flowcontrol_lower_limit_seats", "Configured lower bound on number of execution seats available to each priority level");
+  upper_limit_ = limit("apiserver_flowcontrol_upper_limit_seats", "Configured upper bound on number of execution seats available to each priority level");
   auto on = [this](const CacheEvent&) { reload(); };
   schemas->add_listener(on);
   levels->add_listener(on);
@@ -94,12 +99,15 @@ void FlowControl::reload() {
   int64_t shares = 0;
   for (auto& [name, o] : levels_cache_->objects()) {
     ValuePtr v = o->value();
-    const Value& limited = v->path({"spec", "limited"});
     Level& l = levels_[o->name];
     l.configured = true;
     l.uid = v->path({"metadata", "uid"}).as_string();
     l.exempt = v->path({"spec", "type"}).as_string() == "Exempt";
-    l.shares = l.exempt ? 0 : limited["nominalConcurrencyShares"].as_int();
+    const Value& limited = v->path({"spec", l.exempt ? "exempt" : "limited"});
+    l.shares = limited["nominalConcurrencyShares"].as_int();
+    l.lendable = limited["lendablePercent"].as_int();
+    const Value& borrowing = limited["borrowingLimitPercent"];
+    l.borrowing = borrowing.is_int() ? borrowing.as_int() : -1;
     l.queues = limited["limitResponse"]["type"].as_string() == "Queue";
     const Value& q = limited["limitResponse"]["queuing"];
     l.hand = std::max<int64_t>(1, q["handSize"].as_int());
@@ -109,9 +117,81 @@ void FlowControl::reload() {
     shares += l.shares;
   }
   for (auto& [name, l] : levels_) {
-    if (l.configured && !l.exempt) l.seats = static_cast<int>((kTotalSeats * l.shares + shares - 1) / std::max<int64_t>(1, shares));
+    if (!l.configured) continue;  // its last requests drain
+    LevelSeats& s = l.seats;
+    int was = s.nominal;
+    s.exempt = l.exempt;
+    s.nominal = static_cast<int>((kTotalSeats * l.shares + shares - 1) / std::max<int64_t>(1, shares));
+    auto part = [&](int64_t percent) { return static_cast<int>((s.nominal * percent + 50) / 100); };
+    s.lower = s.nominal - part(l.lendable);
+    s.upper = l.borrowing < 0 ? kTotalSeats : s.nominal + part(l.borrowing);
+    if (!s.current || was != s.nominal) s.current = std::max(1, s.nominal);  // until the next adjustment
+    s.current = std::clamp(s.current, std::max(1, s.lower), std::max(1, s.upper));
     dispatch(l);
   }
+  show_limits();
+  changed_.set();
+}
+
+void FlowControl::show_limits() {
+  for (auto& [name, l] : levels_) {
+    nominal_limit_->set({name}, l.seats.nominal);
+    current_limit_->set({name}, l.seats.current);
+    lower_limit_->set({name}, l.seats.lower);
+    upper_limit_->set({name}, l.seats.upper);
+  }
+}
+
+void FlowControl::adjust() {
+  std::vector<LevelSeats*> seats;
+  std::vector<SeatDemand::Summary> demand;
+  for (auto& [name, l] : levels_) {
+    if (!l.configured) continue;
+    seats.push_back(&l.seats);
+    demand.push_back(l.demand.take(core_->ex.now()));
+  }
+  adjust_seats(seats, demand, kTotalSeats);
+  for (auto& [name, l] : levels_) dispatch(l);
+  show_limits();
+}
+
+Task<void> FlowControl::keep_adjusting() {
+  while (true) {
+    co_await sleep(core_->ex, kBorrowingPeriod);
+    adjust();
+  }
+}
+
+Task<std::vector<Value>> FlowControl::stale_schemas() {
+  std::vector<Value> out;
+  while (out.empty()) {
+    co_await changed_.wait();
+    changed_.reset();
+    for (auto& s : schemas_) {
+      auto level = levels_.find(s.level);
+      bool dangling = level == levels_.end() || !level->second.configured;
+      const Value* old = nullptr;
+      for (auto& c : s.object->path({"status", "conditions"}).as_array())
+        if (c["type"].as_string() == "Dangling") old = &c;
+      Value c = Value::object();
+      c["type"] = "Dangling";
+      c["status"] = dangling ? "True" : "False";
+      c["lastTransitionTime"] = format_rfc3339(core_->ex.now());
+      c["reason"] = dangling ? "NotFound" : "Found";
+      std::string about = "This FlowSchema references the PriorityLevelConfiguration object named " + json::quote(s.level);
+      c["message"] = about + (dangling ? " but there is no such object" : " and it exists");
+      if (old && (*old)["status"] == c["status"] && (*old)["reason"] == c["reason"] && (*old)["message"] == c["message"]) continue;
+      if (old && (*old)["status"] == c["status"]) c["lastTransitionTime"] = (*old)["lastTransitionTime"];
+      Value o = *s.object;
+      Value kept = Value::array();
+      for (auto& x : s.object->path({"status", "conditions"}).as_array())
+        if (&x != old) kept.push_back(x);
+      kept.push_back(std::move(c));
+      o["status"]["conditions"] = std::move(kept);
+      out.push_back(std::move(o));
+    }
+  }
+  co_return out;
 }
 
 FlowControl::Match FlowControl::classify(const Request& r) const {
@@ -129,7 +209,7 @@ FlowControl::Match FlowControl::classify(const Request& r) const {
 }
 
 void FlowControl::dispatch(Level& l) {
-  for (size_t tried = 0; tried < l.queue.size() && l.running < l.seats;) {
+  for (size_t tried = 0; tried < l.queue.size() && l.running < l.seats.current;) {
     auto& q = l.queue[l.turn % l.queue.size()];
     l.turn = (l.turn + 1) % l.queue.size();
     if (q.empty()) {
@@ -148,6 +228,7 @@ void FlowControl::dispatch(Level& l) {
 void FlowControl::leave(const std::string& name) {
   Level& l = levels_[name];
   --l.running;
+  l.demand.add(-1, core_->ex.now());
   executing_->inc({name}, -1);
   dispatch(l);
 }
@@ -162,8 +243,9 @@ class FlowControl::Place {
     if (!control_) return;
     FlowControl* c = control_;
     leave_queue();
-    if (!waiter_->running) return;
     Level& l = c->levels_[level_];
+    l.demand.add(-1, c->core_->ex.now());
+    if (!waiter_->running) return;
     --l.running;
     c->dispatch(l);
   }
@@ -188,10 +270,9 @@ Task<FlowControl::Admitted> FlowControl::enter(const Request& r) {
   Level& l = levels_[m.level];
   out.schema_uid = m.schema_uid;
   out.level_uid = l.uid;
-  if (l.exempt) {
+  if (l.exempt || l.running < l.seats.current) {
     ++l.running;
-  } else if (l.running < l.seats) {
-    ++l.running;
+    l.demand.add(1, core_->ex.now());
   } else {
     if (!l.queues) {
       rejected_->inc({m.schema, m.level, "concurrency-limit"});
@@ -211,11 +292,13 @@ Task<FlowControl::Admitted> FlowControl::enter(const Request& r) {
     }
     auto w = std::make_shared<Waiter>(core_->ex);
     l.queue[best].push_back(w);
+    l.demand.add(1, core_->ex.now());
     waiting_->inc({m.level}, 1);
     Place place(this, m.level, w);  // gives it up when the client goes away meanwhile
     co_await w->ready.wait(kQueueWaitMax);
     place.leave_queue();
     if (!w->running) {
+      l.demand.add(-1, core_->ex.now());
       rejected_->inc({m.schema, m.level, "time-out"});
       out.refused = true;
       co_return out;

@@ -5,8 +5,10 @@
 // kTotalSeats; a request that finds none waits in one of the level's queues (shuffle sharding by flow) or is
 // refused with 429, as the level says. Watches give their seat back as soon as they have begun.
 //
-// Invariants: seats in use never exceed a level's seats (a level whose shares shrink drains first); queues
-// are served in turn. Differs from upstream: levels do not lend seats, every request takes one seat.
+// Levels lend each other seats (flow_borrowing.h). A schema whose level does not exist says so in its
+// condition Dangling.
+// Invariants: seats in use never exceed a level's seats (a level whose seats shrink drains first); queues
+// are served in turn. Differs from upstream: every request takes one seat.
 // Threading: one executor.
 #pragma once
 
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "apiserver/core.h"
+#include "apiserver/flow_borrowing.h"
 #include "apiserver/request.h"
 
 namespace caravel::apiserver {
@@ -58,6 +61,14 @@ class FlowControl {
   // Suspends while the request waits in a queue.
   Task<Admitted> enter(const Request& r);
 
+  // Sets the levels' limits every kBorrowingPeriod, for ever.
+  Task<void> keep_adjusting();
+  void adjust();
+
+  // The schemas whose condition is not what it should be, as they should be written to /status. Waits until
+  // there may be some.
+  Task<std::vector<json::Value>> stale_schemas();
+
   struct Match {
     std::string schema, schema_uid, level, flow;
   };
@@ -77,8 +88,10 @@ class FlowControl {
   struct Level {
     std::string uid;
     bool exempt = false, queues = false, configured = false;
-    int seats = 1, running = 0;
-    int64_t shares = 0, hand = 1, queue_length = 0;
+    LevelSeats seats;
+    SeatDemand demand;
+    int running = 0;
+    int64_t shares = 0, lendable = 0, borrowing = -1 /* percent; -1: no limit */, hand = 1, queue_length = 0;
     std::vector<std::list<std::shared_ptr<Waiter>>> queue;
     size_t turn = 0;
   };
@@ -86,12 +99,15 @@ class FlowControl {
   void reload();
   void dispatch(Level& level);
   void leave(const std::string& level);
+  void show_limits();
 
   Core* core_;
   WatchCache* schemas_cache_;
   WatchCache* levels_cache_;
   std::vector<Schema> schemas_;  // in order of precedence
   std::map<std::string, Level> levels_;
+  Event changed_;
+  MetricFamily *nominal_limit_, *current_limit_, *lower_limit_, *upper_limit_;
   MetricFamily *executing_, *waiting_, *dispatched_, *rejected_;
 };
 

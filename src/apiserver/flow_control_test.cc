@@ -60,7 +60,7 @@ TEST_F(FlowControlTest, TheBuiltInSchemasSortRequestsAsUpstream) {
 
 TEST_F(FlowControlTest, AFullLevelQueuesThenRefusesAndSeatsComeBack) {
   create("prioritylevelconfigurations",
-         R"({"metadata":{"name":"tiny"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,"limitResponse":{"type":"Queue","queuing":{"queues":1,"handSize":1,"queueLengthLimit":1}}}}})");
+         R"({"metadata":{"name":"tiny"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,"borrowingLimitPercent":0,"limitResponse":{"type":"Queue","queuing":{"queues":1,"handSize":1,"queueLengthLimit":1}}}}})");
   create("flowschemas",
          R"({"metadata":{"name":"tiny"},"spec":{"matchingPrecedence":10,"priorityLevelConfiguration":{"name":"tiny"},"rules":[{"subjects":[{"kind":"User","user":{"name":"jane"}}],"nonResourceRules":[{"verbs":["*"],"nonResourceURLs":["*"]}]}]}})");
   // One share of 246 is three of 600 seats, rounded up.
@@ -80,6 +80,67 @@ TEST_F(FlowControlTest, AFullLevelQueuesThenRefusesAndSeatsComeBack) {
   ex.run_until(ex.now() + kQueueWaitMax + std::chrono::seconds(1));
   ASSERT_EQ(done.size(), 5u);
   EXPECT_TRUE(done[4].refused);
+}
+
+TEST_F(FlowControlTest, ABusyLevelBorrowsWhatOthersLend) {
+  create("prioritylevelconfigurations",
+         R"({"metadata":{"name":"tiny"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,"limitResponse":{"type":"Queue","queuing":{"queues":1,"handSize":1,"queueLengthLimit":50}}}}})");
+  create("flowschemas",
+         R"({"metadata":{"name":"tiny"},"spec":{"matchingPrecedence":10,"priorityLevelConfiguration":{"name":"tiny"},"rules":[{"subjects":[{"kind":"User","user":{"name":"jane"}}],"nonResourceRules":[{"verbs":["*"],"nonResourceURLs":["*"]}]}]}})");
+  std::vector<FlowControl::Admitted> done;
+  TaskScope scope;
+  for (int i = 0; i < 40; ++i) scope.spawn(enter(request("GET", "/version", "jane", {"system:authenticated"}), &done));
+  ex.run_ready();
+  EXPECT_EQ(done.size(), 3u);
+  ex.run_until(ex.now() + kBorrowingPeriod + std::chrono::seconds(1));
+  EXPECT_EQ(done.size(), 40u);
+  for (auto& d : done) EXPECT_FALSE(d.refused);
+}
+
+TEST_F(FlowControlTest, ASchemaWhoseLevelIsMissingSaysSo) {
+  create("flowschemas", R"({"metadata":{"name":"lost"},"spec":{"matchingPrecedence":10,"priorityLevelConfiguration":{"name":"none"}}})");
+  ex.run_until(ex.now() + std::chrono::seconds(1));
+  auto dangling = [&](const char* name) {
+    auto v = server->core().types.find("flowcontrol.apiserver.k8s.io", "v1", "flowschemas")->storage->cache->get("", name)->value();
+    const json::Value& c = v->path({"status", "conditions"});
+    return c.size() == 1 ? c.at(0)["status"].as_string() + " " + c.at(0)["reason"].as_string() + " " + c.at(0)["message"].as_string() : std::to_string(c.size());
+  };
+  EXPECT_EQ(dangling("lost"), "True NotFound This FlowSchema references the PriorityLevelConfiguration object named \"none\" but there is no such object");
+  EXPECT_EQ(dangling("exempt"), "False Found This FlowSchema references the PriorityLevelConfiguration object named \"exempt\" and it exists");
+  create("prioritylevelconfigurations", R"({"metadata":{"name":"none"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,"limitResponse":{"type":"Reject"}}}})");
+  ex.run_until(ex.now() + std::chrono::seconds(1));
+  EXPECT_EQ(dangling("lost").substr(0, 11), "False Found");
+}
+
+TEST(BorrowingTest, IdleLevelsLendDownToTheirFloorAndNobodyGoesOverItsCeiling) {
+  LevelSeats busy, idle, bounded;
+  busy.nominal = idle.nominal = bounded.nominal = 100;
+  busy.lower = 100, busy.upper = 300;
+  idle.lower = 40, idle.upper = 300;
+  bounded.lower = 100, bounded.upper = 110;
+  std::vector<LevelSeats*> all = {&busy, &idle, &bounded};
+  std::vector<SeatDemand::Summary> demand = {{250, 0, 250}, {0, 0, 0}, {200, 0, 200}};
+  adjust_seats(all, demand, 300);
+  EXPECT_EQ(idle.current, 40);
+  EXPECT_LE(bounded.current, 110);
+  EXPECT_GE(busy.current, 150);
+  EXPECT_LE(busy.current + idle.current + bounded.current, 301);
+  // The lender wants its seats back: it has them at the next adjustment.
+  demand[1] = {100, 0, 100};
+  adjust_seats(all, demand, 300);
+  EXPECT_EQ(idle.current, 100);
+}
+
+TEST(BorrowingTest, DemandIsRememberedAsAnEnvelope) {
+  SeatDemand d;
+  Time t = *parse_rfc3339("2026-01-01T00:00:00Z");
+  d.set(0, t);
+  d.set(10, t + std::chrono::seconds(5));
+  auto s = d.take(t + std::chrono::seconds(10));
+  EXPECT_DOUBLE_EQ(s.average, 5);
+  EXPECT_DOUBLE_EQ(s.deviation, 5);
+  EXPECT_DOUBLE_EQ(s.high, 10);
+  EXPECT_DOUBLE_EQ(d.take(t + std::chrono::seconds(20)).average, 10);
 }
 
 }  // namespace

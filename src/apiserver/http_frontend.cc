@@ -61,6 +61,15 @@ Credentials credentials_of(const net::ServerRequest& in) {
   return c;
 }
 
+// The ways in which a client tried to say who it is, in upstream's words.
+std::vector<std::string> tried(const Credentials& c) {
+  std::vector<std::string> out;
+  if (c.authorization.compare(0, 6, "Basic ") == 0) out.push_back("basic");
+  if (!c.certificate.empty()) out.push_back("x509");
+  if (!c.authorization.empty() && out.empty()) out.push_back("bearer");
+  return out;
+}
+
 std::string quote_warning(const std::string& text) {
   std::string out = "299 - \"";
   for (char c : text) {
@@ -157,17 +166,26 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     r.source = in.peer.substr(0, in.peer.rfind(':'));
   }
   parse_request_info(r);
-  auto user = server_->authenticator().authenticate(credentials_of(in));
+  Credentials credentials = credentials_of(in);
+  UserPtr real;
+  auto user = server_->authenticator().authenticate(credentials, &real);
   if (!user.ok()) {
     Response refused = error_response(user.error());
+    if (server_->auditing()) {
+      r.user = real;
+      if (!real) server_->auditor()->unauthenticated(r, tried(credentials));
+      else if (auto trail = server_->audit(r)) trail->completed(refused);
+    }
     co_await send(in, out, r, std::move(refused));
     co_return;
   }
   r.user = *user;
   if (r.is_resource && !r.subresource.empty() && NodeProxy::is_connection(r)) {
+    r.trail = server_->audit(r);
     Status allowed = server_->authorize(r);
     if (!allowed.ok()) {
       Response refused = error_response(allowed.error());
+      if (r.trail) r.trail->completed(refused);
     co_await send(in, out, r, std::move(refused));
       co_return;
     }
@@ -176,7 +194,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     co_await send(in, out, r, std::move(refused));
       co_return;
     }
-    std::shared_ptr<AuditTrail> trail = server_->audit(r);
+    std::shared_ptr<AuditTrail> trail = r.trail;
     auto done = co_await proxy_->serve(r, in, out);
     if (trail) {
       Response answered;
@@ -261,6 +279,7 @@ Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res) {
   h.add("audit-id", new_uid(server_->core().ex));
   h.add("cache-control", "no-cache, private");
   h.add("content-type", res.content_type);
+  for (auto& w : res.warnings) h.add("warning", quote_warning(w));
   for (auto& [k, v] : res.headers) h.add(k, v);
   auto started = co_await out.start(200, std::move(h));
   if (!started.ok()) co_return;

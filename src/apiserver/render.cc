@@ -29,6 +29,15 @@ void bytes_field(std::string& out, int number, std::string_view v) {
 
 }  // namespace
 
+std::string protobuf_envelope(std::string_view api_version, std::string_view kind, std::string_view raw) {
+  std::string unknown, meta, whole("k8s\0", 4);
+  bytes_field(meta, 1, api_version);
+  bytes_field(meta, 2, kind);
+  bytes_field(unknown, 1, meta);
+  bytes_field(unknown, 2, raw);
+  return whole + unknown;
+}
+
 Result<Output> negotiate(const Request& r) {
   Output out;
   if (auto* i = r.param("includeObject")) out.include_object = *i;
@@ -127,12 +136,7 @@ Response Rest::render(const ServedType& t, const Output& out, int status, const 
   } else if (out.format == Output::kProtobuf) {
     auto bytes = t.model->to_protobuf(*s.value);
     if (!bytes.ok()) return error_response(bytes.error());
-    std::string unknown, meta, whole("k8s\0", 4);
-    bytes_field(meta, 1, t.resource.api_version());
-    bytes_field(meta, 2, t.resource.kind);
-    bytes_field(unknown, 1, meta);
-    bytes_field(unknown, 2, *bytes);
-    r.body = std::make_shared<const std::string>(whole + unknown);
+    r.body = std::make_shared<const std::string>(protobuf_envelope(t.resource.api_version(), t.resource.kind, *bytes));
     r.content_type = kProtobuf;
   } else {
     r.body = s.bytes;
@@ -150,7 +154,7 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
     std::vector<ValuePtr> values;
     values.reserve(page.items.size());
     for (auto& o : page.items) values.push_back(served_value(t, *o));
-    r.body = table_bytes(t, out, values, std::to_string(revision), continue_token, static_cast<int64_t>(page.remaining), core_->ex.now());
+    r.body = table_bytes(t, out, values, revision ? std::to_string(revision) : "", continue_token, static_cast<int64_t>(page.remaining), core_->ex.now());
   } else if (out.as == Output::kFull && out.format == Output::kProtobuf) {
     std::string meta, list;
     bytes_field(meta, 2, std::to_string(revision));
@@ -182,7 +186,7 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
     body->reserve(total);
     if (out.as == Output::kPartial) *body += "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"";
     else *body += "{\"kind\":\"" + t.list_kind + "\",\"apiVersion\":\"" + t.resource.api_version() + "\"";
-    *body += ",\"metadata\":{\"resourceVersion\":\"" + std::to_string(revision) + "\"";
+    *body += ",\"metadata\":{\"resourceVersion\":\"" + (revision ? std::to_string(revision) : "") + "\"";
     if (!continue_token.empty()) *body += ",\"continue\":\"" + continue_token + "\"";
     if (!continue_token.empty() && page.remaining) *body += ",\"remainingItemCount\":" + std::to_string(page.remaining);
     *body += "},\"items\":[";

@@ -18,11 +18,14 @@ namespace caravel::apiserver {
 
 using store::Bytes;
 
+class AuditTrail;
+
 struct User {
   std::string name;
   std::string uid;
   std::vector<std::string> groups;
   std::map<std::string, std::vector<std::string>> extra;
+  std::shared_ptr<const User> impersonator;  // who really asks, when he takes this user's place
   bool in_group(std::string_view g) const {
     for (auto& x : groups)
       if (x == g) return true;
@@ -39,7 +42,8 @@ struct Request {
   std::string body;
   UserPtr user;
   std::string audit_id, source;   // of audit events: the client's id or ours, the client's address
-  bool audited = false;           // a trail follows this request
+  bool audited = false;           // the audit policy has been asked
+  std::shared_ptr<AuditTrail> trail;  // null: the request is not logged
 
   // Filled by parse_request_info(). verb: get list watch create update patch delete deletecollection for
   // resources; the lower-case method for other paths.

@@ -45,6 +45,7 @@ struct WriteCall {
   bool force = false;
   std::string field_validation;  // "", "Strict", "Warn", "Ignore"
   std::vector<std::string> warnings;
+  std::shared_ptr<AuditTrail> trail;  // for the notes of admission; may be null
 };
 
 struct DeleteCall {
@@ -94,6 +95,9 @@ class Rest {
   Result<ValuePtr> live(const ServedType& t, std::string_view ns, std::string_view name) const;
 
   Response render(const ServedType& t, const Output& out, int status, const Stored& s) const;
+  // Revision 0: the list has none.
+  Response render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token) const;
+  Result<Filter> filter_of(const Request& r, const ServedType& t) const;
   Core& core() const { return *core_; }
 
  private:
@@ -101,8 +105,6 @@ class Rest {
   // `with` goes into the same transaction. A conflict that only `with` had is waited for; its maker judges again.
   Task<Result<store::TxnResult>> put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const QuotaReservation* with);
   Task<Result<store::TxnResult>> put_counted(const ServedType* t, std::string key, int64_t expect, json::Value* object, const AdmissionRequest* a);
-  Result<Filter> filter_of(const Request& r, const ServedType& t) const;
-  Response render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token) const;
   Result<json::Value> finish_update(WriteCall* call, const json::Value& live, json::Value object, bool* unchanged) const;
   Status check_new(const WriteCall& call, const json::Value& object) const;
 
@@ -116,5 +118,7 @@ json::Value partial_metadata(const json::Value& object);
 Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<ValuePtr>& objects, const std::string& revision, const std::string& continue_token,
                   int64_t remaining, Time now);
 std::string yaml_text(const std::string& json);
+// "k8s\0" and a runtime.Unknown around an encoded object.
+std::string protobuf_envelope(std::string_view api_version, std::string_view kind, std::string_view raw);
 
 }  // namespace caravel::apiserver

@@ -92,7 +92,8 @@ Result<Filter> Rest::filter_of(const Request& r, const ServedType& t) const {
     else term.field += " ";  // no field of any object: refused below
     if (term.field == "metadata.name" || (term.field == "metadata.namespace" && t.resource.namespaced)) continue;
     bool known = false;
-    for (auto& name : t.storage->selectable) known = known || name == term.field;
+    if (t.storage)
+      for (auto& name : t.storage->selectable) known = known || name == term.field;
     if (!known)
       return status::bad_request("Unable to find \"" + t.resource.api_version() + ", Resource=" + t.resource.plural + "\" that match label selector \"" +
                                  r.param_or("labelSelector") + "\", field selector \"" + text + "\": field label not supported: " + std::string(trim(term.field)));

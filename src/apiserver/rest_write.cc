@@ -59,6 +59,7 @@ WriteCall Rest::write_call(const Request& r, ServedTypePtr t) const {
   c.name = r.name;
   c.subresource = r.subresource;
   c.user = r.user;
+  c.trail = r.trail;
   c.manager = default_manager(r);
   for (auto& [k, v] : r.query)
     if (k == "dryRun" && v == "All") c.dry_run = true;
@@ -224,6 +225,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     a.user = call->user;
     a.dry_run = call->dry_run;
     a.warnings = &call->warnings;
+    a.trail = call->trail.get();
     if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
     bool remote = core_->remote_admission && core_->remote_admission->interested(a);
     if (remote) {
@@ -367,6 +369,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     a.user = call->user;
     a.dry_run = call->dry_run;
     a.warnings = &call->warnings;
+    a.trail = call->trail.get();
     if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
     bool remote = core_->remote_admission && core_->remote_admission->interested(a);
     if (remote) {

@@ -6,6 +6,7 @@
 #include "apiserver/builtin_model.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
+#include "kube/codec.h"
 #include "kube/patch.h"
 #include "kube/types/authentication.h"
 #include "kube/types/autoscaling_v1.h"
@@ -116,11 +117,58 @@ Rest::Transform set_replicas(ServedTypePtr t, Value scale, std::string resource_
   };
 }
 
+// As the caller wants it.
+Response scale_response(const Output& form, const Value& scale, Time now) {
+  Response res = json_response(200, scale);
+  if (form.as == Output::kTable) {
+    auto column = [](std::string_view name, std::string_view type, std::string_view format, std::string_view description) {
+      Value c = Value::object();
+      c["name"] = name;
+      c["type"] = type;
+      c["format"] = format;
+      c["description"] = description;
+      c["priority"] = 0;
+      return c;
+    };
+    Value table = Value::object();
+    table["kind"] = "Table";
+    table["apiVersion"] = "meta.k8s.io/v1";
+    table["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"];
+    table["columnDefinitions"] = Value::array({column("Name", "string", "name", "Name must be unique within a namespace; it cannot be changed."),
+                                               column("Desired", "integer", "", "Number of desired replicas."), column("Available", "integer", "", "Number of replicas that there are."),
+                                               column("Age", "string", "", "When the object was created.")});
+    Value row = Value::object();
+    auto made = parse_rfc3339(scale["metadata"]["creationTimestamp"].as_string());
+    row["cells"] = Value::array({scale["metadata"]["name"], scale["spec"]["replicas"].as_int(), scale["status"]["replicas"].as_int(),
+                                 made.ok() ? human_duration(now - *made) : std::string("<unknown>")});
+    if (form.include_object != "None") row["object"] = form.include_object == "Object" ? scale : partial_metadata(scale);
+    table["rows"] = Value::array({std::move(row)});
+    res = json_response(200, table);
+  } else if (form.as == Output::kPartial) {
+    res = json_response(200, partial_metadata(scale));
+  } else if (form.format == Output::kProtobuf) {
+    const kube::TypeInfo& type = kube::autoscaling_v1::Scale::type_info();
+    kube::autoscaling_v1::Scale typed;
+    if (Status s = kube::decode_json(type, scale, &typed); !s.ok()) return error_response(status::internal(s.error().message));
+    res.body = std::make_shared<const std::string>(protobuf_envelope("autoscaling/v1", "Scale", kube::encode_protobuf(type, &typed)));
+    res.value = nullptr;
+    res.content_type = kProtobuf;
+  }
+  if (form.format == Output::kYaml) {
+    res.body = std::make_shared<const std::string>(yaml_text(*res.body));
+    res.content_type = "application/yaml";
+  }
+  return res;
+}
+
 Task<Response> serve_scale(ApiServer& server, Request& r, ServedTypePtr t) {
   Rest& rest = server.rest();
+  const Time now = server.core().ex.now();
+  auto form = negotiate(r);
+  if (!form.ok()) co_return error_response(form.error());
   auto live = rest.live(*t, r.ns, r.name);
   if (!live.ok()) co_return error_response(live.error());
-  if (r.verb == "get") co_return json_response(200, scale_of(*t, **live));
+  if (r.verb == "get") co_return scale_response(*form, scale_of(*t, **live), now);
   Value scale = scale_of(*t, **live);
   std::string version;
   if (r.verb == "update") {
@@ -144,7 +192,7 @@ Task<Response> serve_scale(ApiServer& server, Request& r, ServedTypePtr t) {
   WriteCall call = rest.write_call(r, t);
   auto stored = co_await rest.update_object(&call, set_replicas(t, std::move(scale), version), true);
   if (!stored.ok()) co_return error_response(stored.error());
-  co_return json_response(200, scale_of(*t, *stored->value));
+  co_return scale_response(*form, scale_of(*t, *stored->value), now);
 }
 
 // ---- binding ----

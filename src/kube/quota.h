@@ -30,6 +30,8 @@ json::Value to_json(const Amounts& a);
 // "pods=1,requests.cpu=500m"
 std::string text(const Amounts& a);
 
+// A pod's "requests" or "limits" as a whole.
+Amounts pod_total(const json::Value& pod, std::string_view what);
 // What one object uses, under every name that a quota may count it by.
 Amounts usage(const Kind& kind, const json::Value& object, Time now);
 // A pod that a quota counts: not finished and not past its grace period.

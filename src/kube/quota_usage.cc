@@ -162,6 +162,8 @@ bool is_service_name(std::string_view n) { return n == "services" || n == "count
 
 }  // namespace
 
+Amounts pod_total(const Value& pod, std::string_view what) { return pod_amounts(pod, what); }
+
 bool counts(const Value& pod, Time now) {
   const std::string& phase = pod["status"]["phase"].as_string();
   if (phase == "Failed" || phase == "Succeeded") return false;

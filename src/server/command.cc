@@ -217,6 +217,7 @@ class Server {
     }
     listeners_.clear();
     if (settings_.controllers) start_components();
+    report_components();
     if (settings_.hollow_nodes > 0) start_hollow();
     kube::ClientConfig c;
     c.server = "https://127.0.0.1:" + local_port_;
@@ -259,6 +260,12 @@ class Server {
     scheduler_transport_ = api_->transport(component_user("system:kube-scheduler"));
     scheduler_ = std::make_unique<scheduler::Scheduler>(loop_, kube::Client(*scheduler_transport_, "kube-scheduler"));
     scheduler_->start(scope_);
+  }
+
+  // They run in this process or not at all.
+  void report_components() {
+    std::string problem = settings_.controllers ? "" : "not run by this server: it was started with --no-controllers";
+    for (const char* name : {"controller-manager", "scheduler"}) api_->core().components[name] = [problem] { return problem; };
   }
 
   void start_hollow() {

@@ -25,6 +25,7 @@ struct AdmissionRequest {
   UserPtr user;
   bool dry_run = false;
   std::vector<std::string>* warnings = nullptr;
+  AuditTrail* trail = nullptr;          // takes notes for the audit log; null: nobody reads them
 
   bool is(std::string_view group, std::string_view plural) const { return type->resource.group == group && type->resource.plural == plural; }
 };

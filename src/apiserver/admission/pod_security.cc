@@ -6,6 +6,7 @@
 #include <map>
 
 #include "apiserver/admission/builtin.h"
+#include "apiserver/audit.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
 
@@ -153,9 +154,13 @@ class PodSecurity final : public AdmissionPlugin {
   Status check(const AdmissionRequest& r, const Value& metadata, const Value& spec, bool enforce) {
     ps::Policy p = policy(r.ns);
     if (enforce) {
+      if (r.trail) r.trail->annotate("pod-security.kubernetes.io/enforce-policy", ps::text(p.enforce));
       auto found = ps::check(p.enforce, metadata, spec);
       if (!found.empty()) return status::forbidden(r.type->resource, r.name, "violates PodSecurity " + json::quote(ps::text(p.enforce)) + ": " + ps::details(found));
     }
+    if (r.trail)
+      if (auto seen = ps::check(p.audit, metadata, spec); !seen.empty())
+        r.trail->annotate("pod-security.kubernetes.io/audit-violations", "would violate PodSecurity " + json::quote(ps::text(p.audit)) + ": " + ps::details(seen));
     auto found = ps::check(p.warn, metadata, spec);
     if (!found.empty() && r.warnings) r.warnings->push_back("would violate PodSecurity " + json::quote(ps::text(p.warn)) + ": " + ps::details(found));
     return ok();

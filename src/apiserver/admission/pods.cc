@@ -1,10 +1,9 @@
-// Plugins about pods: their ServiceAccount and its token volume, tolerations, priority, resource defaults.
+// Plugins about pods: their ServiceAccount and its token volume, tolerations, priority.
 #include <algorithm>
 
 #include "apiserver/admission/builtin.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
-#include "kube/quantity.h"
 
 namespace caravel::apiserver {
 
@@ -142,74 +141,10 @@ class PriorityPlugin final : public AdmissionPlugin {
   Core* core_;
 };
 
-class LimitRangerPlugin final : public AdmissionPlugin {
- public:
-  explicit LimitRangerPlugin(Core& core) : core_(&core) {}
-  std::string_view name() const override { return "LimitRanger"; }
-  Status admit(AdmissionRequest& r) override {
-    if (!new_pod(r)) return ok();
-    for (auto& range : ranges(r.ns))
-      for (auto& l : (*range)["spec"]["limits"].as_array()) {
-        if (l["type"].as_string() != "Container") continue;
-        each_container(*r.object, [&](Value& c) {
-          auto fill = [&](std::string_view what, const Value& from) {
-            for (auto& m : from.as_object()) {
-              Value& res = c["resources"][what];
-              if (!res.find(m.key)) res[m.key] = m.value;
-            }
-          };
-          fill("limits", l["default"]);
-          fill("requests", l["defaultRequest"]);
-        });
-      }
-    return ok();
-  }
-  Status validate(const AdmissionRequest& r) override {
-    if (!new_pod(r)) return ok();
-    std::vector<std::string> problems;
-    for (auto& range : ranges(r.ns))
-      for (auto& l : (*range)["spec"]["limits"].as_array()) {
-        if (l["type"].as_string() != "Container") continue;
-        for (std::string_view list : {"initContainers", "containers"})
-          for (auto& c : (*r.object)["spec"][list].as_array()) check(c, l, problems);
-      }
-    if (problems.empty()) return ok();
-    return status::forbidden(r.type->resource, r.name, problems.size() == 1 ? problems[0] : "[" + join(problems, ", ") + "]");
-  }
-
- private:
-  static void check(const Value& c, const Value& l, std::vector<std::string>& problems) {
-    auto amount = [](const Value& v) { return kube::Quantity::of(v.is_string() ? v.as_string() : json::dump(v)); };
-    const Value& res = c["resources"];
-    for (auto& m : l["max"].as_object()) {
-      const Value& limit = res["limits"][m.key];
-      if (limit.is_null()) problems.push_back("maximum " + m.key + " usage per Container is " + m.value.as_string() + ".  No limit is specified");
-      else if (amount(m.value) < amount(limit))
-        problems.push_back("maximum " + m.key + " usage per Container is " + m.value.as_string() + ", but limit is " + limit.as_string());
-    }
-    for (auto& m : l["min"].as_object()) {
-      const Value& request = res["requests"][m.key];
-      if (request.is_null()) problems.push_back("minimum " + m.key + " usage per Container is " + m.value.as_string() + ".  No request is specified");
-      else if (amount(request) < amount(m.value))
-        problems.push_back("minimum " + m.key + " usage per Container is " + m.value.as_string() + ", but request is " + request.as_string());
-    }
-  }
-  std::vector<ValuePtr> ranges(const std::string& ns) const {
-    std::vector<ValuePtr> out;
-    ServedTypePtr t = core_->types.find("", "v1", "limitranges");
-    if (!t || t->storage->cache->size() == 0) return out;
-    for (auto& [key, o] : t->storage->cache->objects())
-      if (o->ns == ns) out.push_back(o->value());
-    return out;
-  }
-  Core* core_;
-};
-
 }  // namespace
 
 std::unique_ptr<AdmissionPlugin> make_service_account(Core& core) { return std::make_unique<ServiceAccountPlugin>(core); }
 std::unique_ptr<AdmissionPlugin> make_default_toleration_seconds() { return std::make_unique<TolerationSecondsPlugin>(); }
 std::unique_ptr<AdmissionPlugin> make_priority(Core& core) { return std::make_unique<PriorityPlugin>(core); }
-std::unique_ptr<AdmissionPlugin> make_limit_ranger(Core& core) { return std::make_unique<LimitRangerPlugin>(core); }
 
 }  // namespace caravel::apiserver

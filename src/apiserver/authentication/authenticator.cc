@@ -108,6 +108,7 @@ Result<UserPtr> Authenticator::impersonate(const UserPtr& real, const Credential
   };
   auto u = std::make_shared<User>();
   u->name = c.impersonate_user;
+  u->impersonator = real;
   auto parts = split(u->name, ':');
   if (parts.size() == 4 && parts[0] == "system" && parts[1] == "serviceaccount") {
     TRY_VOID(check("", "serviceaccounts", "", parts[2], parts[3]));
@@ -136,7 +137,7 @@ Result<UserPtr> Authenticator::impersonate(const UserPtr& real, const Credential
   return UserPtr(std::move(u));
 }
 
-Result<UserPtr> Authenticator::authenticate(const Credentials& c) {
+Result<UserPtr> Authenticator::authenticate(const Credentials& c, UserPtr* real) {
   UserPtr user;
   if (!c.certificate.empty()) {
     auto u = from_certificate(c.certificate);
@@ -152,6 +153,7 @@ Result<UserPtr> Authenticator::authenticate(const Credentials& c) {
     }
   }
   if (!user) user = anonymous();
+  if (real) *real = user;
   if (c.impersonates()) return impersonate(user, c);
   return user;
 }

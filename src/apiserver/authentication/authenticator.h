@@ -25,8 +25,8 @@ class Authenticator {
  public:
   Authenticator(Core& core, TokenIssuer* tokens) : core_(&core), tokens_(tokens) {}
   void add_static_token(std::string token, User user);
-  // An error is 401.
-  Result<UserPtr> authenticate(const Credentials& c);
+  // An error is 401, or 403 when he may not take somebody's place; `real` is then who he is.
+  Result<UserPtr> authenticate(const Credentials& c, UserPtr* real = nullptr);
   Result<UserPtr> authenticate_token(const std::string& token, const std::vector<std::string>& audiences, std::vector<std::string>* matched);
   static UserPtr anonymous();
 
