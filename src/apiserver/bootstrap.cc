@@ -9,6 +9,7 @@
 #include "apiserver/discovery.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/object_meta.h"
+#include "apiserver/service_ip_repair.h"
 #include "apiserver/strategies.h"
 #include "base/strings.h"
 #include "kube/kinds.h"
@@ -56,7 +57,8 @@ Task<Status> ApiServer::bring_up() {
   if (!started.ok()) co_return started;
   Status kinds = co_await add_builtin_kinds();
   if (!kinds.ok()) co_return kinds;
-  services_->follow(core_.types.find("", "v1", "services")->storage->cache);
+  services_->follow(core_.types.find("", "v1", "services")->storage->cache, core_.types.find("networking.k8s.io", "v1", "servicecidrs")->storage->cache,
+                    core_.types.find("networking.k8s.io", "v1", "ipaddresses"));
   auto cache = [&](std::string_view group, std::string_view plural) { return core_.types.find(group, "v1", plural)->storage->cache; };
   constexpr std::string_view kRbac = "rbac.authorization.k8s.io";
   RbacCaches rbac;
@@ -88,6 +90,7 @@ Task<Status> ApiServer::bring_up() {
   Status boot = co_await bootstrap();
   if (!boot.ok()) co_return boot;
   scope_.spawn(flow_->keep_adjusting());
+  scope_.spawn(keep_service_ips(*this));
   scope_.spawn(keep_flow_schemas());
   core_.components["etcd-0"] = [] { return std::string(); };  // the store is open as long as this server is
   core_.ready = true;

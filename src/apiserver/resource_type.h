@@ -72,6 +72,8 @@ struct Strategy {
   // for a create. release() gives back what a removed or refused object held.
   std::function<Status(json::Value& object, const json::Value* old, bool dry_run)> allocate;
   std::function<void(const json::Value& object)> release;
+  // What else is written in the object's transaction: `object` is null for a removal, `old` for a create.
+  std::function<void(const json::Value* object, const json::Value* old, store::Txn& txn)> companions;
   // After an update was stored.
   std::function<void(const json::Value& object, const json::Value& old)> updated;
   // Seconds of grace of a delete; nullopt: the kind has no graceful deletion.

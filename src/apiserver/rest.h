@@ -103,7 +103,7 @@ class Rest {
  private:
   struct Put;
   // `with` goes into the same transaction. A conflict that only `with` had is waited for; its maker judges again.
-  Task<Result<store::TxnResult>> put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const QuotaReservation* with);
+  Task<Result<store::TxnResult>> put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const json::Value* old, const QuotaReservation* with);
   Task<Result<store::TxnResult>> put_counted(const ServedType* t, std::string key, int64_t expect, json::Value* object, const AdmissionRequest* a);
   Result<json::Value> finish_update(WriteCall* call, const json::Value& live, json::Value object, bool* unchanged) const;
   Status check_new(const WriteCall& call, const json::Value& object) const;

@@ -123,6 +123,7 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
       op.kind = store::Op::kDelete;
       op.key = key;
       txn.ops.push_back(std::move(op));
+      if (t.strategy->companions) t.strategy->companions(nullptr, live.get(), txn);
       auto r = co_await core_->store.txn(std::move(txn));
       if (!r.ok()) co_return status::internal(r.error().message);
       if (!r->succeeded) continue;

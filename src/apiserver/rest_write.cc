@@ -118,7 +118,7 @@ Result<json::Value> Rest::decode_body(const Request& r, const ServedType& t, Wri
   return object;
 }
 
-Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const QuotaReservation* with) {
+Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const json::Value* old, const QuotaReservation* with) {
   // The stored form: the storage's version.
   auto stored = std::make_shared<json::Value>(*object);
   if (t->to_storage) {
@@ -136,6 +136,7 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
     for (auto& c : with->compares) txn.compares.push_back(c);
     for (auto& o : with->ops) txn.ops.push_back(o);
   }
+  if (t->strategy->companions) t->strategy->companions(object, old, txn);
   auto r = co_await core_->store.txn(std::move(txn));
   if (!r.ok()) co_return status::internal(r.error().message);
   if (r->succeeded) {
@@ -147,17 +148,22 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
 
 Task<Result<store::TxnResult>> Rest::put_counted(const ServedType* t, std::string key, int64_t expect, json::Value* object, const AdmissionRequest* a) {
   if (!core_->quota || !core_->quota->interested(*a)) {
-    auto r = co_await put(t, std::move(key), expect, object, nullptr);
+    auto r = co_await put(t, std::move(key), expect, object, a->old, nullptr);
     co_return r;
   }
   for (int attempt = 0; attempt < kConflictTries; ++attempt) {
     QuotaReservation reserved;
     Status s = co_await core_->quota->reserve(*a, &reserved);
     if (!s.ok()) co_return std::move(s).error();
-    auto r = co_await put(t, key, expect, object, &reserved);
+    auto r = co_await put(t, key, expect, object, a->old, &reserved);
     if (!r.ok() || r->succeeded || reserved.empty()) co_return r;
+    bool quota_moved = false;
+    for (size_t i = 0; i < reserved.compares.size(); ++i) {
+      const std::optional<store::KeyValue>& present = r->values[i + 1];
+      quota_moved = quota_moved || (present ? present->mod_revision : 0) != reserved.compares[i].mod_revision;
+    }
     const std::optional<store::KeyValue>& present = r->values[0];
-    if ((present ? present->mod_revision : 0) != expect) co_return r;  // the object itself was in the way
+    if ((present ? present->mod_revision : 0) != expect || !quota_moved) co_return r;  // the object itself or a companion was in the way
     int64_t seen = 0;
     for (auto& v : r->values)
       if (v) seen = std::max(seen, v->mod_revision);
@@ -270,6 +276,11 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     }
     if (!r->succeeded) {
       if (t.strategy->release) t.strategy->release(o);
+      bool companion_taken = !r->values.empty() && !r->values[0];
+      if (companion_taken && attempt < kGenerateNameTries) {
+        co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
+        continue;
+      }
       if (generated && attempt < kGenerateNameTries) continue;
       co_return status::already_exists(t.resource, name);
     }
@@ -431,6 +442,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
       op.kind = store::Op::kDelete;
       op.key = key;
       txn.ops.push_back(std::move(op));
+      if (t.strategy->companions) t.strategy->companions(nullptr, live.get(), txn);
       auto r = co_await core_->store.txn(std::move(txn));
       if (!r.ok()) co_return status::internal(r.error().message);
       if (!r->succeeded) {

@@ -1,39 +1,107 @@
 #include "apiserver/service_allocator.h"
 
+#include <algorithm>
+
+#include "apiserver/object_meta.h"
 #include "apiserver/status.h"
 #include "base/strings.h"
 
 namespace caravel::apiserver {
 
 namespace {
-std::optional<uint32_t> parse_ip(std::string_view text) {
-  auto parts = split(text, '.');
-  if (parts.size() != 4) return std::nullopt;
-  uint32_t ip = 0;
-  for (auto& p : parts) {
-    auto n = parse_int(p);
-    if (!n || *n < 0 || *n > 255) return std::nullopt;
-    ip = ip << 8 | static_cast<uint32_t>(*n);
-  }
-  return ip;
+
+// The addresses that a service holds.
+std::vector<std::string> held_ips(const json::Value* service) {
+  std::vector<std::string> out;
+  if (!service) return out;
+  for (auto& ip : service->path({"spec", "clusterIPs"}).as_array())
+    if (!ip.as_string().empty() && ip.as_string() != "None") out.push_back(ip.as_string());
+  return out;
 }
-std::string show_ip(uint32_t ip) { return format("%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255); }
+
+bool is_ready(const json::Value& cidr) {
+  if (!cidr.path({"metadata", "deletionTimestamp"}).is_null()) return false;
+  for (auto& c : cidr.path({"status", "conditions"}).as_array())
+    if (c["type"].as_string() == "Ready") return c["status"].as_string() == "True";
+  return false;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ServiceAllocator>> ServiceAllocator::make(Executor& ex, std::string cidr) {
-  size_t slash = cidr.find('/');
-  auto ip = parse_ip(std::string_view(cidr).substr(0, slash));
-  auto bits = slash == cidr.npos ? std::nullopt : parse_int(cidr.substr(slash + 1));
-  if (!ip || !bits || *bits < 12 || *bits > 28)
+  auto range = kube::IpRange::parse(cidr);
+  if (!range || range->bits < 12 || range->bits > 28)
     return invalid("the service range '" + cidr + "' is not an IPv4 range of /12 to /28; give one such as 172.20.0.0/16");
   std::unique_ptr<ServiceAllocator> a(new ServiceAllocator(ex));
-  a->size_ = 1u << (32 - *bits);
-  a->base_ = *ip & ~(a->size_ - 1);
-  a->cidr_ = std::move(cidr);
+  a->default_ = *range;
+  a->cidr_ = range->text();
   return a;
 }
 
-std::string ServiceAllocator::address(uint32_t n) const { return show_ip(base_ + n); }
+std::string ServiceAllocator::address(uint32_t n) const { return kube::show_ipv4(default_.base + n); }
+
+std::vector<kube::IpRange> ServiceAllocator::ranges() const {
+  std::vector<kube::IpRange> out;
+  if (!cidrs_ || cidrs_->size() == 0) return {default_};
+  for (auto& [key, o] : cidrs_->objects()) {
+    ValuePtr v = o->value();
+    if (!is_ready(*v)) continue;
+    for (auto& text : v->path({"spec", "cidrs"}).as_array())
+      if (auto r = kube::IpRange::parse(text.as_string())) out.push_back(*r);
+  }
+  return out;
+}
+
+bool ServiceAllocator::in_use(const std::string& ip) const { return ips_.count(ip) || (addresses_ && addresses_->storage->cache->get("", ip)); }
+
+json::Value ServiceAllocator::address_object(const std::string& ip, const json::Value& service) const {
+  json::Value o = json::Value::object();
+  o["apiVersion"] = "networking.k8s.io/v1";
+  o["kind"] = "IPAddress";
+  json::Value& m = o["metadata"];
+  m["name"] = ip;
+  m["uid"] = new_uid(*ex_);
+  m["creationTimestamp"] = format_rfc3339(ex_->now());
+  m["labels"]["ipaddress.kubernetes.io/ip-family"] = "IPv4";
+  m["labels"]["ipaddress.kubernetes.io/managed-by"] = kIpAllocator;
+  json::Value& ref = o["spec"]["parentRef"];
+  ref["resource"] = "services";
+  ref["namespace"] = meta_string(service, "namespace");
+  ref["name"] = meta_string(service, "name");
+  Writer w;
+  w.manager = "kube-apiserver";
+  w.now = ex_->now();
+  if (addresses_) addresses_->model->track(nullptr, o, w);
+  return o;
+}
+
+void ServiceAllocator::companions(const json::Value* service, const json::Value* old, store::Txn& txn) const {
+  if (!addresses_) return;
+  const std::vector<std::string> now = held_ips(service), was = held_ips(old);
+  auto has = [](const std::vector<std::string>& v, const std::string& s) { return std::find(v.begin(), v.end(), s) != v.end(); };
+  for (auto& ip : now) {
+    if (has(was, ip)) continue;
+    store::Op op;
+    op.key = addresses_->storage->prefix + WatchCache::key_of("", ip);
+    auto stored = std::make_shared<json::Value>(address_object(ip, *service));
+    op.value = encode_object(*stored, &op.stamp_at);
+    op.attachment = stored;
+    txn.compares.push_back({op.key, 0});
+    txn.ops.push_back(std::move(op));
+  }
+  for (auto& ip : was) {
+    if (has(now, ip)) continue;
+    ObjectPtr o = addresses_->storage->cache->get("", ip);
+    if (!o) continue;
+    ValuePtr v = o->value();
+    const json::Value& ref = v->path({"spec", "parentRef"});
+    if (ref["name"].as_string() != meta_string(*old, "name") || ref["namespace"].as_string() != meta_string(*old, "namespace")) continue;  // another's
+    store::Op op;
+    op.kind = store::Op::kDelete;
+    op.key = addresses_->storage->prefix + WatchCache::key_of("", ip);
+    txn.ops.push_back(std::move(op));
+  }
+}
 
 void ServiceAllocator::note(const json::Value& service, bool in_use) {
   for (auto& ip : service.path({"spec", "clusterIPs"}).as_array())
@@ -50,7 +118,9 @@ void ServiceAllocator::note(const json::Value& service, bool in_use) {
   port(service.path({"spec", "healthCheckNodePort"}));
 }
 
-void ServiceAllocator::follow(WatchCache* services) {
+void ServiceAllocator::follow(WatchCache* services, WatchCache* ranges, ServedTypePtr addresses) {
+  cidrs_ = ranges;
+  addresses_ = std::move(addresses);
   for (auto& [key, o] : services->objects()) note(*o->value(), true);
 }
 
@@ -68,31 +138,42 @@ Status ServiceAllocator::take_ip(json::Value& spec, const std::string& name, boo
     return ok();
   }
   if (!wanted.empty()) {
-    auto ip = parse_ip(wanted);
+    auto ip = kube::parse_ipv4(wanted);
+    auto all = ranges();
     std::string why;
     if (!ip) why = "must be a valid IP address";
-    else if (*ip <= base_ || *ip >= base_ + size_ - 1) why = "failed to allocate IP " + wanted + ": the provided IP (" + wanted + ") is not in the valid range. The range of valid IPs is " + cidr_;
-    else if (ips_.count(wanted)) why = "failed to allocate IP " + wanted + ": provided IP is already allocated";
+    else if (std::none_of(all.begin(), all.end(), [&](const kube::IpRange& r) { return r.holds(*ip); }))
+      why = "failed to allocate IP " + wanted + ": the provided network does not match the current range";
+    else if (in_use(wanted)) why = "failed to allocate IP " + wanted + ": provided IP is already allocated";
     if (!why.empty()) return status::invalid("", "Service", name, {{"spec.clusterIPs", "FieldValueInvalid", "Invalid value: [\"" + wanted + "\"]: " + why}});
   } else {
-    // The lower part is kept for addresses that people choose, as upstream does.
-    uint32_t low = std::min<uint32_t>(std::max<uint32_t>(16, size_ / 16), 256);
-    uint32_t span = size_ - 1 - low;
-    uint32_t start = static_cast<uint32_t>(ex_->random_below(span));
-    for (uint32_t i = 0; i < span && wanted.empty(); ++i) {
-      std::string ip = show_ip(base_ + low + (start + i) % span);
-      if (!ips_.count(ip)) wanted = std::move(ip);
-    }
-    for (uint32_t i = 1; i < low && wanted.empty(); ++i) {
-      std::string ip = show_ip(base_ + i);
-      if (!ips_.count(ip)) wanted = std::move(ip);
-    }
-    if (wanted.empty()) return status::internal("failed to allocate a serviceIP: range is full");
+    auto all = ranges();
+    for (auto& r : all)
+      if (wanted.empty()) wanted = free_ip(r);
+    if (wanted.empty()) return status::internal(std::string("failed to allocate a serviceIP: ") + (all.empty() ? "allocator not ready" : "range is full"));
   }
   spec["clusterIP"] = wanted;
   spec["clusterIPs"] = json::Value::array({wanted});
   if (!dry_run) ips_.insert(wanted);
   return ok();
+}
+
+// An address that nobody has; "" when there is none.
+std::string ServiceAllocator::free_ip(const kube::IpRange& range) const {
+  if (range.size < 4) return "";
+  // The lower part is kept for addresses that people choose, as upstream does.
+  uint32_t low = range.size < 32 ? 1 : std::min<uint32_t>(std::max<uint32_t>(16, range.size / 16), 256);
+  uint32_t span = range.size - 1 - low;
+  uint32_t start = static_cast<uint32_t>(ex_->random_below(span));
+  for (uint32_t i = 0; i < span; ++i) {
+    std::string ip = kube::show_ipv4(range.base + low + (start + i) % span);
+    if (!in_use(ip)) return ip;
+  }
+  for (uint32_t i = 1; i < low; ++i) {
+    std::string ip = kube::show_ipv4(range.base + i);
+    if (!in_use(ip)) return ip;
+  }
+  return "";
 }
 
 Status ServiceAllocator::take_port(json::Value& port, const std::string& name, size_t index, bool dry_run, const char* field) {

@@ -135,6 +135,7 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
       ServiceAllocator* a = core.services;
       s->allocate = [a](Value& o, const Value* old, bool dry_run) { return a->allocate(o, old, dry_run); };
       s->release = [a](const Value& o) { a->release(o); };
+      s->companions = [a](const Value* o, const Value* old, store::Txn& txn) { a->companions(o, old, txn); };
       s->updated = [a](const Value& o, const Value& old) { a->updated(o, old); };
     } else if (kind == "Secret") {
       s->prepare_create = secret_strings;

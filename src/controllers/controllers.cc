@@ -42,6 +42,7 @@ constexpr Row kTable[] = {
     {"persistentvolume-attach-detach-controller", make_attach_detach},
     {"ttl-controller", make_node_ttl},
     {"token-cleaner-controller", make_token_cleaner},
+    {"service-cidr-controller", make_service_cidr},
 };
 
 bool is_disabled(const Options& o, const char* name) {

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "base/strings.h"
+#include "kube/ip_range.h"
 #include "kube/validate_kinds.h"
 
 namespace caravel::kube::check {
@@ -156,12 +157,55 @@ void network_policy(const json::Value& o, FieldErrors& e) {
   for (size_t i = 0; i < s["policyTypes"].size(); ++i) one_of(s["policyTypes"].at(i), {"Egress", "Ingress"}, kSpec.child("policyTypes").index(i), e);
 }
 
+bool is_v6(std::string_view s) { return s.find(':') != s.npos; }
+
+// In the form that text of the same range always has: no bits behind the prefix, no leading zeros.
+std::string check_cidr(const std::string& cidr) {
+  size_t slash = cidr.find('/');
+  auto bits = slash == cidr.npos ? std::nullopt : parse_int(std::string_view(cidr).substr(slash + 1));
+  if (!bits || *bits < 0 || *bits > (is_v6(cidr) ? 128 : 32) || !check_ip(cidr.substr(0, slash)).empty()) return "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+  if (auto r = IpRange::parse(cidr); r && r->text() != cidr) return "must be in canonical form (" + json::quote(r->text()) + ")";
+  return "";
+}
+
+void service_cidr(const json::Value& o, const json::Value* old, FieldErrors& e) {
+  const json::Value& cidrs = o["spec"]["cidrs"];
+  FieldPath p = kSpec.child("cidrs");
+  if (cidrs.size() == 0) e.push_back(required_error(p, "at least one CIDR required"));
+  if (cidrs.size() > 2) e.push_back(invalid_error(p, o["spec"], "may only hold up to 2 values"));
+  if (cidrs.size() == 2 && is_v6(cidrs.at(0).as_string()) == is_v6(cidrs.at(1).as_string()))
+    e.push_back(invalid_error(p, o["spec"], "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96"));
+  for (size_t i = 0; i < cidrs.size(); ++i)
+    if (std::string why = check_cidr(cidrs.at(i).as_string()); !why.empty()) e.push_back(invalid_error(p.index(i), cidrs.at(i), why));
+  if (!old) return;
+  // A second family may be added; the rest stays.
+  const json::Value& was = (*old)["spec"]["cidrs"];
+  bool grown = was.size() == 1 && cidrs.size() == 2 && was.at(0) == cidrs.at(0);
+  if (!grown) immutable(cidrs, was, p, e);
+}
+
+void ip_address(const json::Value& o, const json::Value* old, FieldErrors& e) {
+  const std::string& name = o["metadata"]["name"].as_string();
+  if (!check_ip(name).empty()) e.push_back(invalid_error(FieldPath("metadata").child("name"), name, "must be a valid IP address in canonical form"));
+  const json::Value& ref = o["spec"]["parentRef"];
+  FieldPath p = kSpec.child("parentRef");
+  if (!ref.is_object()) {
+    e.push_back(required_error(p));
+  } else {
+    if (ref["resource"].as_string().empty()) e.push_back(required_error(p.child("resource")));
+    if (ref["name"].as_string().empty()) e.push_back(required_error(p.child("name")));
+  }
+  if (old) immutable(ref, (*old)["spec"]["parentRef"], p, e);
+}
+
 }  // namespace
 
 void network(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e) {
   if (kind == "Service") service(o, old, e);
   else if (kind == "Ingress") ingress(o, e);
   else if (kind == "NetworkPolicy") network_policy(o, e);
+  else if (kind == "ServiceCIDR") service_cidr(o, old, e);
+  else if (kind == "IPAddress") ip_address(o, old, e);
   else if (kind == "IngressClass" && old) immutable(o["spec"]["controller"], (*old)["spec"]["controller"], kSpec.child("controller"), e);
 }
 

@@ -280,7 +280,7 @@ def life(k, ns, listing, body):
         must(o['metadata'].get(f), 'metadata.' + f, 'is missing', o)
     k.fails(409, 'AlreadyExists', 'POST', listing, body)
     same(k.get(one)['metadata']['uid'], o['metadata']['uid'], 'uid')
-    w = k.watch(listing, resourceVersion=o['metadata']['resourceVersion'], labelSelector=sel)
+    w = k.watch(listing, resourceVersion=o['metadata']['resourceVersion'], labelSelector=sel, timeoutSeconds=14)  # a ServiceCIDR takes ten seconds to go
     k.merge(one, {'metadata': {'annotations': {'patched': 'yes'}}})
     w.until('MODIFIED', lambda x: x['metadata'].get('annotations', {}).get('patched') == 'yes')
     for _ in range(20):
@@ -1210,6 +1210,51 @@ def _(k):
     k.delete(f'{api}/prioritylevelconfigurations/{name}')
     s, d, h = robot.call('GET', '/version')
     same(h['x-kubernetes-pf-flowschema-uid'], k.get(api + '/flowschemas/service-accounts')['metadata']['uid'], 'back to the default')
+
+
+@check('IPAddresses and ServiceCIDRs')
+def _(k):
+    ns = fresh_namespace(k)
+    net = '/apis/networking.k8s.io/v1'
+    svc = f'/api/v1/namespaces/{ns}/services'
+    default = k.get(net + '/servicecidrs/kubernetes')
+    same((default['spec']['cidrs'], default['status']['conditions'][0]['status']), (['172.20.0.0/16'], 'True'), 'the default range')
+    wait('its finalizer', lambda: 'networking.k8s.io/service-cidr-finalizer' in k.get(net + '/servicecidrs/kubernetes')['metadata'].get('finalizers', []))
+    ip = k.post(svc, {'metadata': {'name': 's'}, 'spec': {'ports': [{'port': 80}]}})['spec']['clusterIP']
+    o = k.get(f'{net}/ipaddresses/{ip}')
+    same(o['spec']['parentRef'], {'resource': 'services', 'namespace': ns, 'name': 's'}, 'parent')
+    same(o['metadata']['labels'], {'ipaddress.kubernetes.io/ip-family': 'IPv4', 'ipaddress.kubernetes.io/managed-by': 'ipallocator.k8s.io'}, 'labels')
+    k.delete(f'{net}/ipaddresses/{ip}')
+    wait('it is repaired', lambda: k.call('GET', f'{net}/ipaddresses/{ip}')[0] == 200)
+    k.delete(svc + '/s')
+    same(k.call('GET', f'{net}/ipaddresses/{ip}')[0], 404, 'gone with its service')
+    third = random.randrange(256)
+    k.post(net + '/servicecidrs', {'metadata': {'name': ns}, 'spec': {'cidrs': [f'10.99.{third}.0/28']}})
+    wait('ready', lambda: any(c['type'] == 'Ready' and c['status'] == 'True' for c in k.get(f'{net}/servicecidrs/{ns}').get('status', {}).get('conditions', [])))
+    k.post(svc, {'metadata': {'name': 'm'}, 'spec': {'clusterIP': f'10.99.{third}.3', 'ports': [{'port': 80}]}})
+    k.fails(422, 'Invalid', 'PATCH', f'{net}/servicecidrs/{ns}', {'spec': {'cidrs': ['10.98.0.0/24']}}, content='application/merge-patch+json')
+    k.delete(f'{net}/servicecidrs/{ns}')
+    wait('held', lambda: any(c['reason'] == 'Terminating' for c in k.get(f'{net}/servicecidrs/{ns}')['status']['conditions']))
+    k.delete(svc + '/m')
+    wait('gone', lambda: k.call('GET', f'{net}/servicecidrs/{ns}')[0] == 404, 20)
+    for bad, why in [([], 'at least one CIDR required'), (['10.0.0.1/24'], 'must be in canonical form'), (['10.0.0.0/24', '10.1.0.0/24'], 'no more than one IP for each IP family'), (['x'], 'must be a valid CIDR value')]:
+        m = k.fails(422, 'Invalid', 'POST', net + '/servicecidrs', {'metadata': {'name': 'bad'}, 'spec': {'cidrs': bad}})['message']
+        must(why in m, why, m)
+
+
+@check('componentstatuses, and scales as tables')
+def _(k):
+    s, d, h = k.call('GET', '/api/v1/componentstatuses')
+    same((s, sorted(o['metadata']['name'] for o in d['items'])), (200, ['controller-manager', 'etcd-0', 'scheduler']), 'list')
+    must('ComponentStatus is deprecated' in h.get('warning', ''), 'warning', h)
+    same(k.get('/api/v1/componentstatuses/scheduler')['conditions'], [{'type': 'Healthy', 'status': 'True', 'message': 'ok'}], 'one')
+    k.fails(404, 'NotFound', 'GET', '/api/v1/componentstatuses/none')
+    k.fails(405, 'MethodNotAllowed', 'DELETE', '/api/v1/componentstatuses/scheduler')
+    ns = fresh_namespace(k)
+    k.post(f'/apis/apps/v1/namespaces/{ns}/deployments', workload('Deployment', 'd', 0))
+    t = k.get(f'/apis/apps/v1/namespaces/{ns}/deployments/d/scale', accept='application/json;as=Table;v=v1;g=meta.k8s.io')
+    same([c['name'] for c in t['columnDefinitions']], ['Name', 'Desired', 'Available', 'Age'], 'columns')
+    same(t['rows'][0]['cells'][:3], ['d', 0, 0], 'cells')
 
 
 # --- HTTP ---
