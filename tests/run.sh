@@ -3,4 +3,4 @@
 # usage: tests/run.sh BUILD_DIR
 set -eu
 build=${1:-build}
-exec ctest --test-dir "$build" --output-on-failure --repeat until-pass:2 --timeout 300 -j "$(nproc)"
+exec ctest --test-dir "$build" --output-on-failure --timeout 300 -j "$(nproc)"

@@ -44,7 +44,7 @@ TEST(Process, errors_name_the_program_and_the_step) {
 
 TEST(Process, a_timeout_stops_it_and_a_grandchild_does_not_hold_it_up) {
   EventLoop loop;
-  auto r = run_on(loop, run_process(loop, shell("sleep 100"), "", 200ms));
+  auto r = run_on(loop, run_process(loop, shell("exec sleep 100"), "", 200ms));
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.error().code, Code::kTimeout);
   Time start = loop.now();
@@ -100,7 +100,7 @@ TEST(Process, a_terminal_is_a_terminal) {
 
 TEST(Process, destroying_kills_and_reaps) {
   EventLoop loop;
-  auto p = spawn(loop, shell("sleep 1000"));
+  auto p = spawn(loop, shell("exec sleep 1000"));
   ASSERT_TRUE(p.ok());
   pid_t pid = (*p)->pid();
   EXPECT_EQ(kill(pid, 0), 0);

@@ -31,7 +31,7 @@ class StoreTest : public testing::TestWithParam<std::string> {
   std::unique_ptr<Store> store;
   bool on_etcd() const { return GetParam() == "etcd"; }
   void SetUp() override {
-    if (on_etcd() && !EtcdServer::available()) GTEST_SKIP() << "set CARAVEL_ETCD_TESTS=1 and install etcd-server";
+    if (on_etcd() && !EtcdServer::available()) GTEST_SKIP() << "install etcd-server";
     open();
     if (on_etcd()) clear();
   }
