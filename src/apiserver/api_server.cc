@@ -1,5 +1,6 @@
 #include "apiserver/api_server.h"
 
+#include "apiserver/admission/dynamic.h"
 #include "apiserver/component_status.h"
 #include "apiserver/crd.h"
 #include "apiserver/discovery.h"
@@ -135,6 +136,43 @@ Task<Response> ApiServer::handle(Request& r) {
   }
   Response res = co_await serve_path(r);
   co_return res;
+}
+
+namespace {
+
+// PodExecOptions and its like, from the parameters of the URL.
+json::Value connection_options(const Request& r, const ServedType& t) {
+  json::Value o = json::Value::object();
+  auto* sub = t.subresource(r.subresource);
+  o["kind"] = sub ? sub->kind : "";
+  o["apiVersion"] = "v1";
+  if (r.subresource == "proxy") {
+    if (!r.rest.empty()) o["path"] = "/" + r.rest;
+    return o;
+  }
+  for (std::string_view flag : {"stdin", "stdout", "stderr", "tty"})
+    if (r.param(flag) && r.flag(flag)) o[flag] = true;
+  if (auto* c = r.param("container"); c && !c->empty()) o["container"] = *c;
+  for (auto& [k, v] : r.query) {
+    if (k == "command") o["command"].push_back(v);
+    if (k == "ports")
+      if (auto port = parse_int(v)) o["ports"].push_back(*port);
+  }
+  return o;
+}
+
+}  // namespace
+
+Task<Status> ApiServer::admit_connection(const Request& r) {
+  ServedTypePtr t = core_.types.find(r.group, r.version, r.plural);
+  if (!t || r.subresource == "log") co_return ok();  // logs are read
+  WriteCall call = rest_.write_call(r, t);
+  json::Value options = connection_options(r, *t);
+  Rest::OtherWrite write;
+  write.operation = Operation::kConnect;
+  write.object = &options;
+  Status s = co_await rest_.admit_other(&call, write);
+  co_return s;
 }
 
 Task<Response> ApiServer::serve_resource(Request& r) {

@@ -18,6 +18,7 @@
 #include "apiserver/core.h"
 #include "apiserver/rest.h"
 #include "apiserver/service_allocator.h"
+#include "apiserver/webhook_transport.h"
 #include "kube/client.h"
 
 namespace caravel::apiserver {
@@ -30,10 +31,12 @@ struct ApiServerOptions {
   std::string git_commit = "5f2c8d1a7b9e4c3d6f8a0b1c2d3e4f5a6b7c8d9e";
   TokenOptions tokens;             // no signing key: no tokens are issued (simulations)
   std::string client_ca;           // PEM, published in kube-system/extension-apiserver-authentication
+  std::shared_ptr<WebhookTransport> webhooks;  // null: webhooks cannot be reached (simulations)
   bool publish_endpoints = true;   // keep default/kubernetes' endpoints at the advertise address
 };
 
 class Discovery;
+class DynamicAdmission;
 class FlowControl;
 class CrdController;
 
@@ -46,6 +49,8 @@ class ApiServer {
   Task<Response> handle(Request& r);
   // As above for internal callers.
   std::unique_ptr<kube::Transport> transport(User user);
+  // Webhooks and policies on a connection to a pod, node or service (exec, attach, proxy, ...).
+  Task<Status> admit_connection(const Request& r);
   // 403 with upstream's sentence, or nothing. The request's trail notes the decision.
   Status authorize(const Request& r) const;
 
@@ -81,6 +86,7 @@ class ApiServer {
   Core core_;
   Rest rest_;
   std::unique_ptr<Auditor> auditor_;
+  std::unique_ptr<DynamicAdmission> dynamic_;
   std::unique_ptr<QuotaStage> quota_;
   std::unique_ptr<ServiceAllocator> services_;
   std::unique_ptr<Authorizer> authorizer_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "apiserver/admission/builtin.h"
+#include "apiserver/admission/dynamic.h"
 #include "apiserver/api_server.h"
 #include "apiserver/builtin_model.h"
 #include "apiserver/conversion.h"
@@ -82,6 +83,9 @@ Task<Status> ApiServer::bring_up() {
   flow_ = std::make_unique<FlowControl>(core_, cache(kFlowControl, "flowschemas"), cache(kFlowControl, "prioritylevelconfigurations"));
   discovery_ = std::make_unique<Discovery>(core_, options_);
   add_builtin_admission(core_);
+  core_.webhooks = options_.webhooks.get();
+  dynamic_ = std::make_unique<DynamicAdmission>(core_);
+  core_.remote_admission = dynamic_.get();
   quota_ = std::make_unique<QuotaStage>(core_);
   core_.quota = quota_.get();
   crds_ = std::make_unique<CrdController>(core_, rest_);

@@ -20,12 +20,13 @@ class Authorizer;
 class QuotaStage;
 class ServiceAllocator;
 class TokenIssuer;
+class WebhookTransport;
 
-// When a write goes elsewhere (webhooks): admission that has to wait.
+// Admission that is configured by objects (webhooks, policies) and may have to wait.
 class RemoteAdmission {
  public:
   virtual ~RemoteAdmission() = default;
-  virtual bool interested(const AdmissionRequest& r) const = 0;
+  virtual bool interested(const AdmissionRequest& r) = 0;
   virtual Task<Status> admit(AdmissionRequest& r) = 0;     // mutating
   virtual Task<Status> validate(AdmissionRequest& r) = 0;  // validating
 };
@@ -39,6 +40,7 @@ struct Core {
   AdmissionChain admission;
   RemoteAdmission* remote_admission = nullptr;
   QuotaStage* quota = nullptr;
+  WebhookTransport* webhooks = nullptr;  // null: webhooks cannot be reached
   Authorizer* authorizer = nullptr;
   ServiceAllocator* services = nullptr;
   TokenIssuer* tokens = nullptr;

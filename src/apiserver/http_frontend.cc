@@ -195,7 +195,8 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
       co_return;
     }
     std::shared_ptr<AuditTrail> trail = r.trail;
-    auto done = co_await proxy_->serve(r, in, out);
+    Status done = co_await server_->admit_connection(r);
+    if (done.ok()) done = co_await proxy_->serve(r, in, out);
     if (trail) {
       Response answered;
       answered.status = done.ok() ? 101 : error_response(done.error()).status;

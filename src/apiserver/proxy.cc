@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apiserver/object_meta.h"
+#include "apiserver/service_endpoint.h"
 #include "base/strings.h"
 
 namespace caravel::apiserver {
@@ -157,33 +158,7 @@ Result<NodeProxy::Goal> NodeProxy::goal_of(const Request& r, const net::ServerRe
     g.address = ip + ":" + port;
     return g;
   }
-  TRY(ValuePtr svc, server_->rest().live(*core.types.find("", "v1", "services"), r.ns, n.name));
-  // An endpoint of the wanted port, by slice.
-  std::string port_name;
-  bool found = false;
-  for (auto& p : svc->path({"spec", "ports"}).as_array())
-    if (n.port.empty() || p["name"].as_string() == n.port || std::to_string(p["port"].as_int()) == n.port) {
-      port_name = p["name"].as_string();
-      found = true;
-      break;
-    }
-  if (!found) return status::unavailable("no service port \"" + n.port + "\" found for service \"" + n.name + "\"");
-  ServedTypePtr slices = core.types.find("discovery.k8s.io", "v1", "endpointslices");
-  std::vector<std::string> ready;
-  for (auto& [key, o] : slices->storage->cache->objects()) {
-    if (o->ns != r.ns) continue;
-    auto* service = find_pair(o->labels, "kubernetes.io/service-name");
-    if (!service || *service != n.name) continue;
-    ValuePtr v = o->value();
-    int64_t port = 0;
-    for (auto& p : (*v)["ports"].as_array())
-      if (p["name"].as_string() == port_name) port = p["port"].as_int();
-    if (!port) continue;
-    for (auto& e : (*v)["endpoints"].as_array())
-      if (e["conditions"]["ready"].as_bool(true)) ready.push_back(e["addresses"].at(0).as_string() + ":" + std::to_string(port));
-  }
-  if (ready.empty()) return status::unavailable("no endpoints available for service \"" + n.name + "\"");
-  g.address = ready[core.ex.random_below(ready.size())];
+  TRY(g.address, service_endpoint(core, r.ns, n.name, n.port));
   return g;
 }
 

@@ -44,6 +44,8 @@ struct WriteCall {
   bool dry_run = false;
   bool force = false;
   std::string field_validation;  // "", "Strict", "Warn", "Ignore"
+  json::Value options;           // as admission sees them
+  bool admitted = false;         // webhooks and policies have judged the write as something else
   std::vector<std::string> warnings;
   std::shared_ptr<AuditTrail> trail;  // for the notes of admission; may be null
 };
@@ -56,6 +58,10 @@ struct DeleteCall {
   std::optional<int64_t> grace;
   std::string propagation;  // "", Background, Foreground, Orphan
   std::string uid, resource_version;
+  json::Value options;           // as admission sees them
+  bool admitted = false;         // webhooks and policies have judged the deletion as something else
+  std::shared_ptr<AuditTrail> trail;
+  std::shared_ptr<std::vector<std::string>> warnings = std::make_shared<std::vector<std::string>>();
 };
 
 // dryRun, fieldValidation, fieldManager and force of a request; `kind` is CreateOptions, UpdateOptions, ...
@@ -84,6 +90,15 @@ class Rest {
   // Reads, transforms, writes; again when somebody was faster (if `retry`).
   using Transform = std::function<Result<json::Value>(const json::Value& live)>;
   Task<Result<Stored>> update_object(WriteCall* call, Transform transform, bool retry);
+  // Webhooks and policies on what is not a stored object: connections, Bindings, Evictions, Scales. `object` may
+  // change; `old` may be null.
+  struct OtherWrite {
+    Operation operation = Operation::kCreate;
+    json::Value* object = nullptr;
+    const json::Value* old = nullptr;
+    std::string_view options_kind;
+  };
+  Task<Status> admit_other(WriteCall* call, OtherWrite write);
   // The object as it is after: gone (`deleted`), or marked for deletion.
   struct Deleted {
     Stored object;

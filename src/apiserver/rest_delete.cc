@@ -12,6 +12,11 @@ constexpr int kTries = 16;
 constexpr std::string_view kOrphan = "orphan";
 constexpr std::string_view kForeground = "foregroundDeletion";
 
+Response warned(Response r, const std::vector<std::string>& warnings) {
+  r.warnings = warnings;
+  return r;
+}
+
 Stored stored_of(const ServedType& t, const Object& o) {
   Stored s;
   s.bytes = served_bytes(t, o);
@@ -49,6 +54,14 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
   if (!c.propagation.empty() && c.propagation != "Orphan" && c.propagation != "Background" && c.propagation != "Foreground")
     return status::invalid("", "DeleteOptions", "", {{"propagationPolicy", "FieldValueNotSupported", "Unsupported value: " + json::quote(c.propagation) + ": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""}});
   if (c.grace && *c.grace < 0) c.grace = 1;
+  c.trail = r.trail;
+  c.options["kind"] = "DeleteOptions";
+  c.options["apiVersion"] = "meta.k8s.io/v1";
+  if (c.grace) c.options["gracePeriodSeconds"] = *c.grace;
+  if (!c.uid.empty()) c.options["preconditions"]["uid"] = c.uid;
+  if (!c.resource_version.empty()) c.options["preconditions"]["resourceVersion"] = c.resource_version;
+  if (!c.propagation.empty()) c.options["propagationPolicy"] = c.propagation;
+  if (c.dry_run) c.options["dryRun"] = json::Value::array({"All"});
   return c;
 }
 
@@ -74,9 +87,12 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     a.old = live.get();
     a.user = call.user;
     a.dry_run = call.dry_run;
+    a.options = call.options;
+    a.warnings = call.warnings.get();
+    a.trail = call.trail.get();
     if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
     if (Status s = core_->admission.validate(a); !s.ok()) co_return std::move(s).error();
-    if (core_->remote_admission && core_->remote_admission->interested(a)) {
+    if (!call.admitted && core_->remote_admission && core_->remote_admission->interested(a)) {
       Status m = co_await core_->remote_admission->admit(a);
       if (!m.ok()) co_return std::move(m).error();
       Status v = co_await core_->remote_admission->validate(a);
@@ -173,10 +189,11 @@ Task<Response> Rest::remove(Request& r, ServedTypePtr t) {
   auto call = delete_call(r, t);
   if (!call.ok()) co_return error_response(call.error());
   bool foreground = call->propagation == "Foreground";
+  auto warnings = call->warnings;
   auto d = co_await delete_object(std::move(*call));
-  if (!d.ok()) co_return error_response(d.error());
-  if (!d->gone) co_return render(*t, *out, foreground ? 202 : 200, d->object);
-  if (t->strategy->returns_deleted_object) co_return render(*t, *out, 200, d->object);
+  if (!d.ok()) co_return warned(error_response(d.error()), *warnings);
+  if (!d->gone) co_return warned(render(*t, *out, foreground ? 202 : 200, d->object), *warnings);
+  if (t->strategy->returns_deleted_object) co_return warned(render(*t, *out, 200, d->object), *warnings);
   json::Value s = json::Value::object();
   s["kind"] = "Status";
   s["apiVersion"] = "v1";
@@ -188,7 +205,7 @@ Task<Response> Rest::remove(Request& r, ServedTypePtr t) {
   details["kind"] = t->resource.plural;
   details["uid"] = meta_string(*d->object.value, "uid");
   s["details"] = std::move(details);
-  co_return json_response(200, s);
+  co_return warned(json_response(200, s), *warnings);
 }
 
 Task<Response> Rest::remove_collection(Request& r, ServedTypePtr t) {
@@ -209,11 +226,11 @@ Task<Response> Rest::remove_collection(Request& r, ServedTypePtr t) {
     auto d = co_await delete_object(std::move(one));
     if (!d.ok()) {
       if (d.error().code == Code::kNotFound) continue;
-      co_return error_response(d.error());
+      co_return warned(error_response(d.error()), *call->warnings);
     }
     shown.items.push_back(o);
   }
-  co_return render_list(*t, *out, shown, core_->cacher.revision(), "");
+  co_return warned(render_list(*t, *out, shown, core_->cacher.revision(), ""), *call->warnings);
 }
 
 }  // namespace caravel::apiserver

@@ -181,8 +181,7 @@ Task<Response> Rest::patch(Request& r, ServedTypePtr t) {
     co_return error_response(status::bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"));
   state->call = &call;
   auto stored = co_await update_object(&call, patch_transform(state), true);
-  if (!stored.ok()) co_return error_response(stored.error());
-  Response res = render(*t, *out, 200, *stored);
+  Response res = stored.ok() ? render(*t, *out, 200, *stored) : error_response(stored.error());
   res.warnings = std::move(call.warnings);
   co_return res;
 }

@@ -22,6 +22,15 @@ std::string default_manager(const Request& r) {
   return m.empty() ? "unknown" : m.substr(0, 128);
 }
 
+// {"kind": ..., "apiVersion": ...} and what the call says.
+json::Value typed_options(std::string_view kind, const json::Value& given) {
+  json::Value o = json::Value::object();
+  o["kind"] = kind;
+  o["apiVersion"] = "meta.k8s.io/v1";
+  for (auto& m : given.as_object()) o[m.key] = m.value;
+  return o;
+}
+
 void dedupe(std::vector<Cause>& causes) {
   std::vector<Cause> out;
   for (auto& c : causes)
@@ -65,6 +74,10 @@ WriteCall Rest::write_call(const Request& r, ServedTypePtr t) const {
     if (k == "dryRun" && v == "All") c.dry_run = true;
   c.force = r.flag("force");
   c.field_validation = r.param_or("fieldValidation");
+  c.options = json::Value::object();
+  if (c.dry_run) c.options["dryRun"] = json::Value::array({"All"});
+  if (auto* m = r.param("fieldManager"); m && !m->empty()) c.options["fieldManager"] = *m;
+  if (!c.field_validation.empty()) c.options["fieldValidation"] = c.field_validation;
   return c;
 }
 
@@ -230,6 +243,8 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     a.object = &o;
     a.user = call->user;
     a.dry_run = call->dry_run;
+    a.name_generated = generated;
+    a.options = typed_options("CreateOptions", call->options);
     a.warnings = &call->warnings;
     a.trail = call->trail.get();
     if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
@@ -237,6 +252,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     if (remote) {
       Status s = co_await core_->remote_admission->admit(a);
       if (!s.ok()) co_return std::move(s).error();
+      a.name = meta_string(o, "name");
     }
     t.model->set_defaults(o);
     if (Status s = check_new(*call, o); !s.ok()) co_return std::move(s).error();
@@ -379,14 +395,22 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     a.old = live.get();
     a.user = call->user;
     a.dry_run = call->dry_run;
+    a.options = typed_options("UpdateOptions", call->options);
     a.warnings = &call->warnings;
     a.trail = call->trail.get();
     if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
-    bool remote = core_->remote_admission && core_->remote_admission->interested(a);
+    // Of a part with a kind of its own (Scale) the caller has asked.
+    bool remote = !call->admitted && core_->remote_admission && core_->remote_admission->interested(a);
     if (remote) {
       Status s = co_await core_->remote_admission->admit(a);
       if (!s.ok()) co_return std::move(s).error();
       t.model->set_defaults(*object);
+      json::Value& m = (*object)["metadata"];  // belongs to the server still
+      for (std::string_view f : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion"}) {
+        auto* v = live->find("metadata")->find(f);
+        if (v && !v->is_null()) m[f] = *v;
+        else m.erase(f);
+      }
     }
     if (t.strategy->allocate && call->subresource.empty()) {
       if (Status s = t.strategy->allocate(*object, live.get(), call->dry_run); !s.ok()) co_return std::move(s).error();
@@ -475,6 +499,29 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
   co_return status::modified(t.resource, call->name);
 }
 
+Task<Status> Rest::admit_other(WriteCall* call, OtherWrite write) {
+  if (!core_->remote_admission) co_return ok();
+  AdmissionRequest a;
+  a.operation = write.operation;
+  a.type = call->type.get();
+  a.subresource = call->subresource;
+  a.ns = call->ns;
+  a.name = call->name;
+  a.plain = false;
+  a.object = write.object;
+  a.old = write.old;
+  a.user = call->user;
+  a.dry_run = call->dry_run;
+  a.warnings = &call->warnings;
+  a.trail = call->trail.get();
+  if (!write.options_kind.empty()) a.options = typed_options(write.options_kind, call->options);
+  if (!core_->remote_admission->interested(a)) co_return ok();
+  Status admitted = co_await core_->remote_admission->admit(a);
+  if (!admitted.ok()) co_return admitted;
+  Status judged = co_await core_->remote_admission->validate(a);
+  co_return judged;
+}
+
 Task<Response> Rest::create(Request& r, ServedTypePtr t) {
   auto out = negotiate(r);
   if (!out.ok()) co_return error_response(out.error());
@@ -483,8 +530,7 @@ Task<Response> Rest::create(Request& r, ServedTypePtr t) {
   auto object = decode_body(r, *t, &call);
   if (!object.ok()) co_return error_response(object.error());
   auto stored = co_await create_object(&call, std::move(*object));
-  if (!stored.ok()) co_return error_response(stored.error());
-  Response res = render(*t, *out, 201, *stored);
+  Response res = stored.ok() ? render(*t, *out, 201, *stored) : error_response(stored.error());
   res.warnings = std::move(call.warnings);
   co_return res;
 }
@@ -512,8 +558,7 @@ Task<Response> Rest::update(Request& r, ServedTypePtr t) {
   }
   auto shared = std::make_shared<json::Value>(std::move(*object));
   auto stored = co_await update_object(&call, replace_with(shared), !conditional);
-  if (!stored.ok()) co_return error_response(stored.error());
-  Response res = render(*t, *out, 200, *stored);
+  Response res = stored.ok() ? render(*t, *out, 200, *stored) : error_response(stored.error());
   res.warnings = std::move(call.warnings);
   co_return res;
 }

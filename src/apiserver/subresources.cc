@@ -34,6 +34,21 @@ Result<Value> body_of(const Request& r, std::string_view kind, const kube::TypeI
   return std::move(*v);
 }
 
+Response warned(Response r, const WriteCall& call) {
+  r.warnings = call.warnings;
+  return r;
+}
+
+// Webhooks and policies on what a POST to a subresource carries.
+Task<Status> admit_created(Rest& rest, WriteCall* call, Value* object) {
+  Rest::OtherWrite write;
+  write.operation = Operation::kCreate;
+  write.object = object;
+  write.options_kind = "CreateOptions";
+  Status s = co_await rest.admit_other(call, write);
+  co_return s;
+}
+
 Response success(int code) {
   Value s = Value::object();
   s["kind"] = "Status";
@@ -190,9 +205,18 @@ Task<Response> serve_scale(ApiServer& server, Request& r, ServedTypePtr t) {
     co_return error_response(status::method_not_allowed());
   }
   WriteCall call = rest.write_call(r, t);
+  const Value before = scale_of(*t, **live);
+  Rest::OtherWrite write;
+  write.operation = Operation::kUpdate;
+  write.object = &scale;
+  write.old = &before;
+  write.options_kind = "UpdateOptions";
+  Status admitted = co_await rest.admit_other(&call, write);
+  if (!admitted.ok()) co_return warned(error_response(admitted.error()), call);
+  call.admitted = true;
   auto stored = co_await rest.update_object(&call, set_replicas(t, std::move(scale), version), true);
-  if (!stored.ok()) co_return error_response(stored.error());
-  co_return scale_response(*form, scale_of(*t, *stored->value), now);
+  if (!stored.ok()) co_return warned(error_response(stored.error()), call);
+  co_return warned(scale_response(*form, scale_of(*t, *stored->value), now), call);
 }
 
 // ---- binding ----
@@ -260,6 +284,9 @@ Task<Response> serve_binding(ApiServer& server, Request& r, ServedTypePtr pods) 
   WriteCall call = server.rest().write_call(r, pods);
   if (call.name.empty()) call.name = meta_string(*body, "name");
   call.subresource = "binding";
+  Status admitted = co_await admit_created(server.rest(), &call, &*body);
+  if (!admitted.ok()) co_return warned(error_response(admitted.error()), call);
+  call.admitted = true;
   auto stored = co_await server.rest().update_object(&call, stamp_scheduled(bind_pod(std::move(*body)), format_rfc3339(server.core().ex.now())), true);
   if (!stored.ok()) co_return error_response(stored.error());
   co_return success(201);
@@ -341,6 +368,10 @@ Task<Response> serve_eviction(ApiServer& server, Request& r, ServedTypePtr pods)
   options.content_type = "application/json";
   auto call = rest.delete_call(options, pods);
   if (!call.ok()) co_return error_response(call.error());
+  WriteCall eviction = rest.write_call(r, pods);
+  Status admitted = co_await admit_created(rest, &eviction, &*body);
+  if (!admitted.ok()) co_return warned(error_response(admitted.error()), eviction);
+  call->admitted = true;
   const std::string& phase = (*pod)->path({"status", "phase"}).as_string();
   bool terminal = phase == "Succeeded" || phase == "Failed" || phase == "Pending" || !(*pod)->path({"metadata", "deletionTimestamp"}).is_null();
   if (!terminal) {
@@ -366,6 +397,7 @@ Task<Response> serve_eviction(ApiServer& server, Request& r, ServedTypePtr pods)
         update.subresource = "status";
         update.user = r.user;
         update.manager = "kube-apiserver";
+        update.admitted = true;
         auto taken = co_await rest.update_object(&update, take_disruption(r.name, format_rfc3339(core.ex.now()), call->dry_run), true);
         if (!taken.ok()) co_return error_response(taken.error());
       }
@@ -379,6 +411,7 @@ Task<Response> serve_eviction(ApiServer& server, Request& r, ServedTypePtr pods)
     mark.subresource = "status";
     mark.user = r.user;
     mark.manager = "kube-apiserver";
+    mark.admitted = true;
     auto marked = co_await rest.update_object(&mark, mark_disrupted(format_rfc3339(core.ex.now())), true);
     if (!marked.ok()) co_return error_response(marked.error());
   }
@@ -396,6 +429,9 @@ Task<Response> serve_token(ApiServer& server, Request& r, ServedTypePtr accounts
   if (!body.ok()) co_return error_response(body.error());
   auto account = server.rest().live(*accounts, r.ns, r.name);
   if (!account.ok()) co_return error_response(account.error());
+  WriteCall request = server.rest().write_call(r, accounts);
+  Status admitted = co_await admit_created(server.rest(), &request, &*body);
+  if (!admitted.ok()) co_return warned(error_response(admitted.error()), request);
   TokenSpec spec;
   spec.ns = r.ns;
   spec.account = r.name;

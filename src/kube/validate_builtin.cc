@@ -101,6 +101,8 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
     check::certificate_request(o, old, e);
   } else if (r.group == "apiextensions.k8s.io") {
     check::crd(o, old, e);
+  } else if (r.group == "admissionregistration.k8s.io") {
+    check::admission(r.kind, o, old, e);
   } else if (r.group.empty()) {
     check::cluster(r.kind, o, old, e);
   }

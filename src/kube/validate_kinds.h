@@ -31,6 +31,7 @@ void storage(std::string_view kind, const json::Value& o, const json::Value* old
 void policy(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
 void event(std::string_view group, const json::Value& o, const json::Value* old, FieldErrors& e);
 void certificate_request(const json::Value& o, const json::Value* old, FieldErrors& e);
+void admission(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
 void crd(const json::Value& o, const json::Value* old, FieldErrors& e);
 
 }  // namespace caravel::kube::check

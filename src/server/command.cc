@@ -193,6 +193,7 @@ class Server {
     o.tokens.signing_key = pki_.token_key;
     if (!settings_.issuer.empty()) o.tokens.issuer = settings_.issuer;
     o.client_ca = pki_.ca.certificate;
+    o.webhooks = apiserver::make_https_webhook_transport(loop_);
     Status sealed = encrypt_store();
     if (!sealed.ok()) co_return sealed;
     auto api = co_await apiserver::ApiServer::start(loop_, *store_, std::move(o));

@@ -2,6 +2,7 @@
 // Plugins are synchronous and look only at caches; webhooks are a stage of their own.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,10 +21,13 @@ struct AdmissionRequest {
   const ServedType* type = nullptr;
   std::string subresource;
   std::string ns, name;
-  json::Value* object = nullptr;        // null for deletes
+  bool plain = true;                     // `object` is of `type`, not a Scale, a Binding or options
+  bool name_generated = false;           // by the server, from generateName: webhooks do not see it
+  json::Value* object = nullptr;        // null for deletes; of connections the options (PodExecOptions)
   const json::Value* old = nullptr;      // null for creates
   UserPtr user;
   bool dry_run = false;
+  json::Value options;                   // CreateOptions and the like; null: not known
   std::vector<std::string>* warnings = nullptr;
   AuditTrail* trail = nullptr;          // takes notes for the audit log; null: nobody reads them
 

@@ -125,7 +125,7 @@ class Checker {
     bool chained = of->kind == K::kOptional;
     if (chained) of = or_dyn(of->item);
     TypePtr field = simple_type(K::kDyn);
-    if (of->kind == K::kObject) {
+    if (of->kind == K::kObject || of->kind == K::kOpaque) {
       auto it = of->fields.find(e.name);
       if (it == of->fields.end()) return fail(e, "undefined field '" + e.name + "'");
       field = it->second;
@@ -139,6 +139,7 @@ class Checker {
   TypePtr call(const Expr& e) {
     std::vector<TypePtr> args;
     for (auto& a : e.args) args.push_back(type_of(*a));
+    if (e.member && args[0]->kind == K::kOpaque) return method(e, args);
     bool known = false;
     TypePtr found;
     std::string_view name = e.name;
@@ -160,11 +161,24 @@ class Checker {
     }
     if (found) return found;
     if (!known) return fail(e, "undeclared reference to '" + e.name + "' (in container '')");
+    return no_match(e, args);
+  }
+  TypePtr method(const Expr& e, const std::vector<TypePtr>& args) {
+    auto it = args[0]->methods.find(e.name);
+    if (it == args[0]->methods.end()) return fail(e, overloads(e.name).empty() ? "undeclared reference to '" + e.name + "' (in container '')" : no_match_text(e, args));
+    const std::string& letters = it->second.arguments;
+    Application app;
+    bool good = letters.size() + 1 == args.size();
+    for (size_t i = 0; i < letters.size() && good; ++i) good = app.takes(letters[i], args[i + 1]);
+    return good ? it->second.result() : no_match(e, args);
+  }
+  TypePtr no_match(const Expr& e, const std::vector<TypePtr>& args) { return fail(e, no_match_text(e, args)); }
+  static std::string no_match_text(const Expr& e, const std::vector<TypePtr>& args) {
     std::string applied;
     for (size_t i = e.member ? 1 : 0; i < args.size(); ++i) applied += (applied.empty() ? "" : ", ") + type_text(*args[i]);
     applied = "(" + applied + ")";
     if (e.member) applied = type_text(*args[0]) + "." + applied;
-    return fail(e, "found no matching overload for '" + e.name + "' applied to '" + applied + "'");
+    return "found no matching overload for '" + e.name + "' applied to '" + applied + "'";
   }
   TypePtr logic(const Expr& e) {
     std::vector<TypePtr> args;

@@ -62,6 +62,12 @@ class Evaluator {
     bool chained = v.is(Kind::kOptional);
     if (chained && !v.held()) return Value::none();
     const Value of = chained ? *v.held() : v;
+    if (of.is(Kind::kOpaque)) {
+      if ((e.optional || chained) && !of.as_opaque().has(e.name)) return Value::none();
+      TRY(Value inside, of.as_opaque().select(e.name));
+      if (e.optional || chained) return Value::some(std::move(inside));
+      return inside;
+    }
     const Value* field = of.find(e.name);
     if (e.optional || chained) return field ? Value::some(*field) : Value::none();
     if (!of.is(Kind::kMap)) return no_overload();
@@ -72,6 +78,7 @@ class Evaluator {
     TRY(Value v, eval(*e.args[0]));
     TRY_VOID(spend(1));
     if (v.is(Kind::kOptional)) return Value::boolean(v.held() && v.held()->find(e.name));
+    if (v.is(Kind::kOpaque)) return Value::boolean(v.as_opaque().has(e.name));
     if (!v.is(Kind::kMap)) return no_overload();
     return Value::boolean(v.find(e.name) != nullptr);
   }
@@ -99,6 +106,7 @@ class Evaluator {
     return run(e.name, e.member, args);
   }
   Result<Value> run(std::string_view name, bool member, const std::vector<Value>& args) {
+    if (member && args[0].is(Kind::kOpaque)) return args[0].as_opaque().call(name, std::vector<Value>(args.begin() + 1, args.end()));
     for (const Function* f : overloads(name))
       if (f->member == member && accepts(*f, args)) return f->run(args);
     return no_overload();

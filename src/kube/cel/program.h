@@ -48,6 +48,7 @@ class Program {
   static Result<Program> compile(std::string_view text, const Environment& env);
   Result<Value> run(const std::vector<Variable>& variables, Budget& budget) const;
   const Type& type() const { return *type_; }
+  const TypePtr& shared_type() const { return type_; }
   bool uses(std::string_view variable) const;
 
  private:

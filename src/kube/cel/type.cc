@@ -31,7 +31,8 @@ std::string type_text(const Type& t) {
     case Type::Kind::kBytes: return "bytes";
     case Type::Kind::kList: return "list(" + part(t.item) + ")";
     case Type::Kind::kMap: return "map(" + part(t.key) + ", " + part(t.item) + ")";
-    case Type::Kind::kObject: return "object";
+    case Type::Kind::kObject: return t.name.empty() ? "object" : t.name;
+    case Type::Kind::kOpaque: return t.name;
     case Type::Kind::kDuration: return "google.protobuf.Duration";
     case Type::Kind::kTimestamp: return "google.protobuf.Timestamp";
     case Type::Kind::kType: return "type";
@@ -51,6 +52,7 @@ bool compatible(const Type& a, const Type& b) {
   if (a.kind == kNull) return b.kind == kNull || takes_null(b);
   if (b.kind == kNull) return takes_null(a);
   if (a.kind != b.kind) return false;
+  if (a.kind == kOpaque) return a.name == b.name;
   if (a.kind == kObject) return &a == &b || a.fields.size() == b.fields.size();
   return compatible_parts(a.key, b.key) && compatible_parts(a.item, b.item);
 }

@@ -156,7 +156,11 @@ Result<int> compare(const Value& a, const Value& b) {
   return invalid("no such overload");
 }
 
+Result<Value> Opaque::select(std::string_view field) const { return invalid("no such key: " + std::string(field)); }
+Result<Value> Opaque::call(std::string_view, const std::vector<Value>&) const { return invalid("no such overload"); }
+
 std::string type_name(const Value& v) {
+  if (v.is(Kind::kOpaque)) return v.as_opaque().type_name();
   static constexpr const char* kNames[] = {"null_type", "bool", "int", "uint", "double", "string", "bytes", "list", "map", "google.protobuf.Duration",
                                            "google.protobuf.Timestamp", "type", "optional_type", "kubernetes.Quantity", "kubernetes.URL", "net.IP", "net.CIDR"};
   return kNames[static_cast<size_t>(v.kind())];

@@ -23,8 +23,9 @@ struct List;
 struct Map;
 struct Url;
 struct Network;
+class Opaque;
 
-enum class Kind : uint8_t { kNull, kBool, kInt, kUint, kDouble, kString, kBytes, kList, kMap, kDuration, kTimestamp, kType, kOptional, kQuantity, kUrl, kIp, kCidr };
+enum class Kind : uint8_t { kNull, kBool, kInt, kUint, kDouble, kString, kBytes, kList, kMap, kDuration, kTimestamp, kType, kOptional, kQuantity, kUrl, kIp, kCidr, kOpaque };
 
 class Value {
  public:
@@ -50,6 +51,7 @@ class Value {
   static Value quantity(Quantity q) { return Value(Kind::kQuantity, std::make_shared<const Quantity>(q)); }
   static Value url(Url u);
   static Value network(Kind kind, Network n);  // kIp or kCidr
+  static Value opaque(std::shared_ptr<const Opaque> o) { return Value(Kind::kOpaque, std::shared_ptr<const void>(std::move(o))); }
 
   Kind kind() const { return kind_; }
   bool is(Kind k) const { return kind_ == k; }
@@ -69,6 +71,7 @@ class Value {
   const Quantity& q() const { return *static_cast<const Quantity*>(shared_.get()); }
   const Url& as_url() const { return *static_cast<const Url*>(shared_.get()); }
   const Network& as_network() const { return *static_cast<const Network*>(shared_.get()); }
+  const Opaque& as_opaque() const { return *static_cast<const Opaque*>(shared_.get()); }
 
   const Value* find(std::string_view key) const;  // of maps
 
@@ -107,6 +110,17 @@ struct Network {
   int family = 4;
   unsigned char bytes[16] = {};
   int prefix = 32;
+};
+
+// A value of the host: `authorizer`, `variables`. Its fields and methods are found when they are asked for.
+class Opaque {
+ public:
+  virtual ~Opaque() = default;
+  virtual std::string type_name() const = 0;
+  virtual bool has(std::string_view) const { return false; }
+  virtual Result<Value> select(std::string_view field) const;
+  // `args` without the value itself.
+  virtual Result<Value> call(std::string_view method, const std::vector<Value>& args) const;
 };
 
 // Numbers compare across their kinds; lists of style set or map without regard to order.
