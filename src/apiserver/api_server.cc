@@ -236,6 +236,8 @@ Task<Response> ApiServer::serve_resource(Request& r) {
   co_return error_response(status::method_not_allowed());
 }
 
+std::string ApiServer::token_keys() const { return tokens_ ? json::dump(tokens_->jwks()) : ""; }
+
 Task<Response> ApiServer::serve_subresource(Request& r, ServedTypePtr t) {
   if (!t->subresource(r.subresource)) co_return error_response(status::path_not_found());
   const std::string& s = r.subresource;

@@ -64,6 +64,8 @@ class ApiServer {
   Core& core() { return core_; }
   Rest& rest() { return rest_; }
   Authenticator& authenticator() { return *authenticator_; }
+  // The JSON Web Key Set by which others verify ServiceAccount tokens; "" when none are issued.
+  std::string token_keys() const;
   const ApiServerOptions& options() const { return options_; }
   FlowControl* flow_control() { return flow_.get(); }
 

@@ -37,11 +37,11 @@ json::Value OpenApi::index() const {
 bool OpenApi::serve(const Request& r, Response* out) {
   bool v2 = r.path == "/openapi/v2", v3 = r.path == "/openapi/v3" || r.path.starts_with("/openapi/v3/");
   if (!v2 && !v3) return false;
-  // v2 in protobuf under the name that the client knows it by; else JSON.
+  // v2 in protobuf, asked for by either name and answered, as upstream does, with the one that Go's parser of media types takes.
   std::string type = "application/json";
   if (v2)
     for (std::string_view name : {kube::kOpenApiV2Protobuf, kube::kOpenApiV2ProtobufOld})
-      if (r.accept.find(name) != std::string::npos) type = name;
+      if (r.accept.find(name) != std::string::npos) type = kube::kOpenApiV2Protobuf;
   if (type == "application/json" && !r.accept.empty() && r.accept.find("json") == std::string::npos && r.accept.find("*/*") == std::string::npos) {
     *out = error_response(status::not_acceptable("only the following media types are accepted: application/json" + (v2 ? ", " + std::string(kube::kOpenApiV2Protobuf) : std::string())));
     return true;

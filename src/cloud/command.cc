@@ -77,6 +77,7 @@ Result<int> run(const Flags& flags) {
   o.oidc_issuer = flags.get("oidc-issuer");
   o.endpoint = "http://" + (flags.all("listen").empty() ? std::string("127.0.0.1:4566") : flags.all("listen")[0]);
   o.strict_iam = flags.on("strict-iam");
+  o.trust_any_web_identity = flags.get("jwks").empty();
 
   std::unique_ptr<machines::Substrate> substrate;
   if (flags.get("substrate") == "world") {
@@ -148,7 +149,7 @@ const Command kCloudCommand = {
         {"kubernetes-version", "VERSION", "what DescribeCluster says", "1.36"},
         {"cluster-endpoint", "URL", "what DescribeCluster says", "https://10.0.11.10:443"},
         {"cluster-ca", "FILE", "the cluster's CA certificate", ""},
-        {"jwks", "FILE", "the cluster's ServiceAccount keys: verifies AssumeRoleWithWebIdentity", ""},
+        {"jwks", "FILE", "the cluster's ServiceAccount keys, which verify AssumeRoleWithWebIdentity; without it any token is believed", ""},
         {"oidc-issuer", "URL", "the cluster's ServiceAccount issuer", "https://kubernetes.default.svc.cluster.local"},
         {"strict-iam", "", "only access keys that IAM made; test/test is refused", ""},
         {"machines-dir", "DIR", "world: files of instances and load balancers", ""},

@@ -18,8 +18,9 @@ struct KnownKey {
 };
 // Errors: InvalidClientTokenId, ExpiredToken.
 Result<KnownKey> find_key(const Records& r, const CloudOptions& o, const std::string& access_key, const std::string& session_token, Time now);
-// The signature and time claims of a ServiceAccount token against a JWKS document; gives its claims.
-Result<Value> verify_jwt(std::string_view token, std::string_view jwks, Time now);
+// The signature and time claims of a ServiceAccount token against a JWKS document; gives its claims. With `trust_any` (there is no
+// cluster whose keys could be known) the times alone are checked.
+Result<Value> verify_jwt(std::string_view token, std::string_view jwks, bool trust_any, Time now);
 // "arn:aws:sts::0:assumed-role/ROLE/SESSION"
 std::string assumed_role_arn(const CloudOptions& o, std::string_view role_name, std::string_view session);
 

@@ -41,7 +41,7 @@ Output assume(Context& c, const Value& in, const char* action) {
 Output assume_role(Context& c, const Value& in) { return assume(c, in, "sts:AssumeRole"); }
 
 Output assume_with_web_identity(Context& c, const Value& in) {
-  TRY(Value claims, verify_jwt(in["WebIdentityToken"].as_string(), c.o.jwks, c.now));
+  TRY(Value claims, verify_jwt(in["WebIdentityToken"].as_string(), c.o.jwks, c.o.trust_any_web_identity, c.now));
   TRY(Value out, assume(c, in, "sts:AssumeRoleWithWebIdentity"));
   out["SubjectFromWebIdentityToken"] = std::as_const(claims)["sub"];
   const Value& aud = std::as_const(claims)["aud"];

@@ -10,7 +10,7 @@
 namespace caravel::kube {
 
 inline constexpr std::string_view kOpenApiV2Protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-// The name of the same before 1.23.
+// What clients before 1.23 ask for.
 inline constexpr std::string_view kOpenApiV2ProtobufOld = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 // Encodes what openapi_v2() made. Members that the format does not know are left out.

@@ -199,6 +199,9 @@ class Server {
     auto api = co_await apiserver::ApiServer::start(loop_, *store_, std::move(o));
     if (!api.ok()) co_return std::move(api).error();
     api_ = std::move(*api);
+    // For services beside us that take ServiceAccount tokens, as STS does.
+    Status published = net::write_file_atomic(settings_.data + "/pki/service-account.jwks", api_->token_keys(), 0644);
+    if (!published.ok()) co_return published;
     Status audited = start_audit();
     if (!audited.ok()) co_return audited;
     auto proxy = apiserver::NodeProxy::make(loop_, *api_, pki_.kubelet_client.certificate, pki_.kubelet_client.key);

@@ -52,7 +52,7 @@ std::vector<ProcessSpec> hollow_process_table(const Layout& l) {
 
   ProcessSpec cloud;
   cloud.name = "cloud";
-  cloud.argv = {l.program, "cloud", "--data-dir", l.data + "/cloud", "--substrate", "hollow", "--cluster-endpoint", "https://127.0.0.1:6443", "--cluster-ca", l.data + "/server/pki/ca.crt"};
+  cloud.argv = {l.program, "cloud", "--data-dir", l.data + "/cloud", "--substrate", "hollow", "--cluster-endpoint", "https://127.0.0.1:6443", "--cluster-ca", l.data + "/server/pki/ca.crt", "--jwks", l.data + "/server/pki/service-account.jwks"};
   inherit(l, "aws", cloud);
   cloud.after = {"server"};
   cloud.ready_address = kAws;

@@ -102,7 +102,7 @@ std::vector<ProcessSpec> process_table(const Layout& l) {
   cloud.argv = {l.program, "cloud", "--data-dir", l.data + "/cloud", "--substrate", "world", "--listen", "10.0.0.4:4566", "--machines-dir", l.data + "/machines",
                 "--dns-records", records, "--cgroup-root", l.cgroup, "--containerd", kContainerdSocket};
   cloud.argv.insert(cloud.argv.end(), {"--dns-extra", "git.caravel.internal=10.0.0.5", "--dns-extra", "acme.caravel.internal=10.0.0.6"});
-  cloud.argv.insert(cloud.argv.end(), {"--cluster-endpoint", "https://10.0.11.10:443", "--cluster-ca", l.data + "/server/pki/ca.crt"});
+  cloud.argv.insert(cloud.argv.end(), {"--cluster-endpoint", "https://10.0.11.10:443", "--cluster-ca", l.data + "/server/pki/ca.crt", "--jwks", l.data + "/server/pki/service-account.jwks"});
   cloud.after = {"server"};
   pass_socket(l, "aws", cloud);
   cloud.ready_address = "10.0.0.4:4566";

@@ -52,7 +52,7 @@ answers() {
 }
 for victim in "caravel server --data-dir $data" "caravel cloud .*$data" "containerd .*$data" "caravel git-server .*$data" "caravel edge .*$data" \
   "pebble -config $data" "caravel vpc-dns .*$data" "caravel node .*$data" "haproxy .*$data" "caravel nginx-ingress-controller" "nginx: master" \
-  "caravel kube-proxy" "caravel aws-load-balancer-controller" "caravel argocd-application-controller" "caravel cert-manager" "caravel karpenter" "httpd -f -p 8080"; do
+  "caravel kube-proxy" "^/pause$" "caravel aws-load-balancer-controller" "caravel argocd-application-controller" "caravel cert-manager" "caravel karpenter" "httpd -f -p 8080"; do
   pid=$(pgrep -f -- "$victim" | head -n 1)
   [ -n "$pid" ] || fail "no process like: $victim"
   kill -9 "$pid"
