@@ -375,5 +375,28 @@ TEST_F(ApiServerTest, AWatchFromACompactedVersionIsGone) {
   EXPECT_EQ(error->code, Code::kGone);
 }
 
+TEST_F(ApiServerTest, AListInPagesExpiresAndGoesOnInconsistently) {
+  for (int i = 0; i < 6; ++i) call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"c)" + std::to_string(i) + "\"}}");
+  Answer first = call("GET", "/api/v1/namespaces/default/configmaps?limit=2");
+  std::string token = first.object["metadata"]["continue"].as_string();
+  call("DELETE", "/api/v1/namespaces/default/configmaps/c3");
+  Answer second = call("GET", "/api/v1/namespaces/default/configmaps?limit=2&continue=" + token);
+  EXPECT_EQ(second.object["items"].at(1)["metadata"]["name"].as_string(), "c3");  // as it was
+  ex.run_until(ex.now() + std::chrono::minutes(6));
+  Answer late = call("GET", "/api/v1/namespaces/default/configmaps?limit=2&continue=" + token);
+  EXPECT_EQ(late.code, 410);
+  EXPECT_EQ(late.object["reason"].as_string(), "Expired");
+  std::string other = late.object["metadata"]["continue"].as_string();
+  ASSERT_FALSE(other.empty());
+  Answer rest = call("GET", "/api/v1/namespaces/default/configmaps?limit=2&continue=" + other);
+  ASSERT_EQ(rest.code, 200);
+  EXPECT_EQ(rest.object["items"].at(0)["metadata"]["name"].as_string(), "c2");
+  EXPECT_EQ(rest.object["items"].at(1)["metadata"]["name"].as_string(), "c4");
+  EXPECT_NE(rest.object["metadata"]["resourceVersion"], first.object["metadata"]["resourceVersion"]);
+  // What follows belongs to the new version.
+  Answer last = call("GET", "/api/v1/namespaces/default/configmaps?limit=2&continue=" + rest.object["metadata"]["continue"].as_string());
+  EXPECT_EQ(last.object["metadata"]["resourceVersion"], rest.object["metadata"]["resourceVersion"]);
+}
+
 }  // namespace
 }  // namespace caravel::apiserver

@@ -185,6 +185,25 @@ Task<Status> CrdController::sync(std::string name) {
   co_return ok();
 }
 
+namespace {
+
+// What is stored shows the defaults of the schema as it is now, and its selectable fields.
+void refresh_stored(const Storage& storage, kube::Resource resource, const Value& versions) {
+  for (auto& v : versions.as_array()) {
+    if (!v["storage"].as_bool()) continue;
+    resource.version = v["name"].as_string();
+    auto model = make_crd_model(resource, v);
+    if (!model.ok()) return;
+    storage.cache->reread(field_extractor(storage.selectable), [&](Value& o) {
+      Value before = o;
+      (*model)->set_defaults(o);
+      return !(before == o);
+    });
+  }
+}
+
+}  // namespace
+
 Task<Status> CrdController::serve(const Value& crd) {
   const Value spec = crd["spec"];
   const std::string name = meta_string(crd, "name");
@@ -285,6 +304,7 @@ Task<Status> CrdController::serve(const Value& crd) {
     now_served.insert(t->resource.version);
     core_->types.add(std::move(t));
   }
+  refresh_stored(*storage, base, spec["versions"]);
   std::vector<std::string> gone;
   for (auto& t : core_->types.all())
     if (t->custom && t->resource.group == base.group && t->resource.plural == base.plural && !now_served.count(t->resource.version)) gone.push_back(t->resource.version);

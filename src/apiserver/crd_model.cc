@@ -3,6 +3,7 @@
 #include "apiserver/columns.h"
 #include "apiserver/ownership.h"
 #include "kube/crd_rules.h"
+#include "kube/ratchet.h"
 #include "kube/schema.h"
 #include "kube/table.h"
 #include "kube/type_info.h"
@@ -37,6 +38,7 @@ class CrdModel final : public TypeModel {
   void validate(const Value& object, const Value* old, std::vector<Cause>& causes) const override {
     kube::FieldErrors errors;
     kube::validate_schema(*schema_, object, kube::FieldPath(), errors);
+    if (old) kube::drop_unchanged(*schema_, object, *old, errors);
     // Rules may count on values that have the types and bounds of the schema.
     if (errors.empty() && rules_) rules_->validate(object, old, errors);
     for (auto& e : errors) causes.push_back({e.field, e.reason, e.message});

@@ -420,7 +420,11 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
   if (group == "scheduling.k8s.io" && kind == "PriorityClass") return put(o, "preemptionPolicy", "PreemptLowerPriority");
   if (group == "flowcontrol.apiserver.k8s.io" && spec) {
     if (kind == "FlowSchema") {
-      put(*spec, "matchingPrecedence", 1000);
+      if (std::as_const(*spec)["matchingPrecedence"].as_int() == 0) (*spec)["matchingPrecedence"] = 1000;
+    } else if (std::as_const(*spec)["type"].as_string() == "Exempt") {
+      Value& x = make(*spec, "exempt");
+      if (!x.find("nominalConcurrencyShares")) x["nominalConcurrencyShares"] = 0;
+      if (!x.find("lendablePercent")) x["lendablePercent"] = 0;
     } else if (Value* l = sub(*spec, "limited")) {
       put(*l, "nominalConcurrencyShares", 30);
       put(*l, "lendablePercent", 0);
@@ -432,6 +436,20 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
         put(*q, "queueLengthLimit", 50);
       }
     }
+    return;
+  }
+  if (group == "resource.k8s.io" && spec && (kind == "ResourceClaim" || kind == "ResourceClaimTemplate")) {
+    Value* claim = kind == "ResourceClaim" ? spec : sub(*spec, "spec");
+    Value* devices = claim ? sub(*claim, "devices") : nullptr;
+    if (!devices) return;
+    auto counted = [](Value& r) {
+      put(r, "allocationMode", "ExactCount");
+      if (std::as_const(r)["allocationMode"].as_string() == "ExactCount" && std::as_const(r)["count"].as_int() == 0) r["count"] = 1;
+    };
+    each(*devices, "requests", [&](Value& r) {
+      if (Value* x = sub(r, "exactly")) counted(*x);
+      each(r, "firstAvailable", counted);
+    });
     return;
   }
   if (group == "discovery.k8s.io" && kind == "EndpointSlice") {

@@ -46,6 +46,8 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
     if (auto* p = v->find("propagationPolicy"); p && p->is_string()) c.propagation = p->as_string();
     if (auto* o = v->find("orphanDependents"); o && o->is_bool()) c.propagation = o->as_bool() ? "Orphan" : "Background";
     if (!v->is_object()) return status::bad_request("the body of a delete is not of kind DeleteOptions");
+    if (const std::string& kind = std::as_const(*v)["kind"].as_string(); !kind.empty() && kind != "DeleteOptions")
+      return status::bad_request("decoded object cannot be converted to DeleteOptions");
     c.uid = v->path({"preconditions", "uid"}).as_string();
     c.resource_version = v->path({"preconditions", "resourceVersion"}).as_string();
     for (auto& d : (*v)["dryRun"].as_array())

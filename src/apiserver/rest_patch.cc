@@ -113,6 +113,8 @@ Task<Response> Rest::patch(Request& r, ServedTypePtr t) {
       co_return error_response(status::bad_request("error decoding YAML: the configuration is not an object with metadata"));
     if (!(*config)["metadata"]["managedFields"].is_null() && (*config)["metadata"]["managedFields"].size())
       co_return error_response(status::bad_request("metadata.managedFields must be nil"));
+    if (const std::string& version = std::as_const(*config)["apiVersion"].as_string(); version != t->resource.api_version())
+      co_return error_response(status::bad_request("Incorrect version specified in apply patch. Specified patch version: " + version + ", expected: " + t->resource.api_version()));
     auto state = std::make_shared<ApplyState>();
     state->type = t;
     Request typed = r;

@@ -13,11 +13,16 @@ constexpr Duration kFreshnessWait = std::chrono::seconds(3);
 constexpr int64_t kWatchSecondsMin = 1800;  // a watch without timeoutSeconds ends after 30 to 60 minutes
 constexpr size_t kWatchBatch = 512;
 
-std::string make_continue(int64_t revision, const std::string& start) {
+// A list in pages shows one revision for so long, as upstream keeps revisions between two compactions.
+constexpr Duration kSnapshotKept = std::chrono::minutes(5);
+
+// `begun`: when the first page was made.
+std::string make_continue(int64_t revision, const std::string& start, Time begun) {
   json::Value v = json::Value::object();
   v["v"] = "meta.k8s.io/v1";
   v["rv"] = revision;
   v["start"] = start;
+  v["begun"] = begun.ns / 1'000'000'000;
   return base64url_encode(json::dump(v));
 }
 
@@ -113,6 +118,8 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
   std::string match = r.param_or("resourceVersionMatch");
   auto version = parse_version(r.param_or("resourceVersion"));
   if (!version.ok()) co_return error_response(version.error());
+  if (r.param("sendInitialEvents"))
+    co_return error_response(status::invalid("meta.k8s.io", "ListOptions", "", {{"sendInitialEvents", "FieldValueForbidden", "Forbidden: sendInitialEvents is forbidden for list"}}));
   if (!match.empty()) {
     std::vector<Cause> bad;
     if (!r.param("resourceVersion") || r.param_or("resourceVersion").empty())
@@ -130,6 +137,8 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
     if (!fresh) co_return error_response(too_large_version(*version, core_->cacher.revision()));
   }
   int64_t shown = core_->cacher.revision();
+  Time begun = core_->ex.now();
+  bool expired = false;
   if (!token.empty()) {
     auto text = base64url_decode(token);
     auto v = text ? json::parse(*text) : Result<json::Value>(invalid("not base64"));
@@ -137,23 +146,27 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
     if (*version > 0) co_return error_response(status::bad_request("specifying resource version is not allowed when using continue"));
     int64_t at = (*v)["rv"].as_int();
     q.start = (*v)["start"].as_string();
-    if (at > 0) q.revision = at, shown = at;  // -1: an inconsistent continuation of an expired list
+    if (at > 0) {  // -1: an inconsistent continuation of an expired list
+      q.revision = at, shown = at;
+      begun.ns = (*v)["begun"].as_int() * 1'000'000'000;
+      expired = core_->ex.now() - begun > kSnapshotKept;
+    }
   } else if (match == "Exact") {
     q.revision = *version;
     shown = *version;
   }
   auto limit = parse_int(r.param_or("limit", "0"));
   q.limit = limit && *limit > 0 ? static_cast<size_t>(*limit) : 0;
-  auto page = cache.list(q);
+  auto page = expired ? Result<WatchCache::ListPage>(make_error(Code::kGone, "the pages of this list are too old")) : cache.list(q);
   if (!page.ok()) {
     if (token.empty()) co_return error_response(status::expired("The resourceVersion for the provided list is too old."));
     co_return error_response(status::gone_with_continue(
         "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the "
         "continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects "
         "that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
-        make_continue(-1, q.start)));
+        make_continue(-1, q.start, core_->ex.now())));
   }
-  std::string next = page->next.empty() ? "" : make_continue(shown, page->next);
+  std::string next = page->next.empty() ? "" : make_continue(shown, page->next, begun);
   if (!filter->labels.empty() || !filter->fields.empty()) page->remaining = 0;
   co_return render_list(*t, *out, *page, shown, std::move(next));
 }

@@ -202,6 +202,7 @@ std::vector<std::string> selectable_fields(std::string_view group, std::string_v
   if (group == "apps" && plural == "replicasets") return {"status.replicas"};
   if (group == "batch" && plural == "jobs") return {"status.successful"};
   if (group == "certificates.k8s.io") return {"spec.signerName"};
+  if (group == "resource.k8s.io" && plural == "resourceslices") return {"spec.driver", "spec.nodeName"};
   return {};
 }
 

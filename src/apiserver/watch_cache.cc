@@ -186,6 +186,15 @@ std::shared_ptr<Object> WatchCache::make_object(std::string_view key, const Byte
   return o;
 }
 
+void WatchCache::reread(FieldExtractor fields, const std::function<bool(json::Value&)>& change) {
+  fields_ = std::move(fields);
+  for (auto& [key, o] : objects_) {
+    json::Value v = *o->value();
+    bool changed = change(v);
+    o = make_object(key, changed ? std::make_shared<const std::string>(json::dump(v)) : o->bytes, o->revision, nullptr);
+  }
+}
+
 void WatchCache::load(const store::ListResult& all, std::string_view prefix) {
   objects_.clear();
   window_.clear();

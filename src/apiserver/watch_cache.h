@@ -143,6 +143,10 @@ class WatchCache {
   // Called in order for every event: for the server's own indexes (RBAC rules, CRDs, services).
   void add_listener(std::function<void(const CacheEvent&)> f) { listeners_.push_back(std::move(f)); }
 
+  // When the resource's schema changes: other fields are selectable, and objects read differently (`change`
+  // tells whether it changed one). Their revisions stay; watchers are not told.
+  void reread(FieldExtractor fields, const std::function<bool(json::Value&)>& change);
+
   // --- fed by Cacher ---
   void load(const store::ListResult& all, std::string_view prefix);
   void apply(const store::Event& e, std::string_view key);

@@ -299,8 +299,13 @@ void set_schema_defaults(const Schema& s, json::Value& v) {
   if (!v.is_object()) return;
   for (auto& [name, child] : s.properties) {
     json::Value* m = v.find(name);
-    if (m && m->is_null() && !child->nullable && child->has_default) {
-      *m = child->default_value;
+    if (m && m->is_null() && !child->nullable && !s.built_in) {
+      if (child->has_default) {
+        *m = child->default_value;
+      } else if (child->type != Schema::Type::kAny) {
+        v.erase(name);
+        m = nullptr;
+      }
     } else if (!m && child->has_default) {
       v[name] = child->default_value;
       m = v.find(name);

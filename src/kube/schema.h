@@ -77,7 +77,8 @@ Result<SchemaPtr> schema_from_openapi(const json::Value& node);
 // Removes what the schema does not know and names it ("spec.foo", "spec.containers[0].bar"), in order of
 // appearance. Strict decoding words it: unknown field "spec.foo".
 void prune(const Schema& schema, json::Value& object, std::vector<std::string>* unknown = nullptr);
-// Fills in schema defaults: absent members, and null ones that are not nullable.
+// Fills in schema defaults: absent members, and null ones that are not nullable. Null ones that are neither
+// nullable nor have a default go.
 void set_schema_defaults(const Schema& schema, json::Value& object);
 // Checks that values have the types of the schema, in the words of upstream's decoder. For CRDs upstream
 // reports wrong types through validate_schema instead.

@@ -103,6 +103,16 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
     check::crd(o, old, e);
   } else if (r.group == "admissionregistration.k8s.io") {
     check::admission(r.kind, o, old, e);
+  } else if (r.group == "flowcontrol.apiserver.k8s.io" || r.group == "coordination.k8s.io" || r.group == "apiregistration.k8s.io") {
+    check::control(r.kind, o, old, e);
+  } else if (r.kind == "LimitRange" || r.kind == "ResourceQuota") {
+    check::control(r.kind, o, old, e);
+  } else if (r.kind == "EndpointSlice") {
+    check::endpoint_slice(o, old, e);
+  } else if (r.kind == "Endpoints") {
+    check::endpoints(o, e);
+  } else if (r.group == "resource.k8s.io") {
+    check::dynamic_resource(r.kind, o, old, e);
   } else if (r.group.empty()) {
     check::cluster(r.kind, o, old, e);
   }

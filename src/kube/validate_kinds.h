@@ -29,6 +29,10 @@ void network(std::string_view kind, const json::Value& o, const json::Value* old
 void cluster(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
 void storage(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
 void policy(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
+void control(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
+void endpoints(const json::Value& o, FieldErrors& e);
+void endpoint_slice(const json::Value& o, const json::Value* old, FieldErrors& e);
+void dynamic_resource(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
 void event(std::string_view group, const json::Value& o, const json::Value* old, FieldErrors& e);
 void certificate_request(const json::Value& o, const json::Value* old, FieldErrors& e);
 void admission(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);

@@ -214,6 +214,7 @@ void storage(std::string_view kind, const Value& o, const Value* old, FieldError
   else if (kind == "VolumeAttachment") attachment(o, old, e);
   else if (kind == "VolumeAttributesClass") {
     if (o["driverName"].as_string().empty()) e.push_back(required_error(FieldPath("driverName")));
+    if (o["parameters"].size() == 0) e.push_back(required_error(FieldPath("parameters"), "must contain at least one key/value pair"));
     if (!old) return;
     immutable(o["driverName"], (*old)["driverName"], FieldPath("driverName"), e);
     immutable(o["parameters"], (*old)["parameters"], FieldPath("parameters"), e);
