@@ -123,7 +123,7 @@ Task<Response> ApiServer::handle(Request& r) {
     // The hot path without a task of its own.
     if (r.verb == "get" && r.subresource.empty() && !r.name.empty()) {
       ServedTypePtr t = core_.types.find(r.group, r.version, r.plural);
-      if (t && t->storage && t->resource.namespaced == !r.ns.empty() && t->has_verb("get") && t->deprecation_warning.empty()) {
+      if (t && t->storage && t->resource.namespaced == !r.ns.empty() && t->has_verb("get") && t->deprecation_warning.empty() && !t->converter) {
         Response res = rest_.get(r, t);
         requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
         co_return res;
@@ -204,7 +204,10 @@ Task<Response> ApiServer::serve_resource(Request& r) {
   if (!t->has_verb(r.verb)) co_return error_response(status::method_not_allowed());
   if (r.name.empty() && (r.verb == "update" || r.verb == "patch")) co_return error_response(status::method_not_allowed());
   if (r.verb == "create" && !r.name.empty()) co_return error_response(status::method_not_allowed());
-  if (r.verb == "get") co_return rest_.get(r, t);
+  if (r.verb == "get") {
+    Response res = co_await rest_.get_any(r, t);
+    co_return res;
+  }
   if (r.verb == "list") {
     Response res = co_await rest_.list(r, t);
     co_return res;
@@ -243,7 +246,10 @@ Task<Response> ApiServer::serve_subresource(Request& r, ServedTypePtr t) {
   const std::string& s = r.subresource;
   bool plain = s == "status" || s == "approval" || s == "finalize" || s == "ephemeralcontainers" || s == "resize";
   if (plain) {
-    if (r.verb == "get") co_return rest_.get(r, t);
+    if (r.verb == "get") {
+      Response res = co_await rest_.get_any(r, t);
+      co_return res;
+    }
     if (r.verb == "update" && s == "finalize") {
       Response res = co_await finalize_namespace(*this, r, t);
       co_return res;

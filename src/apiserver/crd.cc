@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apiserver/conversion_webhook.h"
 #include "apiserver/crd_model.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/strategies.h"
@@ -233,6 +234,7 @@ Task<Status> CrdController::serve(const Value& crd) {
   if (!cache.ok()) co_return std::move(cache).error();
   storage->cache = *cache;
   Status problem;
+  std::shared_ptr<RemoteConverter> converter = make_webhook_converter(*core_, crd);
   std::set<std::string> now_served;
   auto stored = strings(crd.path({"status", "storedVersions"}));
   bool one_version = spec["versions"].size() == 1 && (stored.empty() || (stored.size() == 1 && stored[0] == stored_version));
@@ -289,7 +291,8 @@ Task<Status> CrdController::serve(const Value& crd) {
       continue;
     }
     t->model = *model;
-    if (!one_version) {
+    t->converter = converter;
+    if (!one_version && !converter) {
       // Conversion strategy None: only apiVersion differs.
       std::string served = t->resource.api_version(), kept = t->storage_api_version;
       t->from_storage = [served](Value& o) -> Status {

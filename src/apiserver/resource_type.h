@@ -56,6 +56,7 @@ struct Storage {
 };
 
 struct ServedType;
+class RemoteConverter;
 
 // Behaviour of a kind beyond its schema. All have workable defaults.
 struct Strategy {
@@ -96,6 +97,9 @@ struct ServedType {
   std::string deprecation_warning;   // for every answer of a deprecated version
   // From and to the storage's version; null: the same.
   Convert from_storage, to_storage;
+  // A webhook that converts between versions; with it from_storage and to_storage are null, and what is stored must
+  // pass through it before it is shown.
+  std::shared_ptr<RemoteConverter> converter;
   std::string storage_api_version;   // apiVersion that stored objects carry
   // Paths for scale: empty when there is none.
   std::string scale_spec_path, scale_status_path, scale_selector_path;

@@ -72,6 +72,8 @@ class Rest {
   explicit Rest(Core& core) : core_(&core) {}
 
   Response get(const Request& r, const ServedTypePtr& t);
+  // The same for any type; get() is for those without a converter.
+  Task<Response> get_any(Request& r, ServedTypePtr t);
   Task<Response> list(Request& r, ServedTypePtr t);
   Task<Response> watch(Request& r, ServedTypePtr t);
 

@@ -1,5 +1,6 @@
 // delete and deletecollection: preconditions, grace, finalizers, propagation.
 #include "apiserver/builtin_model.h"
+#include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
@@ -75,6 +76,13 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     ObjectPtr found = find(t, ns, call.name);
     if (!found) co_return status::not_found(t.resource, call.name);
     ValuePtr live = found->value();
+    ObjectPtr shown = found;  // as the request's version has it
+    if (t.converter) {
+      auto converted = co_await convert_one(&t, found);
+      if (!converted.ok()) co_return std::move(converted).error();
+      shown = *converted;
+    }
+    ValuePtr served = served_value(t, *shown);
     const json::Value& meta = (*live)["metadata"];
     if (!call.uid.empty() && call.uid != meta["uid"].as_string())
       co_return status::conflict(t.resource, call.name, "Precondition failed: UID in precondition: " + call.uid + ", UID in object meta: " + meta["uid"].as_string());
@@ -86,7 +94,7 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     a.type = &t;
     a.ns = call.ns;
     a.name = call.name;
-    a.old = live.get();
+    a.old = served.get();
     a.user = call.user;
     a.dry_run = call.dry_run;
     a.options = call.options;
@@ -125,7 +133,7 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
       bool shorter = graceful && call.grace && grace < present;
       if (!shorter && same_object(object, *live)) {
         Deleted d;
-        d.object = stored_of(t, *found);
+        d.object = stored_of(t, *shown);
         co_return d;
       }
       if (!shorter) grace = present;
@@ -133,7 +141,7 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     if (remove_now) {
       Deleted d;
       d.gone = true;
-      d.object = stored_of(t, *found);
+      d.object = stored_of(t, *shown);
       if (call.dry_run) co_return d;
       store::Txn txn;
       txn.compares.push_back({key, found->revision});
@@ -176,10 +184,16 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     if (!r.ok()) co_return status::internal(r.error().message);
     if (!r->succeeded) continue;
     co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
-    Object now_stored;
-    now_stored.bytes = r->values[0]->value;
-    now_stored.revision = r->revision;
-    d.object = stored_of(t, now_stored);
+    auto now_stored = std::make_shared<Object>();
+    now_stored->bytes = r->values[0]->value;
+    now_stored->revision = r->revision;
+    ObjectPtr written = now_stored;
+    if (t.converter) {
+      auto converted = co_await convert_one(&t, written);
+      if (!converted.ok()) co_return std::move(converted).error();
+      written = *converted;
+    }
+    d.object = stored_of(t, *written);
     co_return d;
   }
   co_return status::modified(t.resource, call.name);
@@ -231,6 +245,11 @@ Task<Response> Rest::remove_collection(Request& r, ServedTypePtr t) {
       co_return warned(error_response(d.error()), *call->warnings);
     }
     shown.items.push_back(o);
+  }
+  if (t->converter) {
+    auto converted = co_await converted_objects(*t, std::move(shown.items));
+    if (!converted.ok()) co_return error_response(converted.error());
+    shown.items = std::move(*converted);
   }
   co_return warned(render_list(*t, *out, shown, core_->cacher.revision(), ""), *call->warnings);
 }

@@ -1,4 +1,5 @@
 // get, list and watch.
+#include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
@@ -52,9 +53,27 @@ Result<ValuePtr> Rest::live(const ServedType& t, std::string_view ns, std::strin
   return served_value(t, *o);
 }
 
+namespace {
+Response show(const Rest& rest, const Request& r, const ServedTypePtr& t, const ObjectPtr& o);
+}
+
 Response Rest::get(const Request& r, const ServedTypePtr& t) {
   ObjectPtr o = t->storage->cache->get(r.ns, r.name);
   if (!o) return error_response(status::not_found(t->resource, r.name));
+  return show(*this, r, t, o);
+}
+
+Task<Response> Rest::get_any(Request& r, ServedTypePtr t) {
+  if (!t->converter) co_return get(r, t);
+  ObjectPtr o = t->storage->cache->get(r.ns, r.name);
+  if (!o) co_return error_response(status::not_found(t->resource, r.name));
+  auto converted = co_await convert_one(t.get(), std::move(o));
+  if (!converted.ok()) co_return error_response(converted.error());
+  co_return show(*this, r, t, *converted);
+}
+
+namespace {
+Response show(const Rest& rest, const Request& r, const ServedTypePtr& t, const ObjectPtr& o) {
   auto out = negotiate(r);
   if (!out.ok()) return error_response(out.error());
   if (out->as == Output::kFull && out->format == Output::kJson) {
@@ -66,8 +85,9 @@ Response Rest::get(const Request& r, const ServedTypePtr& t) {
   Stored s;
   s.bytes = served_bytes(*t, *o);
   s.value = served_value(*t, *o);
-  return render(*t, *out, 200, s);
+  return rest.render(*t, *out, 200, s);
 }
+}  // namespace
 
 namespace {
 
@@ -168,6 +188,11 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
   }
   std::string next = page->next.empty() ? "" : make_continue(shown, page->next, begun);
   if (!filter->labels.empty() || !filter->fields.empty()) page->remaining = 0;
+  if (t->converter && out->as != Output::kPartial) {
+    auto converted = co_await converted_objects(*t, std::move(page->items));
+    if (!converted.ok()) co_return error_response(converted.error());
+    page->items = std::move(*converted);
+  }
   co_return render_list(*t, *out, *page, shown, std::move(next));
 }
 
@@ -197,6 +222,15 @@ class ResourceWatch final : public WatchSession {
       co_return out;
     }
     if (over_) co_return out;
+    if (sent_ == 0 && !initial_.empty() && converts()) {
+      auto converted = co_await converted_objects(*type_, initial_);
+      if (!converted.ok()) {
+        out.push_back(error_event(converted.error()));
+        over_ = true;
+        co_return out;
+      }
+      initial_ = std::move(*converted);
+    }
     if (sent_ < initial_.size()) {
       while (sent_ < initial_.size() && out.size() < kWatchBatch) {
         out.push_back(event("ADDED", *initial_[sent_], nullptr, Change::kAdded));
@@ -221,8 +255,19 @@ class ResourceWatch final : public WatchSession {
       if (bookmarks_ && next_bookmark_ < until) until = next_bookmark_;
       if (abandoned && now + kAbandonedCheck < until) until = now + kAbandonedCheck;
       auto items = co_await watch_->next(until > now ? until - now : Duration(0));
+      if (!items.empty() && converts()) {
+        std::vector<ObjectPtr> objects;
+        for (auto& i : items) objects.push_back(i.object);
+        auto converted = co_await converted_objects(*type_, std::move(objects));
+        if (!converted.ok()) {
+          out.push_back(error_event(converted.error()));
+          over_ = true;
+          co_return out;
+        }
+        for (size_t n = 0; n < items.size(); ++n) items[n].object = (*converted)[n];
+      }
       for (auto& i : items) {
-        out.push_back(event(change_name(i.as), *i.object, i.event.get(), i.as));
+        out.push_back(event(change_name(i.as), *i.object, converts() ? nullptr : i.event.get(), i.as));
         last_ = i.revision;
       }
       if (!out.empty()) co_return out;
@@ -241,6 +286,7 @@ class ResourceWatch final : public WatchSession {
   }
 
  private:
+  bool converts() const { return type_->converter && out_.as != Output::kPartial; }
   WireEvent event(std::string_view type, const Object& o, const CacheEvent* e, Change as) {
     WireEvent w;
     w.type = type;

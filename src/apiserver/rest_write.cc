@@ -1,6 +1,7 @@
 // create and update: from a body, or from a value.
 #include <algorithm>
 
+#include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/pod_updates.h"
 #include "apiserver/rest.h"
@@ -137,6 +138,12 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
   if (t->to_storage) {
     Status s = t->to_storage(*stored);
     if (!s.ok()) co_return std::move(s).error();
+  } else if (t->converter && t->storage_api_version != t->resource.api_version()) {
+    std::vector<ValuePtr> one;
+    one.push_back(stored);
+    auto converted = co_await t->converter->convert(std::move(one), t->storage_api_version);
+    if (!converted.ok()) co_return std::move(converted).error();
+    *stored = *(*converted)[0];
   }
   store::Op op;
   op.key = key;
@@ -301,7 +308,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
       co_return status::already_exists(t.resource, name);
     }
     out.revision = r->revision;
-    if (t.from_storage) out.bytes = std::make_shared<const std::string>(json::dump(o));
+    if (t.from_storage || t.converter) out.bytes = std::make_shared<const std::string>(json::dump(o));
     else out.bytes = r->values[0]->value;
     out.value = std::make_shared<const json::Value>(std::move(o));
     co_return out;
@@ -379,7 +386,13 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
   for (int attempt = 0; attempt < kConflictTries; ++attempt) {
     ObjectPtr found = find(t, t.resource.namespaced ? call->ns : "", call->name);
     if (!found) co_return status::not_found(t.resource, call->name);
-    ValuePtr live = served_value(t, *found);
+    ObjectPtr shown = found;
+    if (t.converter) {
+      auto converted = co_await convert_one(&t, found);
+      if (!converted.ok()) co_return std::move(converted).error();
+      shown = *converted;
+    }
+    ValuePtr live = served_value(t, *shown);
     auto wanted = transform(*live);
     if (!wanted.ok()) co_return std::move(wanted).error();
     bool unchanged = false;
@@ -434,8 +447,10 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     w.now = core_->ex.now();
     if (call->manager != kKeepManagedFields) t.model->track(live.get(), *object, w);
     Stored out;
-    if (same_object(*object, *live)) {
-      out.bytes = served_bytes(t, *found);
+    // A write that changes nothing still moves the object to the storage's present version.
+    bool migrates = t.custom && (*found->value())["apiVersion"].as_string() != t.storage_api_version;
+    if (same_object(*object, *live) && !migrates) {
+      out.bytes = served_bytes(t, *shown);
       out.value = live;
       out.revision = found->revision;
       co_return out;
@@ -491,7 +506,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     }
     if (t.strategy->updated) t.strategy->updated(*object, *live);
     out.revision = r->revision;
-    if (t.from_storage) out.bytes = std::make_shared<const std::string>(json::dump(*object));
+    if (t.from_storage || t.converter) out.bytes = std::make_shared<const std::string>(json::dump(*object));
     else out.bytes = r->values[0]->value;
     out.value = std::make_shared<const json::Value>(std::move(*object));
     co_return out;

@@ -4,6 +4,7 @@
 
 #include "apiserver/api_server.h"
 #include "apiserver/builtin_model.h"
+#include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
 #include "kube/codec.h"
@@ -183,6 +184,11 @@ Task<Response> serve_scale(ApiServer& server, Request& r, ServedTypePtr t) {
   if (!form.ok()) co_return error_response(form.error());
   auto live = rest.live(*t, r.ns, r.name);
   if (!live.ok()) co_return error_response(live.error());
+  if (t->converter) {
+    auto converted = co_await convert_one(t.get(), rest.find(*t, r.ns, r.name));
+    if (!converted.ok()) co_return error_response(converted.error());
+    live = (*converted)->value();
+  }
   if (r.verb == "get") co_return scale_response(*form, scale_of(*t, **live), now);
   Value scale = scale_of(*t, **live);
   std::string version;

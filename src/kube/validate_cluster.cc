@@ -4,7 +4,7 @@
 #include "base/strings.h"
 #include "kube/crd_rules.h"
 #include "kube/quantity.h"
-#include "kube/validate_kinds.h"
+#include "kube/validate_admission_rules.h"
 
 namespace caravel::kube::check {
 
@@ -147,6 +147,37 @@ void policy(std::string_view kind, const json::Value& o, const json::Value* old,
   }
 }
 
+void crd_conversion(const json::Value& spec, FieldErrors& e) {
+  const json::Value& c = spec["conversion"];
+  if (!c.is_object()) return;
+  const FieldPath p = kSpec.child("conversion");
+  one_of(c["strategy"], {"None", "Webhook"}, p.child("strategy"), e);
+  bool webhook = c["strategy"].as_string() == "Webhook";
+  const json::Value& config = c["webhook"]["clientConfig"];
+  const json::Value& versions = c["webhook"]["conversionReviewVersions"];
+  if (!webhook) {
+    if (config.is_object()) e.push_back(forbidden_error(p.child("webhookClientConfig"), "should not be set when strategy is not set to Webhook"));
+    if (versions.size()) e.push_back(forbidden_error(p.child("conversionReviewVersions"), "should not be set when strategy is not set to Webhook"));
+    return;
+  }
+  if (spec["preserveUnknownFields"].as_bool()) e.push_back(invalid_error(p.child("strategy"), c["strategy"], "must be None if spec.preserveUnknownFields is true"));
+  if (!config.is_object()) e.push_back(required_error(p.child("webhookClientConfig"), "required when strategy is set to Webhook"));
+  else webhook_client_config(config, p.child("webhookClientConfig"), e);
+  if (versions.size() == 0) {
+    e.push_back(required_error(p.child("conversionReviewVersions"), "required when strategy is set to Webhook"));
+    return;
+  }
+  bool known = false;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < versions.size(); ++i) {
+    const std::string& v = versions.at(i).as_string();
+    known = known || v == "v1" || v == "v1beta1";
+    if (!seen.insert(v).second) e.push_back(invalid_error(p.child("conversionReviewVersions").index(i), v, "duplicate version"));
+    else if (std::string why = check_dns1035_label(v); !why.empty()) e.push_back(invalid_error(p.child("conversionReviewVersions").index(i), v, why));
+  }
+  if (!known) e.push_back(invalid_error(p.child("conversionReviewVersions"), versions, "must include at least one of v1, v1beta1"));
+}
+
 void crd(const json::Value& o, const json::Value* old, FieldErrors& e) {
   const json::Value& s = o["spec"];
   const json::Value& names = s["names"];
@@ -175,6 +206,7 @@ void crd(const json::Value& o, const json::Value* old, FieldErrors& e) {
     else if (auto parsed = schema_from_crd(schema); !parsed.ok()) e.push_back(invalid_error(sp, "", parsed.error().message));
   }
   if (s["versions"].size() && storage != 1) e.push_back(invalid_error(kSpec.child("versions"), s["versions"], "must have exactly one version marked as storage version"));
+  crd_conversion(s, e);
   // Rules that are stored already are not refused when something else changes.
   if (e.empty() && (!old || !(s["versions"] == (*old)["spec"]["versions"]))) validate_crd_rules(o, e);
   if (old) {

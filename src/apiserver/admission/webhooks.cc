@@ -1,6 +1,7 @@
 #include "apiserver/admission/webhooks.h"
 
 #include "apiserver/audit.h"
+#include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
 #include "base/scope.h"
 #include "base/strings.h"
@@ -95,6 +96,13 @@ Result<ServedTypePtr> Webhooks::wants(const Webhook& w, const AdmissionRequest& 
 
 Task<Result<Value>> in_version(Core&, const ServedType& from, const ServedType& to, Value object) {
   if (object.is_null() || &from == &to || from.resource.api_version() == to.resource.api_version()) co_return object;
+  if (to.converter) {
+    std::vector<ValuePtr> one;
+    one.push_back(std::make_shared<const Value>(std::move(object)));
+    auto converted = co_await to.converter->convert(std::move(one), to.resource.api_version());
+    if (!converted.ok()) co_return std::move(converted).error();
+    co_return *(*converted)[0];
+  }
   if (from.to_storage) {
     if (Status s = from.to_storage(object); !s.ok()) co_return std::move(s).error();
   }
