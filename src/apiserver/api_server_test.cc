@@ -257,11 +257,11 @@ TEST_F(ApiServerTest, TokensAuthenticateUntilTheirAccountGoes) {
   ASSERT_EQ(t.code, 201) << json::dump(t.object);
   Credentials c;
   c.authorization = "Bearer " + t.object["status"]["token"].as_string();
-  auto u = server->authenticator().authenticate(c);
+  auto u = run_task(ex, server->authenticator().authenticate(c, "/api"));
   ASSERT_TRUE(u.ok());
   EXPECT_EQ((*u)->name, "system:serviceaccount:default:default");
   call("DELETE", "/api/v1/namespaces/default/serviceaccounts/default");
-  EXPECT_FALSE(server->authenticator().authenticate(c).ok());
+  EXPECT_FALSE(run_task(ex, server->authenticator().authenticate(c, "/api")).ok());
 }
 
 TEST_F(ApiServerTest, ServerSideApplyConflictsAreTold) {
@@ -309,7 +309,7 @@ TEST_F(ApiServerTest, NonsenseIsRefused) {
   Credentials c;
   for (const char* token : {"W10.W10.x", "..", "a.b.c", "bnVsbA.bnVsbA.bnVsbA"}) {
     c.authorization = std::string("Bearer ") + token;
-    EXPECT_FALSE(server->authenticator().authenticate(c).ok());
+    EXPECT_FALSE(run_task(ex, server->authenticator().authenticate(c, "/api")).ok());
   }
   EXPECT_EQ(call("GET", "/readyz").code, 200);
 }

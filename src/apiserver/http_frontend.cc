@@ -168,7 +168,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
   parse_request_info(r);
   Credentials credentials = credentials_of(in);
   UserPtr real;
-  auto user = server_->authenticator().authenticate(credentials, &real);
+  auto user = co_await server_->authenticator().authenticate(credentials, r.path, &real);
   if (!user.ok()) {
     Response refused = error_response(user.error());
     if (server_->auditing()) {

@@ -106,7 +106,8 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
   } else if (kind == "TokenReview") {
     std::vector<std::string> audiences, matched;
     for (auto& a : spec["audiences"].as_array()) audiences.push_back(a.as_string());
-    auto u = server.authenticator().authenticate_token(spec["token"].as_string(), audiences, &matched);
+    std::string token = spec["token"].as_string();
+    auto u = co_await server.authenticator().authenticate_token(std::move(token), audiences, &matched);
     Value s = Value::object();
     if (u.ok()) {
       s["authenticated"] = true;

@@ -12,6 +12,7 @@
 #include "kube/kubeconfig.h"
 #include "net/process.h"
 #include "scheduler/scheduler.h"
+#include "server/access_flags.h"
 #include "server/audit_file.h"
 #include "server/pki.h"
 #include "store/etcd.h"
@@ -29,6 +30,7 @@ struct Settings {
   std::vector<int> listen_fds;
   std::string encryption_config, audit_policy, audit_path;
   AuditFileLimits audit_limits;
+  AccessSettings access;
   bool controllers = true;
   int hollow_nodes = 0, hollow_zones = 3;
   std::vector<std::string> etcd;  // endpoints; empty: the embedded engine
@@ -98,6 +100,7 @@ Result<Settings> read_settings(const Flags& flags) {
   if (megabytes > 0) s.audit_limits.max_bytes = megabytes << 20;
   s.audit_limits.max_backups = static_cast<int>(std::max<int64_t>(0, backups));
   s.audit_limits.max_age = std::chrono::hours(24 * std::max<int64_t>(0, days));
+  TRY(s.access, AccessSettings::read(flags));
   TRY_VOID(read_store(flags, s));
   return s;
 }
@@ -202,6 +205,8 @@ class Server {
     // For services beside us that take ServiceAccount tokens, as STS does.
     Status published = net::write_file_atomic(settings_.data + "/pki/service-account.jwks", api_->token_keys(), 0644);
     if (!published.ok()) co_return published;
+    Status access = settings_.access.apply(loop_, *api_);
+    if (!access.ok()) co_return access;
     Status audited = start_audit();
     if (!audited.ok()) co_return audited;
     auto proxy = apiserver::NodeProxy::make(loop_, *api_, pki_.kubelet_client.certificate, pki_.kubelet_client.key);
@@ -319,7 +324,7 @@ Result<int> run(const Flags& flags) {
 }
 
 std::vector<Flag> flags() {
-  return {
+  std::vector<Flag> all = {
       {"data-dir", "DIR", "keeps the cluster's state, keys and the administrator's kubeconfig"},
       {"listen", "ADDRESS", "where to serve HTTPS; default 127.0.0.1:6443", "", true},
       {"listen-fd", "N", "an inherited listening socket", "", true},
@@ -343,6 +348,9 @@ std::vector<Flag> flags() {
       {"hollow-zones", "N", "zones to spread them over", "3"},
       {"log-json", "", "log lines as JSON"},
   };
+  std::vector<Flag> access = access_flags();
+  all.insert(all.end() - 4, access.begin(), access.end());
+  return all;
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ Result<UserPtr> Authenticator::from_bootstrap_token(const std::string& id, const
   return UserPtr(std::move(u));
 }
 
-Result<UserPtr> Authenticator::authenticate_token(const std::string& token, const std::vector<std::string>& audiences, std::vector<std::string>* matched) {
+Result<UserPtr> Authenticator::from_known_token(const std::string& token, const std::vector<std::string>& audiences, std::vector<std::string>* matched) {
   if (auto it = static_tokens_.find(token); it != static_tokens_.end()) return it->second;
   if (token.size() == 23 && token[6] == '.') return from_bootstrap_token(token.substr(0, 6), token.substr(7));
   if (tokens_) {
@@ -87,75 +87,114 @@ Result<UserPtr> Authenticator::authenticate_token(const std::string& token, cons
   return make_error(Code::kUnauthorized, "unknown bearer token");
 }
 
-Result<UserPtr> Authenticator::impersonate(const UserPtr& real, const Credentials& c) {
-  if (c.impersonate_user.empty()) return status::bad_request("requested [{groups, extra or uid}] without impersonating a user");
-  auto check = [&](std::string_view group, std::string_view plural, std::string_view sub, std::string_view ns, std::string_view name) -> Status {
-    Attributes a;
-    a.user = real.get();
-    a.verb = "impersonate";
-    a.group = group;
-    a.version = "v1";
-    a.plural = plural;
-    a.subresource = sub;
-    a.ns = ns;
-    a.name = name;
-    if (core_->authorizer->authorize(a).allowed) return ok();
-    kube::Resource r;
-    r.group = group;
-    r.plural = plural;
-    std::string what = std::string(plural) + (sub.empty() ? "" : "/" + std::string(sub));
-    return status::forbidden(r, name, "User \"" + real->name + "\" cannot impersonate resource \"" + what + "\" in API group \"" + std::string(group) + "\" at the cluster scope");
-  };
+Task<Result<UserPtr>> Authenticator::authenticate_token(std::string token, std::vector<std::string> audiences, std::vector<std::string>* matched) {
+  auto known = from_known_token(token, audiences, matched);
+  if (known.ok() || remote_.empty()) co_return known;
+  std::vector<std::string> problems = {known.error().message};
+  for (auto& a : remote_) {
+    TokenAnswer answer = co_await a->authenticate(token, audiences);
+    if (answer.user) {
+      if (matched) *matched = std::move(answer.audiences);
+      co_return std::move(answer.user);
+    }
+    if (!answer.error.empty()) problems.push_back(std::move(answer.error));
+  }
+  co_return make_error(Code::kUnauthorized, problems.size() == 1 ? problems[0] : "[" + join(problems, ", ") + "]");
+}
+
+namespace {
+
+// One question that must be answered with yes before somebody takes another's place.
+struct Place {
+  std::string group, plural, subresource, ns, name;
+};
+
+std::vector<Place> places_of(const Credentials& c) {
+  std::vector<Place> out;
+  auto parts = split(c.impersonate_user, ':');
+  if (parts.size() == 4 && parts[0] == "system" && parts[1] == "serviceaccount") out.push_back({"", "serviceaccounts", "", parts[2], parts[3]});
+  else out.push_back({"", "users", "", "", c.impersonate_user});
+  for (auto& g : c.impersonate_groups) out.push_back({"", "groups", "", "", g});
+  for (auto& [key, values] : c.impersonate_extra)
+    for (auto& v : values) out.push_back({"authentication.k8s.io", "userextras", key, "", v});
+  if (!c.impersonate_uid.empty()) out.push_back({"authentication.k8s.io", "uids", "", "", c.impersonate_uid});
+  return out;
+}
+
+UserPtr impersonated(const UserPtr& real, const Credentials& c) {
   auto u = std::make_shared<User>();
   u->name = c.impersonate_user;
   u->impersonator = real;
+  u->groups = c.impersonate_groups;
+  u->extra = c.impersonate_extra;
+  u->uid = c.impersonate_uid;
   auto parts = split(u->name, ':');
-  if (parts.size() == 4 && parts[0] == "system" && parts[1] == "serviceaccount") {
-    TRY_VOID(check("", "serviceaccounts", "", parts[2], parts[3]));
-    if (c.impersonate_groups.empty()) u->groups = {"system:serviceaccounts", "system:serviceaccounts:" + parts[2]};
-  } else {
-    TRY_VOID(check("", "users", "", "", u->name));
-  }
-  for (auto& g : c.impersonate_groups) {
-    TRY_VOID(check("", "groups", "", "", g));
-    u->groups.push_back(g);
-  }
-  for (auto& [key, values] : c.impersonate_extra)
-    for (auto& v : values) {
-      TRY_VOID(check("authentication.k8s.io", "userextras", key, "", v));
-      u->extra[key].push_back(v);
-    }
-  if (!c.impersonate_uid.empty()) {
-    TRY_VOID(check("authentication.k8s.io", "uids", "", "", c.impersonate_uid));
-    u->uid = c.impersonate_uid;
-  }
+  if (parts.size() == 4 && parts[0] == "system" && parts[1] == "serviceaccount" && u->groups.empty())
+    u->groups = {"system:serviceaccounts", "system:serviceaccounts:" + parts[2]};
   if (u->name == "system:anonymous") {
     if (u->groups.empty()) u->groups = {"system:unauthenticated"};
   } else if (!u->in_group(kAuthenticated) && !u->in_group("system:unauthenticated")) {
     u->groups.emplace_back(kAuthenticated);
   }
-  return UserPtr(std::move(u));
+  return u;
 }
 
-Result<UserPtr> Authenticator::authenticate(const Credentials& c, UserPtr* real) {
+}  // namespace
+
+Task<Result<UserPtr>> Authenticator::impersonate(UserPtr real, const Credentials& c) {
+  if (c.impersonate_user.empty()) co_return status::bad_request("requested [{groups, extra or uid}] without impersonating a user");
+  std::vector<Place> places = places_of(c);
+  for (const Place& p : places) {
+    Attributes a;
+    a.user = real.get();
+    a.verb = "impersonate";
+    a.group = p.group;
+    a.version = "v1";
+    a.plural = p.plural;
+    a.subresource = p.subresource;
+    a.ns = p.ns;
+    a.name = p.name;
+    Decision d = core_->authorizer->authorize(a);
+    if (d.allowed) continue;
+    kube::Resource r;
+    r.group = p.group;
+    r.plural = p.plural;
+    std::string what = p.plural + (p.subresource.empty() ? "" : "/" + p.subresource);
+    co_return status::forbidden(r, p.name, "User \"" + real->name + "\" cannot impersonate resource \"" + what + "\" in API group \"" + p.group + "\" at the cluster scope");
+  }
+  co_return impersonated(real, c);
+}
+
+bool Authenticator::may_be_anonymous(std::string_view path) const {
+  if (!anonymous_.enabled) return false;
+  return anonymous_.paths.empty() || std::find(anonymous_.paths.begin(), anonymous_.paths.end(), path) != anonymous_.paths.end();
+}
+
+Task<Result<UserPtr>> Authenticator::authenticate(const Credentials& c, std::string_view path, UserPtr* real) {
   UserPtr user;
   if (!c.certificate.empty()) {
     auto u = from_certificate(c.certificate);
     if (u.ok()) user = *u;
-    else if (c.authorization.empty()) return status::unauthorized();
+    else if (c.authorization.empty()) co_return status::unauthorized();
   }
   if (!user && !c.authorization.empty()) {
     std::string_view a = c.authorization;
     if (a.size() > 7 && equals_ignore_case(a.substr(0, 7), "bearer ")) {
-      auto u = authenticate_token(std::string(trim(a.substr(7))), {}, nullptr);
-      if (!u.ok()) return status::unauthorized();
+      std::string token(trim(a.substr(7)));
+      std::vector<std::string> any;
+      auto u = co_await authenticate_token(std::move(token), std::move(any), nullptr);
+      if (!u.ok()) co_return status::unauthorized();
       user = *u;
     }
   }
-  if (!user) user = anonymous();
+  if (!user) {
+    if (!may_be_anonymous(path)) co_return status::unauthorized();
+    user = anonymous();
+  }
   if (real) *real = user;
-  if (c.impersonates()) return impersonate(user, c);
-  return user;
+  if (!c.impersonates()) co_return user;
+  auto taken = co_await impersonate(user, c);
+  co_return taken;
 }
 
 }  // namespace caravel::apiserver

@@ -1,11 +1,12 @@
-// Who is asking: client certificate, bearer token (ServiceAccount, bootstrap, static), else anonymous;
-// then impersonation.
+// Who is asking: client certificate, bearer token (static, ServiceAccount, bootstrap; then issuers and
+// webhooks, which have to be waited for), else anonymous; then impersonation.
 #pragma once
 
 #include <map>
 #include <string>
 #include <unordered_map>
 
+#include "apiserver/authentication/token_authenticator.h"
 #include "apiserver/authentication/token_issuer.h"
 #include "apiserver/core.h"
 
@@ -25,15 +26,22 @@ class Authenticator {
  public:
   Authenticator(Core& core, TokenIssuer* tokens) : core_(&core), tokens_(tokens) {}
   void add_static_token(std::string token, User user);
-  // An error is 401, or 403 when he may not take somebody's place; `real` is then who he is.
-  Result<UserPtr> authenticate(const Credentials& c, UserPtr* real = nullptr);
-  Result<UserPtr> authenticate_token(const std::string& token, const std::vector<std::string>& audiences, std::vector<std::string>* matched);
+  // Asked after all that know at once, in this order.
+  void add(std::unique_ptr<TokenAuthenticator> a) { remote_.push_back(std::move(a)); }
+  // Who may come without credentials; until called: everybody.
+  void limit_anonymous(bool enabled, std::vector<std::string> paths) { anonymous_ = {enabled, std::move(paths)}; }
+  // An error is 401, or 403 when he may not take somebody's place; `real` is then who he is. `path` is what
+  // the request asks for. The credentials live as long as the task.
+  Task<Result<UserPtr>> authenticate(const Credentials& c, std::string_view path, UserPtr* real = nullptr);
+  Task<Result<UserPtr>> authenticate_token(std::string token, std::vector<std::string> audiences, std::vector<std::string>* matched);
   static UserPtr anonymous();
 
  private:
   Result<UserPtr> from_certificate(const std::string& pem);
   Result<UserPtr> from_bootstrap_token(const std::string& id, const std::string& secret);
-  Result<UserPtr> impersonate(const UserPtr& real, const Credentials& c);
+  Result<UserPtr> from_known_token(const std::string& token, const std::vector<std::string>& audiences, std::vector<std::string>* matched);
+  Task<Result<UserPtr>> impersonate(UserPtr real, const Credentials& c);
+  bool may_be_anonymous(std::string_view path) const;
   Core* core_;
   TokenIssuer* tokens_;
   struct Certified {
@@ -42,6 +50,12 @@ class Authenticator {
   };
   std::unordered_map<std::string, Certified> certificates_;
   std::unordered_map<std::string, UserPtr> static_tokens_;
+  std::vector<std::unique_ptr<TokenAuthenticator>> remote_;
+  struct Anonymous {
+    bool enabled = true;
+    std::vector<std::string> paths;  // empty: all
+  };
+  Anonymous anonymous_;
 };
 
 }  // namespace caravel::apiserver
