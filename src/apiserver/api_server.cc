@@ -1,6 +1,7 @@
 #include "apiserver/api_server.h"
 
 #include "apiserver/admission/dynamic.h"
+#include "apiserver/authorization/access.h"
 #include "apiserver/component_status.h"
 #include "apiserver/crd.h"
 #include "apiserver/discovery.h"
@@ -61,7 +62,12 @@ std::string cannot(const Request& r, const std::string& why) {
 
 }  // namespace
 
-Status ApiServer::authorize(const Request& r) const {
+void ApiServer::set_access(std::unique_ptr<AccessChain> chain) {
+  access_ = std::move(chain);
+  core_.access = access_.get();
+}
+
+Task<Status> ApiServer::authorize(const Request& r) {
   Attributes a;
   a.user = r.user.get();
   a.verb = r.verb;
@@ -78,17 +84,19 @@ Status ApiServer::authorize(const Request& r) const {
   } else {
     a.path = r.path;
   }
-  Decision d = authorizer_->authorize(a);
+  Decision d;
+  if (access_) d = co_await access_->decide(a);
+  else d = authorizer_->authorize(a);
   if (r.trail) {
     r.trail->annotate("authorization.k8s.io/decision", d.allowed ? "allow" : "forbid");
     r.trail->annotate("authorization.k8s.io/reason", d.reason);
   }
-  if (d.allowed) return ok();
+  if (d.allowed) co_return ok();
   kube::Resource res;
   res.group = r.group;
   res.plural = r.plural;
-  if (!r.is_resource) return status::forbidden_message({}, "", "forbidden: " + cannot(r, ""));
-  return status::forbidden(res, name, cannot(r, d.reason));
+  if (!r.is_resource) co_return status::forbidden_message({}, "", "forbidden: " + cannot(r, ""));
+  co_return status::forbidden(res, name, cannot(r, d.reason));
 }
 
 Task<Response> ApiServer::handle_audited(Request& r) {
@@ -114,8 +122,9 @@ Task<Response> ApiServer::handle(Request& r) {
     Response res = co_await handle_audited(r);
     co_return res;
   }
-  if (Status s = authorize(r); !s.ok()) {
-    Response res = error_response(s.error());
+  Status allowed = co_await authorize(r);
+  if (!allowed.ok()) {
+    Response res = error_response(allowed.error());
     requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
     co_return res;
   }

@@ -52,7 +52,9 @@ class ApiServer {
   // Webhooks and policies on a connection to a pod, node or service (exec, attach, proxy, ...).
   Task<Status> admit_connection(const Request& r);
   // 403 with upstream's sentence, or nothing. The request's trail notes the decision.
-  Status authorize(const Request& r) const;
+  Task<Status> authorize(const Request& r);
+  // From now on these are asked, instead of Node and RBAC.
+  void set_access(std::unique_ptr<AccessChain> chain);
 
   // From now on every request leaves a trail, those of controllers in this process too.
   void set_auditor(std::unique_ptr<Auditor> a) { auditor_ = std::move(a); }
@@ -92,6 +94,7 @@ class ApiServer {
   std::unique_ptr<QuotaStage> quota_;
   std::unique_ptr<ServiceAllocator> services_;
   std::unique_ptr<Authorizer> authorizer_;
+  std::unique_ptr<AccessChain> access_;
   std::unique_ptr<TokenIssuer> tokens_;
   std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<Discovery> discovery_;

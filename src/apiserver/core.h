@@ -16,6 +16,7 @@
 
 namespace caravel::apiserver {
 
+class AccessChain;
 class Authorizer;
 class QuotaStage;
 class ServiceAllocator;
@@ -42,6 +43,7 @@ struct Core {
   QuotaStage* quota = nullptr;
   WebhookTransport* webhooks = nullptr;  // null: webhooks cannot be reached
   Authorizer* authorizer = nullptr;
+  AccessChain* access = nullptr;  // asked instead of the authorizer when there is one
   ServiceAllocator* services = nullptr;
   TokenIssuer* tokens = nullptr;
   // The components that ComponentStatus tells of: asked for what is wrong with them, "" when nothing is.

@@ -182,7 +182,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
   r.user = *user;
   if (r.is_resource && !r.subresource.empty() && NodeProxy::is_connection(r)) {
     r.trail = server_->audit(r);
-    Status allowed = server_->authorize(r);
+    Status allowed = co_await server_->authorize(r);
     if (!allowed.ok()) {
       Response refused = error_response(allowed.error());
       if (r.trail) r.trail->completed(refused);

@@ -1,6 +1,7 @@
 #include "apiserver/reviews.h"
 
 #include "apiserver/api_server.h"
+#include "apiserver/authorization/access.h"
 
 namespace caravel::apiserver {
 
@@ -24,7 +25,7 @@ Value user_info(const User& u) {
 }
 
 // The status of an access review for a user.
-Value decide(Authorizer& authorizer, const User& user, const Value& spec) {
+Task<Value> decide(Core& core, const User& user, const Value& spec) {
   Attributes a;
   a.user = &user;
   const Value& res = spec["resourceAttributes"];
@@ -42,11 +43,13 @@ Value decide(Authorizer& authorizer, const User& user, const Value& spec) {
     a.verb = path["verb"].as_string();
     a.path = path["path"].as_string();
   }
-  Decision d = authorizer.authorize(a);
+  Decision d;
+  if (core.access) d = co_await core.access->decide(a);
+  else d = core.authorizer->authorize(a);
   Value s = Value::object();
   s["allowed"] = d.allowed;
   if (!d.reason.empty()) s["reason"] = d.reason;
-  return s;
+  co_return s;
 }
 
 }  // namespace
@@ -63,7 +66,8 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
   const std::string& kind = t->resource.kind;
   Value spec = o["spec"];
   if (kind == "SelfSubjectAccessReview") {
-    o["status"] = decide(authorizer, *r.user, spec);
+    Value s = co_await decide(server.core(), *r.user, spec);
+    o["status"] = std::move(s);
   } else if (kind == "SubjectAccessReview" || kind == "LocalSubjectAccessReview") {
     if (spec["user"].as_string().empty() && spec["groups"].size() == 0)
       co_return error_response(status::invalid("authorization.k8s.io", kind, "", {{"spec.user", "FieldValueInvalid", "Invalid value: \"\": at least one of user or group must be specified"}}));
@@ -78,7 +82,8 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
     for (auto& g : spec["groups"].as_array()) u.groups.push_back(g.as_string());
     for (auto& m : spec["extra"].as_object())
       for (auto& v : m.value.as_array()) u.extra[m.key].push_back(v.as_string());
-    o["status"] = decide(authorizer, u, spec);
+    Value s = co_await decide(server.core(), u, spec);
+    o["status"] = std::move(s);
   } else if (kind == "SelfSubjectRulesReview") {
     const std::string& ns = spec["namespace"].as_string();
     if (ns.empty()) co_return error_response(status::bad_request("no namespace on request"));

@@ -3,11 +3,17 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "apiserver/api_server.h"
+#include "apiserver/authentication/jwt_config.h"
+#include "apiserver/authentication/token_file.h"
+#include "apiserver/authentication/token_webhook.h"
+#include "apiserver/authorization/authorization_config.h"
 #include "base/flags.h"
+#include "kube/kubeconfig.h"
 #include "net/event_loop.h"
 
 namespace caravel::server {
@@ -22,12 +28,19 @@ class AccessSettings {
   Status apply(net::EventLoop& loop, apiserver::ApiServer& api) const;
 
  private:
-  struct Token {
-    std::string token;
-    apiserver::User user;
-  };
-  std::vector<Token> tokens_;
-  bool anonymous_ = true;
+  Status read_tokens(const Flags& flags);
+  Status read_issuers(const Flags& flags);
+  Status read_token_webhook(const Flags& flags);
+  Status read_authorizers(const Flags& flags);
+
+  std::vector<apiserver::StaticToken> tokens_;
+  apiserver::AuthenticationSettings authentication_;
+  std::optional<kube::ClientConfig> token_webhook_;
+  std::string token_webhook_version_;
+  Duration token_webhook_keep_ = Duration(0);
+  // Empty: Node and RBAC. One kubeconfig for each, those that are no webhook have an empty one.
+  std::vector<apiserver::AuthorizerConfig> authorizers_;
+  std::vector<kube::ClientConfig> authorizer_clients_;
 };
 
 }  // namespace caravel::server

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "apiserver/authorization/authorizer.h"
+#include "apiserver/authorization/access.h"
 #include "apiserver/status.h"
 #include "base/hash.h"
 #include "base/strings.h"
@@ -154,7 +154,9 @@ Task<Result<UserPtr>> Authenticator::impersonate(UserPtr real, const Credentials
     a.subresource = p.subresource;
     a.ns = p.ns;
     a.name = p.name;
-    Decision d = core_->authorizer->authorize(a);
+    Decision d;
+    if (core_->access) d = co_await core_->access->decide(a);
+    else d = core_->authorizer->authorize(a);
     if (d.allowed) continue;
     kube::Resource r;
     r.group = p.group;

@@ -48,7 +48,11 @@ struct RbacCaches {
 class Authorizer {
  public:
   explicit Authorizer(RbacCaches caches);
+  // system:masters, RBAC, then Node.
   Decision authorize(const Attributes& a);
+  // One alone, for other orders.
+  Decision rbac(const Attributes& a) const;
+  Decision node(const Attributes& a) const;
   // All rules that apply to the user in a namespace ("" = cluster-wide only): for SelfSubjectRulesReview.
   std::vector<PolicyRule> rules_for(const User& user, std::string_view ns) const;
   // Rules of a role ("ClusterRole"/"Role").
@@ -69,8 +73,6 @@ class Authorizer {
     std::string subject_of(const User& user) const;  // as reasons name it: Group "devs"
   };
   static Binding parse_binding(const Object& o);
-  Decision rbac(const Attributes& a) const;
-  Decision node(const Attributes& a) const;
   const std::vector<PolicyRule>* role_rules(const Binding& b, std::string_view ns) const;
   bool node_references(std::string_view node, std::string_view plural, std::string_view ns, std::string_view name) const;
   void follow(WatchCache* cache, bool roles, bool namespaced);
