@@ -338,7 +338,7 @@ Result<int> bring_up(const Flags& flags, Report& report) {
   o.flows = !flags.on("no-flows");
   if (o.source.empty()) return invalid("cannot find platform/ and examples/platform/ above " + o.program + "; run the binary inside its checkout, or give --platform DIR");
   o.hollow = flags.on("hollow");
-  auto missing = world::missing_requirements(o.hollow);
+  auto missing = world::missing_requirements(o.program, o.hollow);
   if (!missing.empty()) {
     std::string all;
     for (auto& m : missing) all += "\n  - " + m;

@@ -5,12 +5,15 @@
 // Group commit: while one batch is being synced on a worker thread, arriving transactions queue; then
 // they are planned together, written with one synced write, made visible, and answered.
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <cstdarg>
+#include <cstdio>
 
 #include "base/log.h"
 #include "base/scope.h"
@@ -43,6 +46,21 @@ std::string be64(int64_t v) {
   put_be64(s, v);
   return s;
 }
+
+// RocksDB's own words go to our log. Its logger that writes a file beside the data fails an assertion when the disk is full.
+class RocksDbLog final : public rocksdb::Logger {
+ public:
+  RocksDbLog() : Logger(rocksdb::WARN_LEVEL) {}
+  using Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    char line[1024];
+    std::vsnprintf(line, sizeof line, format, arguments);
+    log_.warn(line);
+  }
+
+ private:
+  Log log_{"rocksdb"};
+};
 
 class RocksDbStore final : public Store {
  public:
@@ -129,10 +147,15 @@ void RocksDbStore::flush() {
   syncing_ = true;
   rocksdb::WriteOptions write;
   write.sync = options_.sync;
-  ex_->offload([db = db_, flight, write] { flight->status = db->Write(write, &flight->batch); },
-               [this, alive = alive_, flight] {
-                 if (*alive) landed(flight);
-               });
+  ex_->offload(
+      [db = db_, flight, write] {
+        flight->status = db->Write(write, &flight->batch);
+        // After a failed write RocksDB is read-only until told otherwise; the next write tries again.
+        if (!flight->status.ok()) db->Resume();
+      },
+      [this, alive = alive_, flight] {
+        if (*alive) landed(flight);
+      });
 }
 
 void RocksDbStore::landed(const std::shared_ptr<Flight>& flight) {
@@ -141,8 +164,6 @@ void RocksDbStore::landed(const std::shared_ptr<Flight>& flight) {
     mvcc_.commit(flight->events);
   } else {
     log_.error("a write could not be made durable", {{"directory", options_.directory}, {"error", flight->status.ToString()}});
-    // After a failed write RocksDB is read-only until told otherwise; try again with the next write.
-    db_->Resume();
   }
   for (auto& w : flight->waiting) {
     if (!flight->status.ok())
@@ -209,11 +230,11 @@ Result<std::unique_ptr<Store>> open_rocksdb_store(Executor& ex, RocksDbOptions o
   o.create_if_missing = true;
   o.write_buffer_size = 16 << 20;
   o.max_write_buffer_number = 2;
-  o.keep_log_file_num = 2;
   o.max_open_files = 256;
   o.max_background_jobs = 2;
   o.compression = rocksdb::kNoCompression;
   o.info_log_level = rocksdb::WARN_LEVEL;
+  o.info_log = std::make_shared<RocksDbLog>();
   o.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(4 << 20);

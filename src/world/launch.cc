@@ -82,7 +82,7 @@ bool is_hollow_world(const std::string& data) {
   return text.ok() && split_words(*text).size() > 2 && split_words(*text)[2] == "hollow" && running_world(data) != 0;
 }
 
-std::vector<std::string> missing_requirements(bool hollow) {
+std::vector<std::string> missing_requirements(const std::string& program, bool hollow) {
   std::vector<std::string> out;
   if (hollow) {
     for (const char* program : {"git", "curl"})
@@ -99,6 +99,9 @@ std::vector<std::string> missing_requirements(bool hollow) {
   for (auto& n : {Need{"containerd", "containerd"}, Need{"runc", "runc"}, Need{"haproxy", "haproxy"}, Need{"nginx", "nginx-light"}, Need{"nft", "nftables"}, Need{"ip", "iproute2"},
                   Need{"git", "git"}, Need{"unshare", "util-linux"}, Need{"busybox", "busybox-static"}})
     if (!in_path(n.program)) out.push_back(std::string("the program ") + n.program + " is missing; `apt-get install " + n.package + "` (or `make deps`) installs it");
+  for (const char* companion : {"caravel-oci", "caravel-pause"})
+    if (std::string path = program.substr(0, program.rfind('/') + 1) + companion; !net::path_exists(path))
+      out.push_back(path + " is missing; `make build` makes it");
   auto filesystems = net::read_file("/proc/filesystems");
   if (filesystems.ok() && filesystems->find("overlay") == std::string::npos && !net::path_exists("/sys/module/overlay"))
     out.push_back("this kernel has no overlayfs, which containers need; `modprobe overlay` may load it");

@@ -31,8 +31,9 @@ struct WorldOptions {
 // Is a world of this data directory running? Its pid (of the outer process), or 0.
 int running_world(const std::string& data_directory);
 bool is_hollow_world(const std::string& data_directory);  // the one that runs
-// A sentence for each thing that the machine lacks: programs, privileges, kernel features.
-std::vector<std::string> missing_requirements(bool hollow = false);
+// A sentence for each thing that the machine lacks: programs, privileges, kernel features. `program`: the caravel binary, which
+// wants its two small companions beside it.
+std::vector<std::string> missing_requirements(const std::string& program, bool hollow = false);
 // Returns once pid 1 of the world (a hollow one: its supervisor) has been started.
 Task<Status> start_world(net::EventLoop& loop, WorldOptions options);
 // Ends it (SIGTERM, then SIGKILL) and removes what a killed world may have left. Also right when nothing runs.

@@ -86,12 +86,13 @@ try "created" create job j --image=x
 try "web" get all
 try "Normal" get events
 try "Kubernetes" cluster-info
-try "drained" drain hollow-00000 --ignore-daemonsets --force
+try "evicted" drain hollow-00000 --ignore-daemonsets --force
 try "uncordoned" uncordon hollow-00000
 try "tainted" taint node hollow-00001 a=b:NoSchedule
 try "untainted" taint node hollow-00001 a=b:NoSchedule-
 try "autoscaled" autoscale deploy web --max 3
-try "created" create poddisruptionbudget p --selector=app=web --min-available=1
+# kubectl before 1.21 makes budgets of policy/v1beta1, which no server has had since 1.25.
+[[ "$("$k" version --client 2>/dev/null)" == *'Minor:"20"'* ]] || try "created" create poddisruptionbudget p --selector=app=web --min-available=1
 try "created" create quota q --hard=pods=100
 try "pods" describe quota q
 try "deleted" delete deploy web --wait=true --timeout=60s
