@@ -62,9 +62,49 @@ class RocksDbLog final : public rocksdb::Logger {
   Log log_{"rocksdb"};
 };
 
+// The database, opened anew after a write that failed: RocksDB's own way back (Resume) keeps a log file that it then refuses to write
+// to. Threading: one call at a time, on any thread.
+class Database {
+ public:
+  explicit Database(std::string directory) : directory_(std::move(directory)) {}
+
+  rocksdb::Status open() {
+    rocksdb::Options o;
+    o.create_if_missing = true;
+    o.write_buffer_size = 16 << 20;
+    o.max_write_buffer_number = 2;
+    o.max_open_files = 256;
+    o.max_background_jobs = 2;
+    o.compression = rocksdb::kNoCompression;
+    o.info_log = std::make_shared<RocksDbLog>();
+    o.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+    rocksdb::BlockBasedTableOptions table;
+    table.block_cache = rocksdb::NewLRUCache(4 << 20);
+    o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    rocksdb::DB* raw = nullptr;
+    rocksdb::Status s = rocksdb::DB::Open(o, directory_, &raw);
+    db_.reset(raw);
+    return s;
+  }
+  rocksdb::Status write(rocksdb::WriteBatch& batch, bool sync) {
+    if (!db_)
+      if (rocksdb::Status s = open(); !s.ok()) return s;
+    rocksdb::WriteOptions options;
+    options.sync = sync;
+    rocksdb::Status s = db_->Write(options, &batch);
+    if (!s.ok()) db_.reset();
+    return s;
+  }
+  rocksdb::DB* operator->() { return db_.get(); }  // after open()
+
+ private:
+  std::string directory_;
+  std::unique_ptr<rocksdb::DB> db_;
+};
+
 class RocksDbStore final : public Store {
  public:
-  RocksDbStore(Executor& ex, RocksDbOptions options, std::unique_ptr<rocksdb::DB> db)
+  RocksDbStore(Executor& ex, RocksDbOptions options, std::shared_ptr<Database> db)
       : ex_(&ex), options_(std::move(options)), db_(std::move(db)), mvcc_(ex, options_.history) {}
   ~RocksDbStore() override { *alive_ = false; }
 
@@ -100,6 +140,7 @@ class RocksDbStore final : public Store {
     std::vector<std::shared_ptr<Waiting>> waiting;
     std::vector<Event> events;
     rocksdb::WriteBatch batch;
+    std::vector<std::string> refused;
     rocksdb::Status status;
   };
 
@@ -108,9 +149,10 @@ class RocksDbStore final : public Store {
 
   Executor* ex_;
   RocksDbOptions options_;
-  std::shared_ptr<rocksdb::DB> db_;
+  std::shared_ptr<Database> db_;
   Mvcc mvcc_;
   std::deque<std::shared_ptr<Waiting>> queue_;
+  std::vector<std::string> refused_;  // rows of failed writes: they may be on the disk all the same and must go before their revisions come again
   bool syncing_ = false;
   Log log_{"store"};
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
@@ -119,6 +161,7 @@ class RocksDbStore final : public Store {
 void RocksDbStore::flush() {
   auto flight = std::make_shared<Flight>();
   auto planned = mvcc_.begin();
+  for (auto& row : refused_) flight->batch.Delete(row);
   while (!queue_.empty() && flight->waiting.size() < kBatchMax) {
     auto w = std::move(queue_.front());
     queue_.pop_front();
@@ -144,15 +187,11 @@ void RocksDbStore::flush() {
   for (auto& [key, revision] : garbage) flight->batch.Delete(version_row(key, revision));
   flight->batch.Put(kRevisionRow, be64(planned->revision));
   flight->batch.Put(kCompactedRow, be64(mvcc_.compacted()));
+  flight->refused = std::move(refused_);
+  refused_.clear();
   syncing_ = true;
-  rocksdb::WriteOptions write;
-  write.sync = options_.sync;
   ex_->offload(
-      [db = db_, flight, write] {
-        flight->status = db->Write(write, &flight->batch);
-        // After a failed write RocksDB is read-only until told otherwise; the next write tries again.
-        if (!flight->status.ok()) db->Resume();
-      },
+      [db = db_, flight, sync = options_.sync] { flight->status = db->write(flight->batch, sync); },
       [this, alive = alive_, flight] {
         if (*alive) landed(flight);
       });
@@ -164,6 +203,8 @@ void RocksDbStore::landed(const std::shared_ptr<Flight>& flight) {
     mvcc_.commit(flight->events);
   } else {
     log_.error("a write could not be made durable", {{"directory", options_.directory}, {"error", flight->status.ToString()}});
+    refused_ = std::move(flight->refused);
+    for (auto& e : flight->events) refused_.push_back(version_row(e.kv.key, e.kv.mod_revision));
   }
   for (auto& w : flight->waiting) {
     if (!flight->status.ok())
@@ -176,14 +217,14 @@ void RocksDbStore::landed(const std::shared_ptr<Flight>& flight) {
 Status RocksDbStore::load() {
   std::string text;
   int64_t revision = 1, compacted = 0;
-  if (db_->Get({}, kRevisionRow, &text).ok() && text.size() == 8) revision = get_be64(text.data());
-  if (db_->Get({}, kCompactedRow, &text).ok() && text.size() == 8) compacted = get_be64(text.data());
+  if ((*db_)->Get({}, kRevisionRow, &text).ok() && text.size() == 8) revision = get_be64(text.data());
+  if ((*db_)->Get({}, kCompactedRow, &text).ok() && text.size() == 8) compacted = get_be64(text.data());
   std::map<std::string, KeyValue, std::less<>> current;
   std::vector<Event> events;
   rocksdb::WriteBatch stale;
   rocksdb::ReadOptions read;
   read.fill_cache = false;
-  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
+  std::unique_ptr<rocksdb::Iterator> it((*db_)->NewIterator(read));
   std::optional<KeyValue> before;  // the version of the same key just seen
   std::string last_key;
   std::string last_row;
@@ -219,35 +260,22 @@ Status RocksDbStore::load() {
   if (!it->status().ok()) return internal("reading the store in " + options_.directory + ": " + it->status().ToString());
   std::stable_sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.kv.mod_revision < b.kv.mod_revision; });
   mvcc_.load(revision, compacted, std::move(current), std::deque<Event>(std::make_move_iterator(events.begin()), std::make_move_iterator(events.end())));
-  if (stale.Count()) db_->Write({}, &stale);
+  if (stale.Count()) (*db_)->Write({}, &stale);
   return ok();
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Store>> open_rocksdb_store(Executor& ex, RocksDbOptions options) {
-  rocksdb::Options o;
-  o.create_if_missing = true;
-  o.write_buffer_size = 16 << 20;
-  o.max_write_buffer_number = 2;
-  o.max_open_files = 256;
-  o.max_background_jobs = 2;
-  o.compression = rocksdb::kNoCompression;
-  o.info_log_level = rocksdb::WARN_LEVEL;
-  o.info_log = std::make_shared<RocksDbLog>();
-  o.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(4 << 20);
-  o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  rocksdb::DB* raw = nullptr;
-  rocksdb::Status s = rocksdb::DB::Open(o, options.directory, &raw);
+  auto db = std::make_shared<Database>(options.directory);
+  rocksdb::Status s = db->open();
   if (!s.ok()) {
     std::string text = s.ToString();
     if (text.find("lock") != text.npos || text.find("Resource temporarily unavailable") != text.npos)
       return make_error(Code::kConflict, "the data directory " + options.directory + " is in use by another process; stop that one or choose another with --data-dir");
     return internal("opening the store in " + options.directory + ": " + text);
   }
-  auto store = std::make_unique<RocksDbStore>(ex, std::move(options), std::unique_ptr<rocksdb::DB>(raw));
+  auto store = std::make_unique<RocksDbStore>(ex, std::move(options), std::move(db));
   TRY_VOID(store->load());
   return std::unique_ptr<Store>(std::move(store));
 }
