@@ -14,7 +14,7 @@ constexpr size_t kEventBytesMax = 64u << 20;
 
 class HttpWatch final : public WatchStream {
  public:
-  HttpWatch(net::StreamingResponse response) : response_(std::move(response)) {}
+  HttpWatch(std::shared_ptr<net::HttpClient> http, net::StreamingResponse response) : http_(std::move(http)), response_(std::move(response)) {}
 
   Task<Result<std::optional<WatchEvent>>> next() override {
     while (true) {
@@ -49,20 +49,36 @@ class HttpWatch final : public WatchStream {
     e.object = std::move(v["object"]);
     return e;
   }
+  std::shared_ptr<net::HttpClient> http_;  // outlives the response
   net::StreamingResponse response_;
   std::string buffer_;
   size_t searched_ = 0;
 };
 
+Result<net::HttpClientOptions> http_options(const ClientConfig& config) {
+  net::TlsClientOptions tls;
+  tls.ca = config.ca;
+  tls.insecure = config.insecure;
+  tls.certificate = config.client_certificate;
+  tls.key = config.client_key;
+  net::HttpClientOptions options;
+  TRY(options.tls, net::make_tls_client(tls));
+  return options;
+}
+
 class HttpTransport final : public Transport {
  public:
-  HttpTransport(net::EventLoop& loop, ClientConfig config, net::HttpClientOptions options) : loop_(loop), config_(std::move(config)), http_(loop, std::move(options)) {}
+  HttpTransport(net::EventLoop& loop, ClientConfig config, net::HttpClientOptions options)
+      : loop_(loop), config_(std::move(config)), http_(std::make_shared<net::HttpClient>(loop, std::move(options))) {}
 
   Task<Result<ApiResponse>> call(ApiRequest request) override {
+    CO_TRY_VOID(co_await authenticate());
+    std::shared_ptr<net::HttpClient> http = http_;
     net::ClientRequest q = to_http(request);
     q.timeout = kCallTimeout;
-    auto r = co_await http_.send(std::move(q), kBodyBytesMax);
+    auto r = co_await http->send(std::move(q), kBodyBytesMax);
     if (!r.ok()) co_return std::move(r).error();
+    if (r->status == 401 && config_.exec) credential_.reset();  // the next call runs the command again, as client-go does
     ApiResponse out;
     out.status = r->status;
     auto parsed = json::parse(r->body);
@@ -72,9 +88,12 @@ class HttpTransport final : public Transport {
   }
 
   Task<Result<std::unique_ptr<WatchStream>>> watch(ApiRequest request) override {
+    CO_TRY_VOID(co_await authenticate());
+    std::shared_ptr<net::HttpClient> http = http_;
     net::ClientRequest q = to_http(request);
-    auto r = co_await http_.stream(std::move(q));
+    auto r = co_await http->stream(std::move(q));
     if (!r.ok()) co_return std::move(r).error();
+    if (r->status == 401 && config_.exec) credential_.reset();
     if (r->status != 200) {
       auto body = co_await r->body->read_all(1 << 20);
       json::Value status;
@@ -84,11 +103,32 @@ class HttpTransport final : public Transport {
       }
       co_return error_from_status(r->status, status);
     }
-    std::unique_ptr<WatchStream> out = std::make_unique<HttpWatch>(std::move(*r));
+    std::unique_ptr<WatchStream> out = std::make_unique<HttpWatch>(std::move(http), std::move(*r));
     co_return out;
   }
 
  private:
+  // Credentials from the kubeconfig's command, if it has one: run when there are none or they have ended, once for all who wait.
+  Task<Status> authenticate() {
+    while (config_.exec && running_) co_await sleep(loop_, std::chrono::milliseconds(5));
+    if (!config_.exec || (credential_ && (!credential_->expires || loop_.now() < *credential_->expires))) co_return ok();
+    running_ = true;
+    ExecPlugin plugin = *config_.exec;
+    auto got = co_await run_exec_plugin(loop_, std::move(plugin));
+    running_ = false;
+    if (!got.ok()) co_return std::move(got).error();
+    if (got->client_certificate != certificate_) {
+      ClientConfig with = config_;
+      with.client_certificate = certificate_ = got->client_certificate;
+      with.client_key = got->client_key;
+      auto options = http_options(with);
+      if (!options.ok()) co_return std::move(options).error();
+      http_ = std::make_shared<net::HttpClient>(loop_, std::move(*options));
+    }
+    credential_ = std::move(*got);
+    co_return ok();
+  }
+
   net::ClientRequest to_http(ApiRequest& request) {
     net::ClientRequest q;
     q.method = std::string(http_method(request));
@@ -102,6 +142,7 @@ class HttpTransport final : public Transport {
   }
 
   std::string current_token() {
+    if (credential_) return credential_->token;
     if (config_.token_file.empty()) return config_.token;
     Time now = loop_.now();
     if (token_.empty() || now - token_read_ > kTokenMaxAge) {
@@ -116,7 +157,10 @@ class HttpTransport final : public Transport {
 
   net::EventLoop& loop_;
   ClientConfig config_;
-  net::HttpClient http_;
+  std::shared_ptr<net::HttpClient> http_;  // replaced when the client certificate changes
+  std::optional<ExecCredential> credential_;
+  std::string certificate_;                 // of http_, if it came from the command
+  bool running_ = false;                    // the command
   std::string token_;
   Time token_read_;
 };
@@ -124,13 +168,7 @@ class HttpTransport final : public Transport {
 }  // namespace
 
 Result<std::unique_ptr<Transport>> make_http_transport(net::EventLoop& loop, ClientConfig config) {
-  net::TlsClientOptions tls;
-  tls.ca = config.ca;
-  tls.insecure = config.insecure;
-  tls.certificate = config.client_certificate;
-  tls.key = config.client_key;
-  net::HttpClientOptions options;
-  TRY(options.tls, net::make_tls_client(tls));
+  TRY(auto options, http_options(config));
   std::unique_ptr<Transport> out = std::make_unique<HttpTransport>(loop, std::move(config), std::move(options));
   return out;
 }

@@ -75,9 +75,11 @@ Result<ClientConfig> load_kubeconfig(const std::string& path, const std::string&
     TRY(out.client_key, data_or_file(user, "client-key", dir));
     out.token = user["token"].as_string();
     if (!user["tokenFile"].as_string().empty()) out.token_file = (dir / user["tokenFile"].as_string()).string();
-    if (user["exec"].is_object() && out.token.empty() && out.client_certificate.empty())
-      return make_error(Code::kUnsupported, "the user \"" + c["user"].as_string() + "\" of kubeconfig " + path +
-                                                " gets its credentials from a command (exec), which is not offered; give it a token or a client certificate");
+    if (user["exec"].is_object() && out.token.empty() && out.token_file.empty() && out.client_certificate.empty()) {
+      auto plugin = parse_exec_plugin(user["exec"], cluster, dir.string());
+      if (!plugin.ok()) return wrap(std::move(plugin).error(), "the user \"" + c["user"].as_string() + "\" of kubeconfig " + path);
+      out.exec = std::move(*plugin);
+    }
   }
   return out;
 }

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "kube/client.h"
+#include "kube/exec_credential.h"
 #include "net/http.h"
 
 namespace caravel::kube {
@@ -18,6 +19,7 @@ struct ClientConfig {
   std::string client_certificate, client_key;  // PEM, optional
   std::string token;                // bearer, optional
   std::string token_file;           // re-read as it rotates
+  std::optional<ExecPlugin> exec;    // where the credentials come from if there are none above
   bool insecure = false;
   std::string default_namespace = "default";
   std::string user_agent = "caravel";
