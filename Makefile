@@ -7,7 +7,7 @@ PACKAGES := \
   libssl-dev libnghttp2-dev librocksdb-dev libgit2-dev libnftables-dev libre2-dev libyaml-dev zlib1g-dev \
   libgtest-dev \
   containerd runc haproxy nginx-light pebble git curl ca-certificates openssl jq \
-  nftables iproute2 busybox-static procps python3 wrk etcd-server
+  nftables iproute2 busybox-static procps tzdata python3 wrk etcd-server
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14

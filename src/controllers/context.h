@@ -41,9 +41,11 @@ using MakeRunner = std::unique_ptr<Runner> (*)(const Context&);
 
 std::unique_ptr<Runner> make_deployment(const Context&);
 std::unique_ptr<Runner> make_replicaset(const Context&);
+std::unique_ptr<Runner> make_replication_controller(const Context&);
 std::unique_ptr<Runner> make_statefulset(const Context&);
 std::unique_ptr<Runner> make_daemonset(const Context&);
 std::unique_ptr<Runner> make_job(const Context&);
+std::unique_ptr<Runner> make_cronjob(const Context&);
 std::unique_ptr<Runner> make_ttl_after_finished(const Context&);
 std::unique_ptr<Runner> make_endpoint_slice(const Context&);
 std::unique_ptr<Runner> make_endpoints(const Context&);

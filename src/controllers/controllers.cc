@@ -15,9 +15,11 @@ struct Row {
 constexpr Row kTable[] = {
     {"deployment-controller", make_deployment},
     {"replicaset-controller", make_replicaset},
+    {"replicationcontroller-controller", make_replication_controller},
     {"statefulset-controller", make_statefulset},
     {"daemonset-controller", make_daemonset},
     {"job-controller", make_job},
+    {"cronjob-controller", make_cronjob},
     {"ttl-after-finished-controller", make_ttl_after_finished},
     {"endpointslice-controller", make_endpoint_slice},
     {"endpoints-controller", make_endpoints},

@@ -1,6 +1,6 @@
-// ReplicaSet: keeps `spec.replicas` equal pods. Upstream's promises: orphans that match are adopted, owned
-// pods that match no longer are released, the pods that serve least are deleted first, failures to create
-// or delete show as the condition ReplicaFailure.
+// ReplicaSet and its predecessor ReplicationController: keep `spec.replicas` equal pods. Upstream's promises: orphans that match are
+// adopted, owned pods that match no longer are released, the pods that serve least are deleted first, failures to create or delete
+// show as the condition ReplicaFailure.
 #include <cmath>
 
 #include "controllers/common.h"
@@ -10,6 +10,7 @@
 namespace caravel::controllers {
 
 using kube::apps::ReplicaSet;
+using kube::core::ReplicationController;
 using kube::core::Pod;
 
 namespace {
@@ -17,22 +18,51 @@ namespace {
 // At most this many creations or deletions in one look.
 constexpr size_t kBurst = 500;
 
-kube::apps::ReplicaSetStatus status_of(const ReplicaSet& rs, const std::vector<PodPtr>& pods, int32_t terminating, const Status& managed, bool scaling_up, Time now) {
-  kube::apps::ReplicaSetStatus s = rs.status;
+// Where the two kinds differ.
+template <class Set>
+struct Kind;
+template <>
+struct Kind<ReplicaSet> {
+  using Condition = kube::apps::ReplicaSetCondition;
+  static constexpr const char* kController = "replicaset-controller";
+  static const kube::core::PodTemplateSpec& pod_template(const ReplicaSet& rs) { return rs.spec.template_; }
+  static std::optional<kube::meta::LabelSelector> selector(const ReplicaSet& rs) { return rs.spec.selector; }
+  static void set_terminating(kube::apps::ReplicaSetStatus& s, int32_t n) { s.terminating_replicas = n; }
+};
+template <>
+struct Kind<ReplicationController> {
+  using Condition = kube::core::ReplicationControllerCondition;
+  static constexpr const char* kController = "replication-controller";
+  static const kube::core::PodTemplateSpec& pod_template(const ReplicationController& rc) {
+    static const kube::core::PodTemplateSpec none;
+    return rc.spec.template_ ? *rc.spec.template_ : none;
+  }
+  static std::optional<kube::meta::LabelSelector> selector(const ReplicationController& rc) {
+    if (rc.spec.selector.empty()) return std::nullopt;  // selects nothing
+    kube::meta::LabelSelector s;
+    s.match_labels = rc.spec.selector;
+    return s;
+  }
+  static void set_terminating(kube::core::ReplicationControllerStatus&, int32_t) {}
+};
+
+template <class Set>
+auto status_of(const Set& rs, const std::vector<PodPtr>& pods, int32_t terminating, const Status& managed, bool scaling_up, Time now) {
+  auto s = rs.status;
   s.replicas = s.fully_labeled_replicas = s.ready_replicas = s.available_replicas = 0;
   for (auto& p : pods) {
     ++s.replicas;
-    if (matches(rs.spec.template_.metadata.labels, p->metadata.labels)) ++s.fully_labeled_replicas;
+    if (matches(Kind<Set>::pod_template(rs).metadata.labels, p->metadata.labels)) ++s.fully_labeled_replicas;
     if (is_ready(*p)) {
       ++s.ready_replicas;
       if (is_available(*p, rs.spec.min_ready_seconds, now)) ++s.available_replicas;
     }
   }
-  s.terminating_replicas = terminating;
+  Kind<Set>::set_terminating(s, terminating);
   s.observed_generation = rs.metadata.generation;
   auto it = std::find_if(s.conditions.begin(), s.conditions.end(), [](auto& c) { return c.type == "ReplicaFailure"; });
   if (!managed.ok() && it == s.conditions.end()) {
-    kube::apps::ReplicaSetCondition c;
+    typename Kind<Set>::Condition c;
     c.type = "ReplicaFailure";
     c.status = "True";
     c.reason = scaling_up ? "FailedCreate" : "FailedDelete";
@@ -45,15 +75,16 @@ kube::apps::ReplicaSetStatus status_of(const ReplicaSet& rs, const std::vector<P
   return s;
 }
 
-class ReplicaSetController final : public Runner {
+template <class Set>
+class ReplicaController final : public Runner {
  public:
-  explicit ReplicaSetController(const Context& c)
+  explicit ReplicaController(const Context& c)
       : ex_(c.ex),
-        client_(c.client("replicaset-controller")),
-        events_(c.ex, client_, "replicaset-controller"),
-        sets_(c.informer<ReplicaSet>()),
+        client_(c.client(Kind<Set>::kController)),
+        events_(c.ex, client_, Kind<Set>::kController),
+        sets_(c.informer<Set>()),
         pods_(c.informer<Pod>()),
-        queue_(c.ex, "replicaset-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(c.ex, Kind<Set>::kController, [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     add_owner_index(pods_);
     add_orphan_index(pods_);
     add_owner_index(sets_);
@@ -63,32 +94,32 @@ class ReplicaSetController final : public Runner {
   void start(TaskScope& scope) override { queue_.start(scope); }
 
  private:
-  static kube::ObjectKey key_of(const ReplicaSet& rs) { return {rs.metadata.namespace_, rs.metadata.name}; }
+  static kube::ObjectKey key_of(const Set& rs) { return {rs.metadata.namespace_, rs.metadata.name}; }
 
   void on_pod(const PodPtr& old, const PodPtr& now) {
     if (!now) expect_.gone(old->metadata.uid);
     for (const PodPtr& p : {old, now}) {
       if (!p) continue;
       if (const kube::meta::OwnerReference* c = controller_of(p->metadata)) {
-        if (c->kind == "ReplicaSet") queue_.enqueue_paced(kube::ObjectKey{p->metadata.namespace_, c->name}, kPace);
+        if (c->kind == Set::resource().kind) queue_.enqueue_paced(kube::ObjectKey{p->metadata.namespace_, c->name}, kPace);
       } else if (p == now && !p->metadata.labels.empty()) {
         for (auto& rs : sets_.in_namespace(p->metadata.namespace_))
-          if (matches(rs->spec.selector, p->metadata.labels)) queue_.enqueue(key_of(*rs));
+          if (matches(Kind<Set>::selector(*rs), p->metadata.labels)) queue_.enqueue(key_of(*rs));
       }
     }
     if (!now) return;
     // A pod that becomes ready becomes available later, without an event.
     const kube::meta::OwnerReference* c = controller_of(now->metadata);
-    if (!c || c->kind != "ReplicaSet" || !is_ready(*now) || (old && is_ready(*old))) return;
+    if (!c || c->kind != Set::resource().kind || !is_ready(*now) || (old && is_ready(*old))) return;
     auto rs = sets_.get(now->metadata.namespace_, c->name);
     if (rs && rs->spec.min_ready_seconds > 0) queue_.enqueue_after(key_of(*rs).text(), std::chrono::seconds(rs->spec.min_ready_seconds) + 1s);
   }
 
   Task<Result<kube::Requeue>> sync(std::string key) {
-    std::shared_ptr<const ReplicaSet> rs = sets_.get(kube::ObjectKey::parse(key));
+    std::shared_ptr<const Set> rs = sets_.get(kube::ObjectKey::parse(key));
     if (!rs) co_return kube::Requeue::never();
     if (!expect_.met(key, pods_)) co_return kube::Requeue::in(kExpectationRetry);
-    std::vector<PodPtr> claimed = co_await claim<Pod, ReplicaSet>(client_, &pods_, rs, rs->spec.selector);
+    std::vector<PodPtr> claimed = co_await claim<Pod, Set>(client_, &pods_, rs, Kind<Set>::selector(*rs));
     std::vector<PodPtr> active;
     int32_t terminating = 0;
     for (auto& p : claimed) {
@@ -100,12 +131,12 @@ class ReplicaSetController final : public Runner {
     int diff = want - static_cast<int>(active.size());
     Status managed = ok();
     if (!is_terminating(rs->metadata) && diff != 0) managed = co_await manage(rs, active, diff, key);
-    kube::apps::ReplicaSetStatus status = status_of(*rs, active, terminating, managed, diff > 0, ex_.now());
+    auto status = status_of(*rs, active, terminating, managed, diff > 0, ex_.now());
     // Upstream leaves an equal status alone; observedGeneration counts too.
     if (!(status == rs->status)) {
-      ReplicaSet next = *rs;
+      Set next = *rs;
       next.status = status;
-      Result<ReplicaSet> r = co_await client_.update_status<ReplicaSet>(std::move(next));
+      Result<Set> r = co_await client_.update_status<Set>(std::move(next));
       if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
     }
     if (!managed.ok()) co_return std::move(managed).error();
@@ -114,12 +145,12 @@ class ReplicaSetController final : public Runner {
     co_return kube::Requeue::never();
   }
 
-  Task<Status> manage(std::shared_ptr<const ReplicaSet> rs, std::vector<PodPtr> active, int diff, std::string key) {
+  Task<Status> manage(std::shared_ptr<const Set> rs, std::vector<PodPtr> active, int diff, std::string key) {
     if (diff > 0) {
       std::vector<Pod> fresh;
       kube::meta::OwnerReference owner = owner_reference(*rs);
       for (size_t i = 0; i < std::min<size_t>(diff, kBurst); ++i) {
-        Pod p = pod_from_template(rs->spec.template_, rs->metadata.namespace_, rs->metadata.name + "-");
+        Pod p = pod_from_template(Kind<Set>::pod_template(*rs), rs->metadata.namespace_, rs->metadata.name + "-");
         p.metadata.owner_references.push_back(owner);
         fresh.push_back(std::move(p));
       }
@@ -164,7 +195,7 @@ class ReplicaSetController final : public Runner {
   Executor& ex_;
   kube::Client client_;
   kube::EventRecorder events_;
-  kube::Informer<ReplicaSet>& sets_;
+  kube::Informer<Set>& sets_;
   kube::Informer<Pod>& pods_;
   Expectations expect_;
   kube::Controller queue_;
@@ -172,6 +203,7 @@ class ReplicaSetController final : public Runner {
 
 }  // namespace
 
-std::unique_ptr<Runner> make_replicaset(const Context& c) { return std::make_unique<ReplicaSetController>(c); }
+std::unique_ptr<Runner> make_replicaset(const Context& c) { return std::make_unique<ReplicaController<ReplicaSet>>(c); }
+std::unique_ptr<Runner> make_replication_controller(const Context& c) { return std::make_unique<ReplicaController<ReplicationController>>(c); }
 
 }  // namespace caravel::controllers

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/strings.h"
+#include "kube/cron.h"
 #include "kube/validate_kinds.h"
 
 namespace caravel::kube::check {
@@ -32,36 +33,21 @@ void rolling(const json::Value& r, const FieldPath& p, FieldErrors& e, bool surg
   if (zero(r["maxUnavailable"]) && zero(r["maxSurge"])) e.push_back(invalid_error(p.child("maxUnavailable"), r["maxUnavailable"], "may not be 0 when `maxSurge` is 0"));
 }
 
-// Quotes and dots aside: five fields or a macro; upstream's parser is cron's.
-bool cron_ok(const std::string& text) {
-  std::string s(trim(text));
-  if (s.starts_with("@")) {
-    for (auto m : {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
-      if (s == m) return true;
-    return s.starts_with("@every ") && parse_duration(s.substr(7)).ok();
+void cron_schedule(const json::Value& spec, const FieldPath& p, FieldErrors& e) {
+  const std::string& schedule = spec["schedule"].as_string();
+  const FieldPath at = p.child("schedule");
+  if (schedule.empty()) {
+    e.push_back(required_error(at));
+  } else if (schedule.find("TZ") != std::string::npos) {
+    e.push_back(invalid_error(at, schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
+  } else if (auto parsed = CronSchedule::parse(schedule); !parsed.ok()) {
+    e.push_back(invalid_error(at, schedule, parsed.error().message));
   }
-  auto fields = split_words(s);
-  if (!fields.empty() && (fields[0].starts_with("TZ=") || fields[0].starts_with("CRON_TZ="))) fields.erase(fields.begin());
-  if (fields.size() != 5) return false;
-  constexpr int limits[5][2] = {{0, 59}, {0, 23}, {1, 31}, {1, 12}, {0, 6}};
-  for (size_t i = 0; i < 5; ++i)
-    for (auto& part : split(fields[i], ',')) {
-      auto step = split(part, '/');
-      if (step.size() > 2 || part.empty()) return false;
-      if (step.size() == 2 && (!parse_int(step[1]) || *parse_int(step[1]) <= 0)) return false;
-      if (step[0] == "*" || step[0] == "?") continue;
-      for (auto& n : split(step[0], '-')) {
-        auto v = parse_int(n);
-        if (!v) {
-          static const std::vector<std::string> names = {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-                                                         "sun", "mon", "tue", "wed", "thu", "fri", "sat"};
-          if (i < 3 || std::find(names.begin(), names.end(), to_lower(n)) == names.end()) return false;
-        } else if (*v < limits[i][0] || *v > limits[i][1]) {
-          return false;
-        }
-      }
-    }
-  return true;
+  if (spec["timeZone"].is_null()) return;
+  const std::string& zone = spec["timeZone"].as_string();
+  if (zone.empty()) e.push_back(invalid_error(p.child("timeZone"), zone, "timeZone must be nil or non-empty string"));
+  else if (to_lower(zone) == "local") e.push_back(invalid_error(p.child("timeZone"), zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
+  else if (auto z = load_time_zone(zone); !z.ok()) e.push_back(invalid_error(p.child("timeZone"), zone, z.error().message));
 }
 
 void job_spec(const json::Value& s, const FieldPath& p, FieldErrors& e) {
@@ -133,9 +119,7 @@ void batch(std::string_view kind, const json::Value& o, const json::Value* old, 
       if (!was["suspend"].as_bool()) immutable(s["template"], was["template"], kSpec.child("template"), e);
     }
   } else if (kind == "CronJob") {
-    const std::string& schedule = s["schedule"].as_string();
-    if (schedule.empty()) e.push_back(required_error(kSpec.child("schedule")));
-    else if (!cron_ok(schedule)) e.push_back(invalid_error(kSpec.child("schedule"), schedule, "expected exactly 5 fields, found " + std::to_string(split_words(schedule).size()) + ": [" + schedule + "]"));
+    cron_schedule(s, kSpec, e);
     one_of(s["concurrencyPolicy"], {"Allow", "Forbid", "Replace"}, kSpec.child("concurrencyPolicy"), e, false);
     for (auto f : {"startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"}) non_negative(s[f], kSpec.child(f), e);
     if (!old && o["metadata"]["name"].as_string().size() > 52) e.push_back(invalid_error(FieldPath("metadata").child("name"), o["metadata"]["name"], "must be no more than 52 characters"));
