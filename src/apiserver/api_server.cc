@@ -1,6 +1,7 @@
 #include "apiserver/api_server.h"
 
 #include "apiserver/admission/dynamic.h"
+#include "apiserver/aggregation/aggregator.h"
 #include "apiserver/authorization/access.h"
 #include "apiserver/component_status.h"
 #include "apiserver/crd.h"
@@ -126,6 +127,10 @@ Task<Response> ApiServer::handle(Request& r) {
   if (!allowed.ok()) {
     Response res = error_response(allowed.error());
     requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
+    co_return res;
+  }
+  if (const Aggregator::Remote* remote = aggregator_->remote_of(r)) {
+    Response res = co_await aggregator_->call(remote->name, r);
     co_return res;
   }
   if (r.is_resource) {

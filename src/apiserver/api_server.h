@@ -32,9 +32,11 @@ struct ApiServerOptions {
   TokenOptions tokens;             // no signing key: no tokens are issued (simulations)
   std::string client_ca;           // PEM, published in kube-system/extension-apiserver-authentication
   std::shared_ptr<WebhookTransport> webhooks;  // null: webhooks cannot be reached (simulations)
+  std::string front_proxy_ca;      // PEM, published beside it: by which aggregated servers know this one's client certificate
   bool publish_endpoints = true;   // keep default/kubernetes' endpoints at the advertise address
 };
 
+class Aggregator;
 class Discovery;
 class DynamicAdmission;
 class FlowControl;
@@ -68,6 +70,7 @@ class ApiServer {
   Authenticator& authenticator() { return *authenticator_; }
   // The JSON Web Key Set by which others verify ServiceAccount tokens; "" when none are issued.
   std::string token_keys() const;
+  Aggregator& aggregator() { return *aggregator_; }
   const ApiServerOptions& options() const { return options_; }
   FlowControl* flow_control() { return flow_.get(); }
 
@@ -78,6 +81,7 @@ class ApiServer {
   Task<Status> add_builtin_kinds();
   Task<Status> ensure(std::string plural, std::string ns, json::Value object);
   Task<Status> publish_endpoints();
+  Task<Status> publish_authentication();
   void gather_metrics();
   Task<void> keep_endpoints();
   Task<void> keep_flow_schemas();
@@ -97,6 +101,7 @@ class ApiServer {
   std::unique_ptr<AccessChain> access_;
   std::unique_ptr<TokenIssuer> tokens_;
   std::unique_ptr<Authenticator> authenticator_;
+  std::unique_ptr<Aggregator> aggregator_;
   std::unique_ptr<Discovery> discovery_;
   std::unique_ptr<FlowControl> flow_;
   std::unique_ptr<CrdController> crds_;

@@ -3,6 +3,7 @@
 
 #include "apiserver/admission/builtin.h"
 #include "apiserver/admission/dynamic.h"
+#include "apiserver/aggregation/aggregator.h"
 #include "apiserver/api_server.h"
 #include "apiserver/builtin_model.h"
 #include "apiserver/conversion.h"
@@ -81,7 +82,9 @@ Task<Status> ApiServer::bring_up() {
   authenticator_ = std::make_unique<Authenticator>(core_, tokens_.get());
   constexpr std::string_view kFlowControl = "flowcontrol.apiserver.k8s.io";
   flow_ = std::make_unique<FlowControl>(core_, cache(kFlowControl, "flowschemas"), cache(kFlowControl, "prioritylevelconfigurations"));
+  aggregator_ = std::make_unique<Aggregator>(core_, rest_);
   discovery_ = std::make_unique<Discovery>(core_, options_);
+  discovery_->follow(*aggregator_);
   add_builtin_admission(core_);
   core_.webhooks = options_.webhooks.get();
   dynamic_ = std::make_unique<DynamicAdmission>(core_);
@@ -93,6 +96,8 @@ Task<Status> ApiServer::bring_up() {
   if (!custom.ok()) co_return custom;
   Status boot = co_await bootstrap();
   if (!boot.ok()) co_return boot;
+  Status aggregated = co_await aggregator_->start(&scope_);
+  if (!aggregated.ok()) co_return aggregated;
   scope_.spawn(flow_->keep_adjusting());
   scope_.spawn(keep_service_ips(*this));
   scope_.spawn(keep_flow_schemas());
@@ -204,13 +209,7 @@ Task<Status> ApiServer::bootstrap() {
     if (!s.ok()) co_return s;
   }
   if (!options_.client_ca.empty()) {
-    Value cm = Value::object();
-    cm["apiVersion"] = "v1";
-    cm["kind"] = "ConfigMap";
-    cm["metadata"]["name"] = "extension-apiserver-authentication";
-    cm["metadata"]["namespace"] = "kube-system";
-    cm["data"]["client-ca-file"] = options_.client_ca;
-    Status s = co_await ensure("configmaps", "kube-system", std::move(cm));
+    Status s = co_await publish_authentication();
     if (!s.ok()) co_return s;
   }
   if (options_.publish_endpoints) {
@@ -250,6 +249,37 @@ Rest::Transform set_members(Value wanted) {
   };
 }
 }  // namespace
+
+// By what aggregated servers know users and this server.
+Task<Status> ApiServer::publish_authentication() {
+  Value cm = Value::object();
+  cm["apiVersion"] = "v1";
+  cm["kind"] = "ConfigMap";
+  cm["metadata"]["name"] = "extension-apiserver-authentication";
+  cm["metadata"]["namespace"] = "kube-system";
+  Value data = Value::object();
+  data["client-ca-file"] = options_.client_ca;
+  if (!options_.front_proxy_ca.empty()) {
+    data["requestheader-allowed-names"] = R"(["front-proxy-client"])";
+    data["requestheader-client-ca-file"] = options_.front_proxy_ca;
+    data["requestheader-extra-headers-prefix"] = R"(["X-Remote-Extra-"])";
+    data["requestheader-group-headers"] = R"(["X-Remote-Group"])";
+    data["requestheader-uid-headers"] = R"(["X-Remote-Uid"])";
+    data["requestheader-username-headers"] = R"(["X-Remote-User"])";
+  }
+  cm["data"] = std::move(data);
+  Status made = co_await ensure("configmaps", "kube-system", cm);
+  if (!made.ok()) co_return made;
+  WriteCall call;
+  call.type = core_.types.find("", "v1", "configmaps");
+  call.ns = "kube-system";
+  call.name = "extension-apiserver-authentication";
+  call.user = server_user();
+  call.manager = "kube-apiserver";
+  auto r = co_await rest_.update_object(&call, set_members(cm), true);
+  if (!r.ok()) co_return std::move(r).error();
+  co_return ok();
+}
 
 Task<Status> ApiServer::publish_endpoints() {
   Value port = Value::object();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "apiserver/aggregation/discovered.h"
 #include "apiserver/api_server.h"
 #include "base/hash.h"
 #include "base/strings.h"
@@ -12,18 +13,6 @@ namespace caravel::apiserver {
 namespace {
 
 using json::Value;
-
-// Upstream's order of its groups; others follow by name.
-constexpr std::string_view kGroupOrder[] = {
-    "",
-    "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io",
-    "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io",
-    "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io"};
-
-size_t group_rank(const std::string& g) {
-  auto it = std::find(std::begin(kGroupOrder), std::end(kGroupOrder), g);
-  return static_cast<size_t>(it - std::begin(kGroupOrder));
-}
 
 // v2 before v1 before v1beta2 before v1alpha1.
 struct VersionRank {
@@ -63,9 +52,11 @@ std::vector<std::string> Discovery::groups() const {
   std::vector<std::string> out;
   for (auto& t : core_->types.all())
     if (seen.insert(t->resource.group).second) out.push_back(t->resource.group);
-  std::sort(out.begin(), out.end(), [](auto& a, auto& b) {
-    size_t x = group_rank(a), y = group_rank(b);
-    return x != y ? x < y : a < b;
+  for (auto& [name, r] : aggregator_->remotes())
+    if (seen.insert(r.group).second) out.push_back(r.group);
+  std::sort(out.begin(), out.end(), [this](auto& a, auto& b) {
+    int64_t x = aggregator_->priority(a, "").group, y = aggregator_->priority(b, "").group;
+    return x != y ? x > y : a < b;
   });
   return out;
 }
@@ -74,7 +65,13 @@ std::vector<std::string> Discovery::versions(std::string_view group) const {
   std::vector<std::string> out;
   for (auto& t : core_->types.all())
     if (t->resource.group == group && std::find(out.begin(), out.end(), t->resource.version) == out.end()) out.push_back(t->resource.version);
-  std::sort(out.begin(), out.end(), version_before);
+  for (auto& [name, r] : aggregator_->remotes())
+    if (r.group == group && std::find(out.begin(), out.end(), r.version) == out.end()) out.push_back(r.version);
+  const std::string g(group);
+  std::sort(out.begin(), out.end(), [&](auto& a, auto& b) {
+    int64_t x = aggregator_->priority(g, a).version, y = aggregator_->priority(g, b).version;
+    return x != y ? x > y : version_before(a, b);
+  });
   return out;
 }
 
@@ -148,6 +145,12 @@ Value Discovery::aggregated(bool core_group, const std::string& version) const {
     for (auto& v : versions(group)) {
       Value e = Value::object();
       e["version"] = v;
+      if (const Aggregator::Remote* remote = aggregator_->find(group, v)) {
+        e["resources"] = remote->known ? remote->resources : Value::array();
+        e["freshness"] = remote->available && remote->known ? "Current" : "Stale";
+        vs.push_back(std::move(e));
+        continue;
+      }
       Value resources = Value::array();
       std::vector<ServedTypePtr> types;
       for (auto& t : core_->types.all())
@@ -193,9 +196,10 @@ Value Discovery::aggregated(bool core_group, const std::string& version) const {
 }
 
 Response Discovery::cached(const std::string& key, const std::function<std::string()>& make, const std::string& content_type) {
-  if (generation_ != core_->types.generation()) {
+  const int64_t generation = core_->types.generation() + aggregator_->generation();  // both only rise
+  if (generation_ != generation) {
     cache_.clear();
-    generation_ = core_->types.generation();
+    generation_ = generation;
   }
   auto it = cache_.find(key);
   if (it == cache_.end()) it = cache_.emplace(key, std::make_shared<const std::string>(make())).first;

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "apiserver/aggregation/aggregator.h"
 #include "apiserver/core.h"
 #include "apiserver/openapi.h"
 #include "apiserver/request.h"
@@ -16,6 +17,11 @@ struct ApiServerOptions;
 class Discovery {
  public:
   Discovery(Core& core, const ApiServerOptions& options) : core_(&core), options_(&options), openapi_(core) {}
+  // The groups and versions of aggregated servers, and the order of all.
+  void follow(const Aggregator& a) {
+    aggregator_ = &a;
+    openapi_.follow(a);
+  }
   // False when the path is none of discovery's.
   bool serve(const Request& r, Response* out);
   // The served versions of a group, preferred first.
@@ -31,6 +37,7 @@ class Discovery {
   Core* core_;
   const ApiServerOptions* options_;
   OpenApi openapi_;
+  const Aggregator* aggregator_ = nullptr;
   int64_t generation_ = -1;
   std::map<std::string, Bytes> cache_;
 };

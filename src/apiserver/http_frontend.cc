@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include "apiserver/aggregation/aggregator.h"
 #include "apiserver/flow_control.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
@@ -86,6 +87,16 @@ Response too_many() {
   res.content_type = "text/plain; charset=utf-8";
   res.body = std::make_shared<const std::string>("Too many requests, please try again later.\n");
   res.headers.emplace_back("Retry-After", "1");
+  res.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  return res;
+}
+
+// What upstream's aggregator says when a service does not answer: text, not a Status.
+Response no_service(const std::string& why) {
+  Response res;
+  res.status = 503;
+  res.content_type = "text/plain; charset=utf-8";
+  res.body = std::make_shared<const std::string>(why + "\n");
   res.headers.emplace_back("X-Content-Type-Options", "nosniff");
   return res;
 }
@@ -180,6 +191,10 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     co_return;
   }
   r.user = *user;
+  if (const Aggregator::Remote* remote = server_->aggregator().remote_of(r)) {
+    co_await pass_on(remote->name, r, in, out);
+    co_return;
+  }
   if (r.is_resource && !r.subresource.empty() && NodeProxy::is_connection(r)) {
     r.trail = server_->audit(r);
     Status allowed = co_await server_->authorize(r);
@@ -241,6 +256,25 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     co_return;
   }
   co_await send(in, out, r, std::move(res));
+}
+
+// To an aggregated API server.
+Task<void> HttpFrontend::pass_on(std::string service, Request& r, net::ServerRequest& in, net::ResponseWriter& out) {
+  r.trail = server_->audit(r);
+  std::shared_ptr<AuditTrail> trail = r.trail;
+  Status allowed = co_await server_->authorize(r);
+  if (!allowed.ok()) {
+    Response refused = error_response(allowed.error());
+    if (trail) trail->completed(refused);
+    co_await send(in, out, r, std::move(refused));
+    co_return;
+  }
+  Status done = co_await server_->aggregator().forward(std::move(service), r, in, out);
+  Response answered;
+  if (!done.ok()) answered = no_service(done.error().message);
+  if (trail) trail->completed(answered);
+  if (done.ok() || out.started()) co_return;
+  co_await send(in, out, r, std::move(answered));
 }
 
 Task<void> HttpFrontend::send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res) {

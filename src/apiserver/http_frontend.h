@@ -18,6 +18,7 @@ class HttpFrontend {
 
  private:
   Task<void> serve(net::ServerRequest& in, net::ResponseWriter& out);
+  Task<void> pass_on(std::string service, Request& r, net::ServerRequest& in, net::ResponseWriter& out);
   Task<void> send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res);
   void observe(const Request& r, const Response& res, Duration took);
   Task<void> send_watch(net::ResponseWriter& out, Response res);

@@ -28,6 +28,11 @@ json::Value OpenApi::index() const {
   std::map<std::string, std::string> inputs;
   for (auto& t : core_->types.all()) inputs[kube::openapi_path(t->resource.group, t->resource.version)] += t->resource.plural + ";";
   for (auto& k : custom_kinds()) inputs[kube::openapi_path(k.resource.group, k.resource.version)] += json::dump(k.schema);
+  for (auto& [name, r] : aggregator_->remotes()) {
+    const std::string path = kube::openapi_path(r.group, r.version);
+    inputs.erase(path);
+    if (!r.openapi.empty()) inputs[path] = r.openapi;
+  }
   json::Value paths = json::Value::object();
   for (auto& [path, input] : inputs)
     paths[path] = json::Object{{"serverRelativeURL", "/openapi/v3/" + path + "?hash=" + to_upper(sha256_hex(input))}};
@@ -47,9 +52,10 @@ bool OpenApi::serve(const Request& r, Response* out) {
     return true;
   }
   const bool protobuf = type != "application/json";
-  if (generation_ != core_->types.generation()) {
+  const int64_t generation = core_->types.generation() + aggregator_->generation();  // both only rise
+  if (generation_ != generation) {
     cache_.clear();
-    generation_ = core_->types.generation();
+    generation_ = generation;
   }
   const std::string key = protobuf ? r.path + ".pb" : r.path;
   auto it = cache_.find(key);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apiserver/aggregation/aggregator.h"
 #include "apiserver/core.h"
 #include "apiserver/request.h"
 #include "kube/openapi.h"
@@ -15,6 +16,7 @@ namespace caravel::apiserver {
 class OpenApi {
  public:
   explicit OpenApi(Core& core) : core_(&core) {}
+  void follow(const Aggregator& a) { aggregator_ = &a; }
   // False when the path is none of ours.
   bool serve(const Request& r, Response* out);
 
@@ -24,6 +26,7 @@ class OpenApi {
   json::Value index() const;
 
   Core* core_;
+  const Aggregator* aggregator_ = nullptr;
   int64_t generation_ = -1;
   std::map<std::string, Bytes> cache_;  // by path
 };

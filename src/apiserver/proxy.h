@@ -6,6 +6,7 @@
 #include <string>
 
 #include "apiserver/api_server.h"
+#include "apiserver/forward.h"
 #include "net/http.h"
 
 namespace caravel::apiserver {
@@ -20,16 +21,9 @@ class NodeProxy {
 
  private:
   NodeProxy(net::EventLoop& loop, ApiServer& server, std::shared_ptr<net::TlsClientContext> tls);
-  struct Goal {
-    std::string address;  // host:port
-    bool tls = false;
-    std::string path;     // with query
-  };
-  Result<Goal> goal_of(const Request& r, const net::ServerRequest& in) const;
+  Result<ForwardGoal> goal_of(const Request& r, const net::ServerRequest& in) const;
   Result<std::string> node_address(const std::string& node) const;
-  Result<Goal> pod_goal(const Request& r) const;
-  Task<Status> forward(const Goal& goal, net::ServerRequest& in, net::ResponseWriter& out);
-  Task<Status> forward_upgrade(const Goal& goal, net::ServerRequest& in, net::ResponseWriter& out);
+  Result<ForwardGoal> pod_goal(const Request& r) const;
 
   net::EventLoop* loop_;
   ApiServer* server_;

@@ -1,4 +1,5 @@
 // Which form the caller wants, and objects in that form.
+#include "apiserver/protobuf_watch.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
 #include "base/yaml.h"
@@ -9,7 +10,8 @@ namespace {
 
 constexpr std::string_view kProtobuf = "application/vnd.kubernetes.protobuf";
 
-Error not_acceptable() {
+Error not_acceptable(bool protobuf) {
+  if (!protobuf) return status::not_acceptable("only the following media types are accepted: application/json, application/yaml");
   return status::not_acceptable(
       "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
@@ -38,7 +40,7 @@ std::string protobuf_envelope(std::string_view api_version, std::string_view kin
   return whole + unknown;
 }
 
-Result<Output> negotiate(const Request& r) {
+static Result<Output> choose(const Request& r, bool protobuf) {
   Output out;
   if (auto* i = r.param("includeObject")) out.include_object = *i;
   if (r.accept.empty() || r.accept == "application/json" || r.accept == "*/*") return out;
@@ -66,13 +68,18 @@ Result<Output> negotiate(const Request& r) {
       if (as == "Table") o.as = Output::kTable;
       else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList") o.as = Output::kPartial;
       else continue;
-      if (o.format == Output::kProtobuf) o.format = Output::kJson;
+      if (o.format == Output::kProtobuf && o.as == Output::kTable) continue;  // its cells are of no one type
+    } else if (o.format == Output::kProtobuf && !protobuf) {
+      continue;
     }
     return o;
   }
   (void)other_group;
-  return not_acceptable();
+  return not_acceptable(protobuf);
 }
+
+Result<Output> negotiate(const Request& r, const ServedType& t) { return choose(r, !t.custom); }
+Result<Output> negotiate(const Request& r) { return choose(r, true); }
 
 ValuePtr served_value(const ServedType& t, const Object& o) {
   ValuePtr v = o.value();
@@ -131,13 +138,13 @@ Response Rest::render(const ServedType& t, const Output& out, int status, const 
   }
   if (out.as == Output::kTable) {
     r.body = table_bytes(t, out, {s.value}, s.value->path({"metadata", "resourceVersion"}).as_string(), "", 0, core_->ex.now());
+  } else if (out.format == Output::kProtobuf) {
+    auto bytes = object_protobuf(t, out, *s.value);
+    if (!bytes.ok()) return error_response(bytes.error());
+    r.body = std::make_shared<const std::string>(std::move(*bytes));
+    r.content_type = kProtobuf;
   } else if (out.as == Output::kPartial) {
     r.body = std::make_shared<const std::string>(json::dump(partial_metadata(*s.value)));
-  } else if (out.format == Output::kProtobuf) {
-    auto bytes = t.model->to_protobuf(*s.value);
-    if (!bytes.ok()) return error_response(bytes.error());
-    r.body = std::make_shared<const std::string>(protobuf_envelope(t.resource.api_version(), t.resource.kind, *bytes));
-    r.content_type = kProtobuf;
   } else {
     r.body = s.bytes;
   }
@@ -155,19 +162,20 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
     values.reserve(page.items.size());
     for (auto& o : page.items) values.push_back(served_value(t, *o));
     r.body = table_bytes(t, out, values, revision ? std::to_string(revision) : "", continue_token, static_cast<int64_t>(page.remaining), core_->ex.now());
-  } else if (out.as == Output::kFull && out.format == Output::kProtobuf) {
+  } else if (out.format == Output::kProtobuf) {
+    const bool partial = out.as == Output::kPartial;
     std::string meta, list;
     bytes_field(meta, 2, std::to_string(revision));
     if (!continue_token.empty()) bytes_field(meta, 3, continue_token);
     bytes_field(list, 1, meta);
     for (auto& o : page.items) {
-      auto b = t.model->to_protobuf(*served_value(t, *o));
+      auto b = partial ? partial_metadata_message(*o->value()) : t.model->to_protobuf(*served_value(t, *o));
       if (!b.ok()) return error_response(b.error());
       bytes_field(list, 2, *b);
     }
     std::string type_meta, unknown, whole("k8s\0", 4);
-    bytes_field(type_meta, 1, t.resource.api_version());
-    bytes_field(type_meta, 2, t.list_kind);
+    bytes_field(type_meta, 1, partial ? "meta.k8s.io/v1" : t.resource.api_version());
+    bytes_field(type_meta, 2, partial ? "PartialObjectMetadataList" : t.list_kind);
     bytes_field(unknown, 1, type_meta);
     bytes_field(unknown, 2, list);
     r.body = std::make_shared<const std::string>(whole + unknown);

@@ -23,6 +23,8 @@ struct Output {
   std::string include_object;  // of tables: "", "None", "Metadata", "Object"
 };
 Result<Output> negotiate(const Request& r);
+// For objects of this kind: whole ones of custom resources have no protobuf.
+Result<Output> negotiate(const Request& r, const ServedType& t);
 
 // A stored object after a write.
 struct Stored {

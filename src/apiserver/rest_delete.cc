@@ -200,7 +200,7 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
 }
 
 Task<Response> Rest::remove(Request& r, ServedTypePtr t) {
-  auto out = negotiate(r);
+  auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   auto call = delete_call(r, t);
   if (!call.ok()) co_return error_response(call.error());
@@ -225,7 +225,7 @@ Task<Response> Rest::remove(Request& r, ServedTypePtr t) {
 }
 
 Task<Response> Rest::remove_collection(Request& r, ServedTypePtr t) {
-  auto out = negotiate(r);
+  auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   auto filter = filter_of(r, *t);
   if (!filter.ok()) co_return error_response(filter.error());

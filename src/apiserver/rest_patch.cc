@@ -99,7 +99,7 @@ Rest::Transform apply_transform(std::shared_ptr<ApplyState> s) {
 }  // namespace
 
 Task<Response> Rest::patch(Request& r, ServedTypePtr t) {
-  auto out = negotiate(r);
+  auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   if (Status options = check_write_options(r, "PatchOptions"); !options.ok()) co_return error_response(options.error());
   WriteCall call = write_call(r, t);

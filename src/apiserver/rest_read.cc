@@ -1,6 +1,7 @@
 // get, list and watch.
 #include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
+#include "apiserver/protobuf_watch.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
 
@@ -74,7 +75,7 @@ Task<Response> Rest::get_any(Request& r, ServedTypePtr t) {
 
 namespace {
 Response show(const Rest& rest, const Request& r, const ServedTypePtr& t, const ObjectPtr& o) {
-  auto out = negotiate(r);
+  auto out = negotiate(r, *t);
   if (!out.ok()) return error_response(out.error());
   if (out->as == Output::kFull && out->format == Output::kJson) {
     Response res;
@@ -127,7 +128,7 @@ Result<Filter> Rest::filter_of(const Request& r, const ServedType& t) const {
 }
 
 Task<Response> Rest::list(Request& r, ServedTypePtr t) {
-  auto out = negotiate(r);
+  auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   auto filter = filter_of(r, *t);
   if (!filter.ok()) co_return error_response(filter.error());
@@ -290,6 +291,12 @@ class ResourceWatch final : public WatchSession {
   WireEvent event(std::string_view type, const Object& o, const CacheEvent* e, Change as) {
     WireEvent w;
     w.type = type;
+    if (out_.format == Output::kProtobuf) {
+      ValuePtr v = served_value(*type_, o);
+      w.object = o.bytes;
+      w.wire = frame(type, *v);
+      return w;
+    }
     if (out_.as == Output::kFull && !type_->from_storage) {
       w.object = o.bytes;
       w.value = o.decoded;
@@ -330,15 +337,28 @@ class ResourceWatch final : public WatchSession {
       v = std::move(table);
     }
     w.object = std::make_shared<const std::string>(json::dump(v));
-    w.wire = make_wire("BOOKMARK", *w.object);
+    w.wire = out_.format == Output::kProtobuf ? frame("BOOKMARK", v) : make_wire("BOOKMARK", *w.object);
     return w;
   }
   WireEvent error_event(const Error& e) {
     WireEvent w;
     w.type = "ERROR";
-    w.object = std::make_shared<const std::string>(json::dump(to_status(e).object));
-    w.wire = make_wire("ERROR", *w.object);
+    const json::Value object = to_status(e).object;
+    w.object = std::make_shared<const std::string>(json::dump(object));
+    if (out_.format == Output::kProtobuf) {
+      auto bytes = status_protobuf(object);
+      w.wire = std::make_shared<const std::string>(watch_frame("ERROR", bytes.ok() ? *bytes : std::string()));
+    } else {
+      w.wire = make_wire("ERROR", *w.object);
+    }
     return w;
+  }
+  // An object that cannot be encoded ends the watch.
+  Bytes frame(std::string_view type, const json::Value& v) {
+    auto bytes = object_protobuf(*type_, out_, v);
+    if (bytes.ok()) return std::make_shared<const std::string>(watch_frame(type, *bytes));
+    over_ = true;
+    return error_event(status::internal("unable to encode watch object: " + bytes.error().message)).wire;
   }
 
   Core* core_;
@@ -351,13 +371,12 @@ class ResourceWatch final : public WatchSession {
 }  // namespace
 
 Task<Response> Rest::watch(Request& r, ServedTypePtr t) {
-  auto out = negotiate(r);
+  auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   auto filter = filter_of(r, *t);
   if (!filter.ok()) co_return error_response(filter.error());
   auto version = parse_version(r.param_or("resourceVersion"));
   if (!version.ok()) co_return error_response(version.error());
-  if (out->format == Output::kProtobuf) out->format = Output::kJson;  // clients offer JSON too; framing follows the content type
   bool want_initial = r.flag("sendInitialEvents") && r.param("sendInitialEvents");
   bool no_initial = r.param("sendInitialEvents") && !want_initial;
   std::string match = r.param_or("resourceVersionMatch");
@@ -391,6 +410,7 @@ Task<Response> Rest::watch(Request& r, ServedTypePtr t) {
   }
   auto started = cache.watch(std::move(*filter), initial || no_initial ? 0 : *version);
   Response res;
+  if (out->format == Output::kProtobuf) res.content_type = kProtobufWatch;
   if (started.ok()) {
     w->watch_ = std::move(*started);
   } else {

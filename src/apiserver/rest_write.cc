@@ -538,7 +538,7 @@ Task<Status> Rest::admit_other(WriteCall* call, OtherWrite write) {
 }
 
 Task<Response> Rest::create(Request& r, ServedTypePtr t) {
-  auto out = negotiate(r);
+  auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   if (Status options = check_write_options(r, "CreateOptions"); !options.ok()) co_return error_response(options.error());
   WriteCall call = write_call(r, t);
@@ -558,7 +558,7 @@ Rest::Transform replace_with(std::shared_ptr<json::Value> object) {
 }  // namespace
 
 Task<Response> Rest::update(Request& r, ServedTypePtr t) {
-  auto out = negotiate(r);
+  auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   if (Status options = check_write_options(r, "UpdateOptions"); !options.ok()) co_return error_response(options.error());
   WriteCall call = write_call(r, t);

@@ -158,8 +158,8 @@ void api_service(const Value& o, FieldErrors& e) {
   const Value& s = o["spec"];
   const std::string &group = s["group"].as_string(), &version = s["version"].as_string(), &name = o["metadata"]["name"].as_string();
   if (name != version + "." + group) e.push_back(invalid_error(FieldPath("metadata").child("name"), name, "must be `spec.version+\".\"+spec.group`: " + json::quote(version + "." + group)));
-  if (group.empty()) e.push_back(required_error(kSpec.child("group"), "only v1 may have an empty group and it better be legacy kube"));
-  else if (std::string why = check_dns1123_subdomain(group); !why.empty()) e.push_back(invalid_error(kSpec.child("group"), group, why));
+  if (group.empty() && version != "v1") e.push_back(required_error(kSpec.child("group"), "only v1 may have an empty group and it better be legacy kube"));
+  else if (std::string why = group.empty() ? "" : check_dns1123_subdomain(group); !why.empty()) e.push_back(invalid_error(kSpec.child("group"), group, why));
   if (std::string why = check_dns1035_label(version); !why.empty()) e.push_back(invalid_error(kSpec.child("version"), version, why));
   auto within = [&](const char* field, int64_t most, const char* what) {
     int64_t n = s[field].as_int();

@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include "apiserver/aggregation/https_transport.h"
 #include "apiserver/api_server.h"
 #include "apiserver/encryption.h"
 #include "apiserver/http_frontend.h"
@@ -196,6 +197,7 @@ class Server {
     o.tokens.signing_key = pki_.token_key;
     if (!settings_.issuer.empty()) o.tokens.issuer = settings_.issuer;
     o.client_ca = pki_.ca.certificate;
+    o.front_proxy_ca = pki_.front_proxy_ca.certificate;
     o.webhooks = apiserver::make_https_webhook_transport(loop_);
     Status sealed = encrypt_store();
     if (!sealed.ok()) co_return sealed;
@@ -205,6 +207,7 @@ class Server {
     // For services beside us that take ServiceAccount tokens, as STS does.
     Status published = net::write_file_atomic(settings_.data + "/pki/service-account.jwks", api_->token_keys(), 0644);
     if (!published.ok()) co_return published;
+    api_->aggregator().use(apiserver::make_https_aggregate_transport(loop_, pki_.front_proxy_client.certificate, pki_.front_proxy_client.key));
     Status access = settings_.access.apply(loop_, *api_);
     if (!access.ok()) co_return access;
     Status audited = start_audit();

@@ -53,24 +53,31 @@ Result<KeyPair> leaf(const std::string& path, net::CertificateSpec spec, const K
   return pair;
 }
 
+// A certificate authority in files, made when missing.
+Result<KeyPair> authority(const std::string& path, const std::string& name, Time now) {
+  KeyPair ca;
+  TRY(ca.key, key_file(path + ".key"));
+  if (net::path_exists(path + ".crt")) {
+    TRY(ca.certificate, net::read_file(path + ".crt"));
+    return ca;
+  }
+  net::CertificateSpec spec;
+  spec.names.common_name = name;
+  spec.is_ca = true;
+  spec.not_before = now - kBackdate;
+  spec.not_after = now + kCaLife;
+  TRY(ca.certificate, net::make_certificate(spec, ca.key, "", ""));
+  TRY_VOID(net::write_file_atomic(path + ".crt", ca.certificate, 0644));
+  return ca;
+}
+
 }  // namespace
 
 Result<Pki> load_or_make_pki(const std::string& directory, const std::vector<std::string>& names, Time now) {
   TRY_VOID(net::make_directories(directory, 0700));
   Pki pki;
-  TRY(pki.ca.key, key_file(directory + "/ca.key"));
-  std::string ca_path = directory + "/ca.crt";
-  if (net::path_exists(ca_path)) {
-    TRY(pki.ca.certificate, net::read_file(ca_path));
-  } else {
-    net::CertificateSpec spec;
-    spec.names.common_name = "kubernetes";
-    spec.is_ca = true;
-    spec.not_before = now - kBackdate;
-    spec.not_after = now + kCaLife;
-    TRY(pki.ca.certificate, net::make_certificate(spec, pki.ca.key, "", ""));
-    TRY_VOID(net::write_file_atomic(ca_path, pki.ca.certificate, 0644));
-  }
+  TRY(pki.ca, authority(directory + "/ca", "kubernetes", now));
+  TRY(pki.front_proxy_ca, authority(directory + "/front-proxy-ca", "front-proxy-ca", now));
   net::CertificateSpec serving;
   serving.names.common_name = "kube-apiserver";
   serving.names.dns_names = {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"};
@@ -87,6 +94,10 @@ Result<Pki> load_or_make_pki(const std::string& directory, const std::vector<std
   kubelet.names.common_name = "kube-apiserver-kubelet-client";
   kubelet.client_auth = true;
   TRY(pki.kubelet_client, leaf(directory + "/kubelet-client", kubelet, pki.ca, now));
+  net::CertificateSpec front_proxy;
+  front_proxy.names.common_name = "front-proxy-client";
+  front_proxy.client_auth = true;
+  TRY(pki.front_proxy_client, leaf(directory + "/front-proxy-client", front_proxy, pki.front_proxy_ca, now));
   TRY(pki.token_key, key_file(directory + "/service-account.key"));
   return pki;
 }

@@ -1,6 +1,6 @@
 // The cluster's keys and certificates, kept under DATA/pki and made when they are missing: the CA, the
-// serving certificate, the client certificates of the administrator and of the API server towards node
-// agents, the key that signs ServiceAccount tokens.
+// serving certificate, the client certificates of the administrator, of the API server towards node agents
+// and, from a CA of its own, towards aggregated API servers, the key that signs ServiceAccount tokens.
 #pragma once
 
 #include <string>
@@ -16,7 +16,7 @@ struct KeyPair {
   std::string certificate, key;  // PEM
 };
 struct Pki {
-  KeyPair ca, serving, admin, kubelet_client;
+  KeyPair ca, serving, admin, kubelet_client, front_proxy_ca, front_proxy_client;
   std::string token_key;
 };
 

@@ -1,0 +1,61 @@
+#include "apiserver/protobuf_watch.h"
+
+#include "kube/types/meta.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+void varint(std::string& out, uint64_t v) {
+  while (v >= 0x80) {
+    out.push_back(static_cast<char>(v | 0x80));
+    v >>= 7;
+  }
+  out.push_back(static_cast<char>(v));
+}
+void bytes_field(std::string& out, int number, std::string_view v) {
+  varint(out, static_cast<uint64_t>(number) << 3 | 2);
+  varint(out, v.size());
+  out.append(v);
+}
+
+}  // namespace
+
+std::string watch_frame(std::string_view type, std::string_view object) {
+  std::string raw, event;
+  raw.reserve(object.size() + 8);
+  bytes_field(raw, 1, object);  // RawExtension.raw
+  event.reserve(raw.size() + 24);
+  bytes_field(event, 1, type);
+  bytes_field(event, 2, raw);
+  const auto n = static_cast<uint32_t>(event.size());
+  std::string frame;
+  frame.reserve(event.size() + 4);
+  for (int shift = 24; shift >= 0; shift -= 8) frame.push_back(static_cast<char>(n >> shift & 0xff));
+  return frame + event;
+}
+
+Result<std::string> partial_metadata_message(const json::Value& object) {
+  json::Value p = json::Value::object();
+  p["metadata"] = object["metadata"];
+  TRY(auto typed, kube::from_json<kube::meta::PartialObjectMetadata>(p));
+  return kube::to_protobuf(typed);
+}
+
+Result<std::string> partial_metadata_protobuf(const json::Value& object) {
+  TRY(std::string raw, partial_metadata_message(object));
+  return protobuf_envelope("meta.k8s.io/v1", "PartialObjectMetadata", raw);
+}
+
+Result<std::string> status_protobuf(const json::Value& status) {
+  TRY(auto typed, kube::from_json<kube::meta::Status>(status));
+  return protobuf_envelope("v1", "Status", kube::to_protobuf(typed));
+}
+
+Result<std::string> object_protobuf(const ServedType& t, const Output& out, const json::Value& object) {
+  if (out.as == Output::kPartial) return partial_metadata_protobuf(object);
+  TRY(std::string raw, t.model->to_protobuf(object));
+  return protobuf_envelope(t.resource.api_version(), t.resource.kind, raw);
+}
+
+}  // namespace caravel::apiserver
