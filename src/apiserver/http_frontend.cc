@@ -22,7 +22,7 @@ std::string audit_id(const net::ServerRequest& in, ApiServer& server) {
 
 constexpr size_t kBodyMax = 3u << 20;         // as upstream
 constexpr size_t kGzipFrom = 128u << 10;      // responses from this size are compressed for who accepts it, unless on this host
-constexpr size_t kWatchWrite = 256u << 10;    // events written together
+constexpr size_t kWatchWrite = 32u << 10;     // events written together: what a watcher that does not read holds
 
 Bytes gzip(const std::string& text) {
   z_stream z{};
@@ -325,8 +325,16 @@ Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res) {
     auto events = co_await res.watch->next();
     if (events.empty()) break;
     for (size_t i = 0; i < events.size(); ++i) {
-      buffer += *events[i].wire;
-      if (buffer.size() >= kWatchWrite || i + 1 == events.size()) {
+      // Large events go out in pieces of the bytes that all watchers share.
+      const Bytes wire = std::move(events[i].wire);
+      size_t at = 0;
+      if (buffer.empty())
+        for (; wire->size() - at > kWatchWrite; at += kWatchWrite) {
+          auto wrote = co_await out.write(std::string_view(*wire).substr(at, kWatchWrite));
+          if (!wrote.ok()) co_return;
+        }
+      buffer.append(*wire, at);
+      if (buffer.size() >= kWatchWrite || i + 1 == events.size() || events[i + 1].wire->size() > kWatchWrite) {
         auto wrote = co_await out.write(buffer);
         if (!wrote.ok()) co_return;
         buffer.clear();

@@ -52,6 +52,13 @@ json::Value scalar(std::string_view s, yaml_scalar_style_t style, std::string_vi
 class Loader {
  public:
   explicit Loader(std::string_view text) {
+    // libyaml's time grows with the square of the depth of flow collections.
+    int64_t open = 0;
+    for (char c : text) {
+      if (c == '{' || c == '[') ++open;
+      else if ((c == '}' || c == ']') && open > 0) --open;
+      too_deep_ = too_deep_ || open > kFlowDepthMax;
+    }
     yaml_parser_initialize(&parser_);
     yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
   }
@@ -59,6 +66,7 @@ class Loader {
 
   Result<std::vector<json::Value>> all() {
     std::vector<json::Value> docs;
+    if (too_deep_) return invalid("the text opens more than " + std::to_string(kFlowDepthMax) + " brackets without closing them");
     while (true) {
       yaml_document_t doc;
       if (!yaml_parser_load(&parser_, &doc)) {
@@ -138,21 +146,57 @@ class Loader {
     }
   }
 
+  static constexpr int64_t kFlowDepthMax = 5000;
+  bool too_deep_ = false;
   yaml_parser_t parser_;
   yaml_document_t* doc_ = nullptr;
   size_t nodes_ = 0;
   std::string error_;
 };
 
+// Characters that YAML reads as line breaks or does not read at all, unless they are escaped: the C1 controls
+// with U+0085, U+2028, U+2029, U+FEFF, U+FFFE, U+FFFF, and DEL. Length of one at `i`, 0 for others.
+size_t unprintable(const std::string& s, size_t i) {
+  auto at = [&](size_t k) { return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0; };
+  if (at(0) == 0x7f) return 1;
+  if (at(0) == 0xc2 && at(1) >= 0x80 && at(1) <= 0x9f) return 2;
+  if (at(0) == 0xe2 && at(1) == 0x80 && (at(2) == 0xa8 || at(2) == 0xa9)) return 3;
+  if (at(0) == 0xef && ((at(1) == 0xbb && at(2) == 0xbf) || (at(1) == 0xbf && at(2) >= 0xbe))) return 3;
+  return 0;
+}
+
+bool has_unprintable(const std::string& s) {
+  for (size_t i = 0; i < s.size(); ++i)
+    if (unprintable(s, i)) return true;
+  return false;
+}
+
+std::string quoted(const std::string& s) {
+  std::string q = json::quote(s), out;
+  for (size_t i = 0; i < q.size(); ++i) {
+    size_t n = unprintable(q, i);
+    if (n == 0) {
+      out.push_back(q[i]);
+      continue;
+    }
+    auto byte = [&](size_t k) { return static_cast<unsigned>(static_cast<unsigned char>(q[i + k])); };
+    unsigned code = n == 1 ? byte(0) : n == 2 ? (byte(0) & 0x1f) << 6 | (byte(1) & 0x3f) : (byte(0) & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f);
+    out += format("\\u%04x", code);
+    i += n - 1;
+  }
+  return out;
+}
+
 bool needs_quotes(const std::string& s) {
   if (s.empty()) return true;
+  if (has_unprintable(s)) return true;
   json::Value v = scalar(s, YAML_PLAIN_SCALAR_STYLE, "");
   if (!v.is_string()) return true;
   if (s.front() == ' ' || s.back() == ' ' || s.back() == ':') return true;
   static const std::string_view kFirst = "!&*?|>@`%{}[],#'\"=";
   if (kFirst.find(s[0]) != kFirst.npos) return true;
   if ((s[0] == '-' || s[0] == ':') && (s.size() == 1 || s[1] == ' ')) return true;
-  if (s == "---" || s == "..." || s == "<<" || s == "y" || s == "n" || s == "Y" || s == "N") return true;
+  if (s.compare(0, 3, "---") == 0 || s.compare(0, 3, "...") == 0 || s == "<<" || s == "y" || s == "n" || s == "Y" || s == "N") return true;
   for (unsigned char c : s)
     if (c < 0x20 || c == 0x7f) return true;
   if (s.find(": ") != s.npos || s.find(" #") != s.npos) return true;
@@ -175,7 +219,7 @@ void emit(const json::Value& v, std::string& out, int indent, bool in_list) {
     for (auto* m : order) {
       if (!(first && in_list)) out += pad;
       first = false;
-      out += needs_quotes(m->key) ? json::quote(m->key) : m->key;
+      out += needs_quotes(m->key) ? quoted(m->key) : m->key;
       out += ':';
       if (m->value.is_object() && m->value.size()) {
         out += '\n';
@@ -202,14 +246,15 @@ void emit(const json::Value& v, std::string& out, int indent, bool in_list) {
     }
   } else if (v.is_string()) {
     const std::string& s = v.as_string();
-    bool printable = s.find_first_of("\r\t\x7f") == s.npos && is_valid_utf8(s);
+    // At the root a block has no indentation that would tell it from the next document.
+    bool printable = indent > 0 && s.find_first_of("\r\t\x7f") == s.npos && is_valid_utf8(s) && !has_unprintable(s);
     for (unsigned char c : s) printable &= c >= 0x20 || c == '\n';
     if (s.find('\n') != s.npos && printable && s[0] != ' ' && s[0] != '\n') {
       out += s.back() == '\n' ? (s.size() > 1 && s[s.size() - 2] == '\n' ? "|+\n" : "|\n") : "|-\n";
       auto lines = split(s.back() == '\n' ? s.substr(0, s.size() - 1) : s, '\n');
       for (auto& line : lines) out += line.empty() ? "\n" : pad + line + "\n";
     } else {
-      out += needs_quotes(s) ? json::quote(s) : s;
+      out += needs_quotes(s) ? quoted(s) : s;
       out += '\n';
     }
   } else {

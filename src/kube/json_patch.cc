@@ -6,6 +6,7 @@ namespace caravel::kube {
 
 namespace {
 
+constexpr size_t kCopiedMax = 3u << 20;  // bytes that all copies of a patch may add
 constexpr size_t kOperationsMax = 10'000;
 
 Result<std::vector<std::string>> steps_of(const std::string& path) {
@@ -92,6 +93,7 @@ Result<json::Value> json_patch(const json::Value& document, const json::Value& p
   if (patch.size() > kOperationsMax)
     return make_error(Code::kTooLarge, "The allowed maximum operations in a JSON patch is " + std::to_string(kOperationsMax) + ", got " + std::to_string(patch.size()));
   json::Value doc = document;
+  size_t copied = 0;
   for (auto& o : patch.as_array()) {
     const std::string& op = o["op"].as_string();
     const std::string& path = o["path"].as_string();
@@ -103,6 +105,11 @@ Result<json::Value> json_patch(const json::Value& document, const json::Value& p
       TRY(std::vector<std::string> from, steps_of(o["from"].as_string()));
       json::Value* source = walk(&doc, from, from.size());
       if (!source) return missing(op, o["from"].as_string());
+      if (op == "copy") {
+        copied += json::dump(*source).size();
+        if (copied > kCopiedMax)
+          return make_error(Code::kTooLarge, "Unable to complete the copy, the accumulated size increase of copy is " + std::to_string(copied) + ", exceeding the limit " + std::to_string(kCopiedMax));
+      }
       json::Value value = *source;
       if (op == "move") TRY_VOID(remove(doc, o["from"].as_string(), op));
       TRY_VOID(add(doc, path, std::move(value), false, op));

@@ -107,5 +107,13 @@ TEST(Schema, OurCrdsBecomeSchemas) {
     }
 }
 
+TEST(JsonPatch, CopiesOfCopiesAreBounded) {
+  json::Value patch = json::Value::array();
+  for (int i = 0; i < 60; ++i) patch.push_back(json::Object{{"op", "copy"}, {"from", "/data"}, {"path", "/data/k" + std::to_string(i)}});
+  auto r = json_patch(*json::parse(R"({"data":{"a":"x"}})"), patch);
+  ASSERT_FALSE(r.ok());
+  EXPECT_EQ(r.error().code, Code::kTooLarge);
+}
+
 }  // namespace
 }  // namespace caravel::kube

@@ -69,7 +69,10 @@ class Parser {
     r.op = op == "in" ? Op::kIn : Op::kNotIn;
     if (!take("(")) return bad("expected: '('");
     while (true) {
-      r.values.push_back(word());
+      std::string v = word();
+      if (std::string e = check_label_value(v); !e.empty())
+        return bad("values[" + std::to_string(r.values.size()) + "][" + r.key + "]: Invalid value: " + json::quote(v) + ": " + e);
+      r.values.push_back(std::move(v));
       if (take(",")) continue;
       if (take(")")) break;
       return bad("expected: ',' or ')'");

@@ -114,7 +114,7 @@ Task<void> serve_http2(ServerShared& server, StreamPtr stream, bool tls, std::st
     // Not inside nghttp2's callback: the handler may submit at once.
     server.loop.post([&server, &requests, session = session.get(), keep = std::weak_ptr<Http2Session>(session), s, tls, &certificate] {
       auto alive = keep.lock();
-      if (alive && !alive->dead()) requests.spawn(handle(server, alive, s, tls, certificate));
+      if (alive && !alive->dead() && !s->closed) requests.spawn(handle(server, alive, s, tls, certificate));
       (void)session;
     });
   };

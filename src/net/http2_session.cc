@@ -14,6 +14,9 @@ constexpr size_t kWriteBatchBytes = 128 * 1024;     // frames put into one write
 constexpr int32_t kStreamWindow = 1 << 20;
 constexpr int32_t kConnectionWindow = 16 << 20;
 constexpr size_t kHeaderBytesMax = 64 * 1024;
+// Resets, settings, pings, priorities and empty data that a client may send at once, and then steadily.
+constexpr double kIdleFramesBurst = 1000;
+constexpr double kIdleFramesPerSecond = 50;
 
 std::vector<nghttp2_nv> name_values(const std::vector<std::pair<std::string, std::string>>& headers) {
   std::vector<nghttp2_nv> out;
@@ -52,6 +55,19 @@ struct Http2Callbacks {
   static int frame_received(nghttp2_session*, const nghttp2_frame* frame, void* p) {
     Http2Session& s = self(p);
     if (frame->hd.type == NGHTTP2_GOAWAY) s.going_away_ = true;
+    bool ack = frame->hd.flags & NGHTTP2_FLAG_ACK;
+    switch (frame->hd.type) {
+      case NGHTTP2_RST_STREAM:
+      case NGHTTP2_PRIORITY: s.count_idle_frame(); break;
+      case NGHTTP2_SETTINGS:
+      case NGHTTP2_PING:
+        if (!ack) s.count_idle_frame();
+        break;
+      case NGHTTP2_DATA:
+        if (frame->hd.length == 0 && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) s.count_idle_frame();
+        break;
+      default: break;
+    }
     auto stream = s.find(frame->hd.stream_id);
     if (!stream) return 0;
     if (frame->hd.type == NGHTTP2_HEADERS) {
@@ -185,6 +201,17 @@ uint32_t Http2Session::peer_streams_max() const { return nghttp2_session_get_rem
 Http2StreamPtr Http2Session::find(int32_t id) const {
   auto it = streams_.find(id);
   return it == streams_.end() ? nullptr : it->second;
+}
+
+void Http2Session::count_idle_frame() {
+  if (!server_) return;
+  Time now = loop_.now();
+  if (idle_frames_at_.is_zero()) idle_frames_at_ = now;
+  idle_frames_ = std::max(0.0, idle_frames_ - std::chrono::duration<double>(now - idle_frames_at_).count() * kIdleFramesPerSecond) + 1;
+  idle_frames_at_ = now;
+  if (idle_frames_ <= kIdleFramesBurst) return;
+  going_away_ = true;
+  nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 void Http2Session::flush() { wants_write_.set(); }

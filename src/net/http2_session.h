@@ -85,8 +85,12 @@ class Http2Session {
   nghttp2_session* session_ = nullptr;
   std::map<int32_t, Http2StreamPtr> streams_;
   Event wants_write_;
+  // Frames that make work and carry nothing are counted; a peer that sends too many is sent away.
+  void count_idle_frame();
   bool server_;
   bool dead_ = false, going_away_ = false;
+  double idle_frames_ = 0;
+  Time idle_frames_at_;
 };
 
 // The body of an HTTP/2 message.
