@@ -46,8 +46,11 @@ class NamespaceController final : public Runner {
         client_(c.client("namespace-controller")),
         namespaces_(c.informer<Namespace>()),
         queue_(c.ex, "namespace-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
-    namespaces_.add_handler([this](auto&, auto& now) {
-      if (now && is_terminating(now->metadata)) queue_.enqueue(now->metadata.name);
+    namespaces_.add_handler([this](auto& old, auto& now) {
+      if (!now || !is_terminating(now->metadata)) return;
+      // Our own conditions are no news: each look would bring the next one.
+      if (old && is_terminating(old->metadata) && old->metadata.uid == now->metadata.uid && old->spec == now->spec) return;
+      queue_.enqueue(now->metadata.name);
     });
   }
   void start(TaskScope& scope) override { queue_.start(scope); }

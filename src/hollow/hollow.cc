@@ -17,6 +17,7 @@ namespace {
 // Timers are rounded up to this, so that a thousand pods that start together share a few of them.
 constexpr Duration kWheel = 10ms;
 constexpr Duration kRetry = 1s;
+constexpr Duration kMend = 2s;  // between two statements that a pod is ready after all
 constexpr size_t kAddresses = 1u << 22;  // 100.64.0.0/10
 
 const kube::Resource kPods{"", "v1", "pods", "Pod", true};
@@ -38,7 +39,9 @@ struct HollowNodes::Impl {
     std::string ns, name, uid, node;
     bool running = false, stopping = false, busy = false, finished = false;
     std::string address;
-    Time next;       // when the next step is due
+    int conflicts = 0;  // in a row
+    bool mending = false;  // it will be said again that it is ready
+    Time next;             // not before this
     json::Value object;  // until nothing more is written
   };
 
@@ -260,8 +263,13 @@ struct HollowNodes::Impl {
       bool waiting = !p.object.is_null();
       auto d = parse_duration(run_for(o));
       p.object = std::move(v);
-      if (ready_again) at(ex->now(), uid);
-      else if (!waiting) at(start_time(p.object, ex->now()) + (d.ok() ? *d : Duration(0)), uid);
+      if (ready_again && !p.mending) {
+        // Who takes our pod for unready may go on to do so: two that contradict each other must not race.
+        p.mending = true;
+        Time due = std::max(ex->now(), p.next);
+        p.next = due + kMend;
+        at(due, uid);
+      } else if (!ready_again && !waiting) at(start_time(p.object, ex->now()) + (d.ok() ? *d : Duration(0)), uid);
     } else {
       p.object = json::Value();
     }
@@ -304,6 +312,7 @@ struct HollowNodes::Impl {
   static Task<void> step(Impl* self, std::string uid) {
     auto it = self->pods.find(uid);
     if (it == self->pods.end() || it->second.busy) co_return;
+    it->second.mending = false;
     auto n = self->nodes.find(it->second.node);
     if (n == self->nodes.end() || n->second.failed) co_return;  // a machine that is gone does nothing
     it->second.busy = true;
@@ -318,12 +327,15 @@ struct HollowNodes::Impl {
     it = self->pods.find(uid);
     if (it == self->pods.end()) co_return;
     it->second.busy = false;
+    if (r.ok()) it->second.conflicts = 0;
     if (r.ok() || r.error().code == Code::kNotFound) {
       if (r.ok() && !it->second.stopping) self->on_written(uid, std::move(*r));
       co_return;
     }
-    // A conflict brings an event with the newer object; the step is taken again with that.
-    self->at(self->ex->now() + (r.error().code == Code::kConflict ? Duration(kWheel) : Duration(kRetry)), uid);
+    // A conflict brings an event with the newer object; the step is taken again with that. The event may be late.
+    Duration again = kRetry;
+    if (r.error().code == Code::kConflict) again = std::min<Duration>(kRetry, Duration(kWheel) * (1 << std::min(20, it->second.conflicts++)));
+    self->at(self->ex->now() + again, uid);
   }
 
   void on_written(const std::string& uid, json::Value object) {

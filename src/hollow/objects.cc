@@ -1,5 +1,7 @@
 #include "hollow/objects.h"
 
+#include <map>
+
 #include <cstdlib>
 
 #include "base/hash.h"
@@ -192,11 +194,16 @@ void run_pod(json::Value& pod, const std::string& address, const std::string& ho
   set_pod_condition(conditions, "Initialized", true, "", when);
   set_pod_condition(conditions, "Ready", ready, ready ? "" : "ContainersNotReady", when);
   set_pod_condition(conditions, "ContainersReady", ready, ready ? "" : "ContainersNotReady", when);
+  // A container that runs already has not started again.
+  std::map<std::string, std::string> started;
+  for (const json::Value& c : before["status"]["containerStatuses"].as_array())
+    if (c.path({"state", "running", "startedAt"}).is_string()) started[c["name"].as_string()] = c.path({"state", "running", "startedAt"}).as_string();
   json::Array statuses;
   for (const json::Value& c : before["spec"]["containers"].as_array()) {
     json::Value cs = json::Value::object();
     cs["name"] = c["name"];
-    cs["state"]["running"]["startedAt"] = when;
+    auto since = started.find(c["name"].as_string());
+    cs["state"]["running"]["startedAt"] = since == started.end() ? when : since->second;
     cs["lastState"] = json::Value::object();
     cs["ready"] = ready;
     cs["restartCount"] = 0;

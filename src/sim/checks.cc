@@ -25,27 +25,6 @@ bool is_ready(const json::Value& pod) {
 
 }  // namespace
 
-Watchdog::Watchdog(Cluster& c)
-    : pods_(c.ex(), c.admin(), kube::core::Pod::resource(), kube::InformerOptions(),
-            [this] {
-              kube::Reflector::Callbacks cb;
-              cb.replace = [this](std::vector<json::Value> items) {
-                for (auto& v : items) on_pod(v);
-              };
-              cb.event = [this](kube::WatchEventType, json::Value v) { on_pod(v); };
-              return cb;
-            }()) {
-  scope_.spawn(pods_.run());
-}
-
-void Watchdog::on_pod(const json::Value& pod) {
-  const std::string& uid = member(pod, {"metadata", "uid"}).as_string();
-  const std::string& node = member(pod, {"spec", "nodeName"}).as_string();
-  std::string& known = node_of_[uid];
-  if (!known.empty() && known != node) violations_.push_back(id(pod) + " was on node " + known + " and is on node " + node);
-  if (!node.empty()) known = node;
-}
-
 std::vector<std::string> settled(Cluster& c) {
   std::vector<std::string> wrong;
   std::map<std::string, json::Value> by_uid;
@@ -96,7 +75,17 @@ std::vector<std::string> settled(Cluster& c) {
       expect("number of ready pods", count_pods(true), static_cast<int64_t>(nodes.size()));
       expect("status.numberReady", member(v, {"status", "numberReady"}).as_int(), static_cast<int64_t>(nodes.size()));
     } else if (kind == "Job") {
-      expect("status.succeeded", member(v, {"status", "succeeded"}).as_int(), member(v, {"spec", "completions"}).as_int(1));
+      // A pod whose maker never heard that it was made is one more than was asked for, and may succeed as well.
+      auto unheard = c.trace().unheard_pods().find(uid);
+      int64_t succeeded = member(v, {"status", "succeeded"}).as_int(), completions = member(v, {"spec", "completions"}).as_int(1);
+      if (succeeded < completions || succeeded > completions + (unheard == c.trace().unheard_pods().end() ? 0 : unheard->second))
+        expect("status.succeeded", succeeded, completions);
+      bool complete = false;
+      for (const json::Value& cond : member(v, {"status", "conditions"}).as_array())
+        complete = complete || (cond["type"].as_string() == "Complete" && cond["status"].as_string() == "True");
+      if (!complete) wrong.push_back(id(v) + " is not complete");
+    } else if (kind == "PersistentVolumeClaim") {
+      if (member(v, {"status", "phase"}).as_string() != "Bound") wrong.push_back(id(v) + " is " + member(v, {"status", "phase"}).as_string());
     } else if (kind == "Pod") {
       const std::string& node = member(v, {"spec", "nodeName"}).as_string();
       if (!node.empty() && !nodes.count(node)) wrong.push_back(id(v) + " is on node " + node + ", which does not exist");

@@ -1,72 +1,166 @@
 #include "sim/cluster.h"
 
+#include <algorithm>
+
+#include "base/log.h"
 #include "base/yaml.h"
 #include "controllers/controllers.h"
 #include "kube/kinds.h"
+#include "kube/types/core.h"
 
 namespace caravel::sim {
 
 Cluster::Cluster(uint64_t seed, ClusterOptions options) : ex_(seed), options_(std::move(options)), trace_(ex_), store_(store::make_memory_store(ex_)) {}
 
 Cluster::~Cluster() {
-  for (auto& c : components()) crash(c);
+  for (auto& c : components())
+    if (c != "apiserver") crash(c);
+  crash("apiserver");
+}
+
+std::vector<std::string> Cluster::components() const {
+  std::vector<std::string> out = {"apiserver", "controllers", "scheduler", "hollow"};
+  if (options_.elected) out.push_back("controllers-b");
+  return out;
+}
+
+Executor& Cluster::clock_of(const std::string& component) {
+  auto& c = clocks_[component];
+  if (!c) c = std::make_unique<SkewedExecutor>(ex_);
+  return *c;
+}
+
+void Cluster::jump_clock(const std::string& component, Duration by) {
+  clock_of(component);
+  SkewedExecutor& c = *clocks_[component];
+  if (by == Duration(0)) c.set_right();
+  else c.jump(by);
+  trace_.note("sim", "the clock of " + component + " is off by " + format_duration(c.skew()));
+}
+
+void Cluster::fail_node(const std::string& name) {
+  if (!hollow_ || !failed_nodes_.insert(name).second) return;
+  hollow_->fail(name);
+  trace_.note("sim", "node " + name + " falls silent");
+}
+
+void Cluster::recover_node(const std::string& name) {
+  if (failed_nodes_.erase(name) == 0 || !hollow_) return;
+  hollow_->recover(name);
+  trace_.note("sim", "node " + name + " is back");
+}
+
+void Cluster::connect(const std::string& who) {
+  apiserver::User user;
+  user.name = who == "admin" ? who : "system:" + who;
+  user.groups = {"system:masters", "system:authenticated"};
+  doors_.find(who)->second->connect(process_, server_ ? server_->transport(user) : nullptr);
 }
 
 kube::Transport& Cluster::transport(std::string_view who) {
   auto it = doors_.find(who);
   if (it == doors_.end()) {
-    apiserver::User user;
-    user.name = "system:" + std::string(who);
-    user.groups = {"system:masters", "system:authenticated"};
-    Door d;
-    d.direct = server_->transport(user);
-    d.faulty = std::make_unique<FaultTransport>(ex_, std::string(who), *d.direct, faults_, trace_);
-    it = doors_.emplace(std::string(who), std::move(d)).first;
+    std::string name(who);
+    it = doors_.emplace(name, std::make_unique<FaultTransport>(ex_, name, name == "admin" ? none_ : faults_, trace_)).first;
+    connect(name);
   }
-  return *it->second.faulty;
+  return *it->second;
 }
 
-bool Cluster::start() {
-  auto started = run_task(ex_, apiserver::ApiServer::start(ex_, *store_, apiserver::ApiServerOptions()));
+bool Cluster::start_server() {
+  auto started = run_task(ex_, apiserver::ApiServer::start(clock_of("apiserver"), *store_, apiserver::ApiServerOptions()));
   if (!started.ok()) {
     Log("sim").error("the API server does not start", {{"error", started.error().message}});
     return false;
   }
   server_ = std::move(*started);
-  apiserver::User admin;
-  admin.name = "admin";
-  admin.groups = {"system:masters", "system:authenticated"};
-  admin_ = server_->transport(admin);
+  process_ = std::make_shared<ServerProcess>();
+  for (auto& [who, door] : doors_) connect(who);
+  return true;
+}
+
+bool Cluster::start() {
+  if (!start_server()) return false;
   for (auto& c : components()) revive(c);
   return true;
 }
 
 void Cluster::crash(const std::string& component) {
+  if (component == "apiserver") {
+    if (!server_) return;
+    trace_.note("sim", "crash apiserver");
+    process_->die();
+    for (auto& [who, door] : doors_) door->connect(process_, nullptr);
+    server_.reset();
+    return;
+  }
   scopes_.erase(component);
   if (component == "scheduler") scheduler_.reset();
-  if (component == "hollow") hollow_.reset();
+  if (component == "hollow") {
+    hollow_.reset();
+    failed_nodes_.clear();
+  }
   if (server_) trace_.note("sim", "crash " + component);
 }
 
+void Cluster::start_controllers(Executor& ex, TaskScope& scope) {
+  controllers::Options o;
+  o.root_ca = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n";
+  controllers::start_all(ex, [this](std::string_view who) -> kube::Transport& { return transport(who); }, std::move(o), scope);
+}
+
+Task<void> Cluster::lead(Executor* ex, kube::LeaderElectionOptions options) {
+  const std::string who = options.identity;
+  std::function<Task<void>(StopToken)> run = [this, ex, who](StopToken lost) { return run_as_leader(ex, who, std::move(lost)); };
+  kube::Client client(transport(who), who);
+  StopToken never;
+  co_await kube::run_with_leader_election(*ex, client, std::move(options), never, std::move(run));
+}
+
+Task<void> Cluster::run_as_leader(Executor* ex, std::string who, StopToken lost) {
+  struct Count {
+    Cluster* c;
+    explicit Count(Cluster* cluster) : c(cluster) { c->leaders_max_ = std::max(c->leaders_max_, ++c->leaders_); }
+    ~Count() { --c->leaders_; }
+  };
+  Count count(this);
+  trace_.note(who, "leads");
+  TaskScope scope;
+  start_controllers(*ex, scope);
+  co_await lost.wait(*ex);
+  trace_.note(who, "leads no more");
+}
+
 void Cluster::revive(const std::string& component) {
+  if (component == "apiserver") {
+    if (server_) return;
+    trace_.note("sim", "start apiserver");
+    start_server();
+    return;
+  }
   if (scopes_.count(component)) return;
   trace_.note("sim", "start " + component);
+  Executor& ex = clock_of(component);
   auto& scope = scopes_[component] = std::make_unique<TaskScope>();
-  if (component == "controllers") {
-    controllers::Options o;
-    o.root_ca = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n";
-    controllers::start_all(ex_, [this](std::string_view who) -> kube::Transport& { return transport(who); }, std::move(o), *scope);
+  if (component == "controllers" && !options_.elected) {
+    start_controllers(ex, *scope);
+  } else if (component.starts_with("controllers")) {
+    kube::LeaderElectionOptions o;
+    o.ns = "kube-system";
+    o.name = "kube-controller-manager";
+    o.identity = component;
+    scope->spawn(lead(&ex, std::move(o)));
   } else if (component == "scheduler") {
-    scheduler_ = std::make_unique<scheduler::Scheduler>(ex_, kube::Client(transport("kube-scheduler"), "kube-scheduler"));
+    scheduler_ = std::make_unique<scheduler::Scheduler>(ex, kube::Client(transport("kube-scheduler"), "kube-scheduler"));
     scheduler_->start(*scope);
   } else {
-    hollow_ = std::make_unique<hollow::HollowNodes>(ex_, kube::Client(transport("hollow"), "hollow"), options_.hollow);
+    hollow_ = std::make_unique<hollow::HollowNodes>(ex, kube::Client(transport("hollow"), "hollow"), options_.hollow);
     auto list = options_.node_list.empty() ? hollow::uniform_nodes(options_.nodes, options_.zones) : options_.node_list;
     for (auto& n : list) hollow_->add(n);
   }
 }
 
-kube::Client Cluster::admin() { return kube::Client(*admin_, "admin"); }
+kube::Client Cluster::admin() { return kube::Client(transport("admin"), "admin"); }
 
 Status Cluster::apply(const std::string& yaml) {
   TRY(auto documents, yaml::parse_all(yaml));
@@ -102,6 +196,18 @@ Status Cluster::patch(const kube::Resource& r, const std::string& ns, const std:
   kube::Client c = admin();
   auto p = run_task(ex_, c.patch(r, ns, name, kube::PatchType::kMerge, std::move(merge)));
   if (!p.ok()) return std::move(p).error();
+  return ok();
+}
+
+Status Cluster::evict(const std::string& ns, const std::string& pod) {
+  json::Value e;
+  e["apiVersion"] = "policy/v1";
+  e["kind"] = "Eviction";
+  e["metadata"]["name"] = pod;
+  e["metadata"]["namespace"] = ns;
+  kube::Client c = admin();
+  auto r = run_task(ex_, c.create_subresource(kube::core::Pod::resource(), ns, pod, "eviction", std::move(e)));
+  if (!r.ok()) return std::move(r).error();
   return ok();
 }
 

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,10 @@
 #include "base/scope.h"
 #include "hollow/hollow.h"
 #include "kube/client.h"
+#include "kube/leader_election.h"
 #include "scheduler/scheduler.h"
 #include "sim/faults.h"
+#include "sim/skew.h"
 #include "store/store.h"
 
 namespace caravel::sim {
@@ -26,6 +29,8 @@ struct ClusterOptions {
   int nodes = 6, zones = 3;
   std::vector<hollow::NodeSpec> node_list;  // these instead, where given
   hollow::Options hollow;
+  // Two controller managers, "controllers" and "controllers-b", of which one leads by a Lease.
+  bool elected = false;
 };
 
 class Cluster {
@@ -35,10 +40,20 @@ class Cluster {
 
   // Brings everything up; false when the API server does not start.
   bool start();
-  // "controllers", "scheduler", "hollow". A crash destroys the component where it stands.
+  // "controllers", "scheduler", "hollow", and "apiserver", which loses all but its store. A crash destroys
+  // the component where it stands.
   void crash(const std::string& component);
   void revive(const std::string& component);
-  static std::vector<std::string> components() { return {"controllers", "scheduler", "hollow"}; }
+  std::vector<std::string> components() const;
+  // Sets the component's clock forward or back; zero makes it right again.
+  void jump_clock(const std::string& component, Duration by);
+  // A machine that falls silent, and comes back. hollow's crash ends the silence of all.
+  void fail_node(const std::string& name);
+  void recover_node(const std::string& name);
+  const std::set<std::string>& failed_nodes() const { return failed_nodes_; }
+  // Controller managers that believe to lead, now and at most so far.
+  int leaders() const { return leaders_; }
+  int leaders_max() const { return leaders_max_; }
 
   VirtualExecutor& ex() { return ex_; }
   Faults& faults() { return faults_; }
@@ -53,10 +68,17 @@ class Cluster {
   std::vector<json::Value> list(const kube::Resource& r, const std::string& ns = "");
   Result<json::Value> get(const kube::Resource& r, const std::string& ns, const std::string& name);
   Status patch(const kube::Resource& r, const std::string& ns, const std::string& name, json::Value merge);
+  Status evict(const std::string& ns, const std::string& pod);
   Status remove(const kube::Resource& r, const std::string& ns, const std::string& name, const std::string& propagation = "Background");
 
  private:
   kube::Transport& transport(std::string_view who);
+  bool start_server();
+  void connect(const std::string& who);
+  void start_controllers(Executor& ex, TaskScope& scope);
+  Task<void> lead(Executor* ex, kube::LeaderElectionOptions options);
+  Task<void> run_as_leader(Executor* ex, std::string who, StopToken lost);
+  Executor& clock_of(const std::string& component);
 
   VirtualExecutor ex_;
   ClusterOptions options_;
@@ -64,11 +86,12 @@ class Cluster {
   Trace trace_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<apiserver::ApiServer> server_;
-  std::unique_ptr<kube::Transport> admin_;
-  struct Door {
-    std::unique_ptr<kube::Transport> direct, faulty;
-  };
-  std::map<std::string, Door, std::less<>> doors_;
+  std::shared_ptr<ServerProcess> process_;
+  const Faults none_;
+  std::map<std::string, std::unique_ptr<FaultTransport>, std::less<>> doors_;
+  std::map<std::string, std::unique_ptr<SkewedExecutor>> clocks_;
+  std::set<std::string> failed_nodes_;
+  int leaders_ = 0, leaders_max_ = 0;
   std::unique_ptr<scheduler::Scheduler> scheduler_;
   std::unique_ptr<hollow::HollowNodes> hollow_;
   std::map<std::string, std::unique_ptr<TaskScope>> scopes_;

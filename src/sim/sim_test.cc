@@ -1,4 +1,4 @@
-// The control plane in virtual time. CARAVEL_SIM_SEED=N runs one seed, CARAVEL_SIM_SEEDS=N that many.
+// The control plane in virtual time, when nothing fails that is not said here. Faults by chance: storm_test.cc.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -9,6 +9,7 @@
 #include "kube/types/core.h"
 #include "sim/checks.h"
 #include "sim/cluster.h"
+#include "sim/watchdog.h"
 
 namespace caravel::sim {
 namespace {
@@ -96,20 +97,6 @@ std::vector<std::string> settle(Cluster& c, Duration limit) {
     wrong = settled(c);
   } while (!wrong.empty() && c.ex().now() < end);
   return wrong;
-}
-
-std::vector<uint64_t> seeds(int fallback) {
-  if (const char* one = std::getenv("CARAVEL_SIM_SEED")) return {std::strtoull(one, nullptr, 10)};
-  int n = fallback;
-  if (const char* many = std::getenv("CARAVEL_SIM_SEEDS")) n = std::atoi(many);
-  std::vector<uint64_t> out;
-  for (int i = 1; i <= n; ++i) out.push_back(i);
-  return out;
-}
-
-std::string replay(uint64_t seed) {
-  return "replay: CARAVEL_SIM_SEED=" + std::to_string(seed) + " build-debug/sim_test --gtest_filter='" +
-         testing::UnitTest::GetInstance()->current_test_info()->test_suite_name() + "." + testing::UnitTest::GetInstance()->current_test_info()->name() + "'";
 }
 
 struct Quiet : testing::Test {
@@ -330,78 +317,6 @@ spec:
   ASSERT_TRUE(c.remove(Pod::resource(), "default", "a").ok());
   c.run_for(30s);
   EXPECT_EQ(path(Pod::resource(), "a2", {"spec", "nodeName"}), "hollow-00004");
-}
-
-// One run with faults drawn from the seed. Returns the trace.
-std::string chaos(uint64_t seed, int steps) {
-  SCOPED_TRACE(replay(seed));
-  Cluster c(seed);
-  EXPECT_TRUE(c.start());
-  Watchdog dog(c);
-  Status applied = c.apply(kWorkloads);
-  EXPECT_TRUE(applied.ok()) << (applied.ok() ? "" : applied.error().message);
-  VirtualExecutor& ex = c.ex();
-  std::map<std::string, int> acknowledged;
-  const kube::Resource maps = kube::core::ConfigMap::resource();
-  int image = 1;
-  for (int step = 0; step < steps; ++step) {
-    Faults& f = c.faults();
-    f.refused = ex.random_unit() < 0.5 ? 0 : 0.2 * ex.random_unit();
-    f.answer_lost = ex.random_unit() < 0.5 ? 0 : 0.1 * ex.random_unit();
-    f.delayed = ex.random_unit() < 0.5 ? 0 : 0.3 * ex.random_unit();
-    f.watch_broken = ex.random_unit() < 0.5 ? 0 : 0.05 * ex.random_unit();
-    f.down = ex.random_unit() < 0.05;
-    std::string victim = Cluster::components()[ex.random_below(3)];
-    switch (ex.random_below(6)) {
-      case 0: c.crash(victim); break;
-      case 1: (void)c.patch(Deployment::resource(), "shop", "web", replicas_patch(1 + static_cast<int>(ex.random_below(10)))); break;
-      case 2: (void)c.patch(Deployment::resource(), "shop", "web", image_patch("nginx:" + std::to_string(++image))); break;
-      case 3: (void)c.patch(kube::apps::StatefulSet::resource(), "shop", "db", replicas_patch(1 + static_cast<int>(ex.random_below(5)))); break;
-      case 4: {
-        auto pods = c.list(Pod::resource(), "shop");
-        // A Job's pod that is deleted counts as failed: the others only.
-        if (pods.empty()) break;
-        const json::Value& p = pods[ex.random_below(pods.size())];
-        if (p["metadata"]["labels"]["app"].as_string() != "once") (void)c.remove(Pod::resource(), "shop", p["metadata"]["name"].as_string());
-        break;
-      }
-      default: {
-        std::string name = "note-" + std::to_string(ex.random_below(5));
-        std::string yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\ndata: {n: \"" + std::to_string(step) + "\"}\n";
-        if (c.apply(yaml).ok()) acknowledged[name] = step;
-      }
-    }
-    c.run_for(Duration(static_cast<int64_t>(10e9 * ex.random_unit())));
-    for (auto& component : Cluster::components()) c.revive(component);
-  }
-  c.faults() = Faults();
-  EXPECT_EQ(lines(settle(c, 20min)), "");
-  EXPECT_EQ(lines(dog.violations()), "");
-  for (auto& [name, n] : acknowledged) {
-    auto m = c.get(maps, "default", name);
-    EXPECT_TRUE(m.ok()) << name;
-    if (m.ok()) {
-      EXPECT_EQ(std::as_const(*m).path({"data", "n"}).as_string(), std::to_string(n));
-    }
-  }
-  return c.trace().text();
-}
-
-TEST_F(Sim, ConvergesAfterFaults) {
-  for (uint64_t seed : seeds(1)) {
-    chaos(seed, 20);
-    if (HasFailure()) {
-      std::printf("failed with seed %llu; %s\n", static_cast<unsigned long long>(seed), replay(seed).c_str());
-      break;
-    }
-  }
-}
-
-TEST_F(Sim, EqualSeedsGiveEqualTraces) {
-  std::string a = chaos(7, 5), b = chaos(7, 5), other = chaos(8, 5);
-  EXPECT_FALSE(a.empty());
-  EXPECT_TRUE(a == b);
-  EXPECT_FALSE(a == other);
 }
 
 }  // namespace
