@@ -39,6 +39,7 @@ struct ApiServerOptions {
 class Aggregator;
 class Discovery;
 class DynamicAdmission;
+class PolicyStatus;
 class FlowControl;
 class CrdController;
 
@@ -95,6 +96,7 @@ class ApiServer {
   Rest rest_;
   std::unique_ptr<Auditor> auditor_;
   std::unique_ptr<DynamicAdmission> dynamic_;
+  std::unique_ptr<PolicyStatus> policy_status_;
   std::unique_ptr<QuotaStage> quota_;
   std::unique_ptr<ServiceAllocator> services_;
   std::unique_ptr<Authorizer> authorizer_;

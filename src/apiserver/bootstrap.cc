@@ -4,6 +4,7 @@
 #include "apiserver/admission/builtin.h"
 #include "apiserver/admission/dynamic.h"
 #include "apiserver/aggregation/aggregator.h"
+#include "apiserver/admission/policy_status.h"
 #include "apiserver/api_server.h"
 #include "apiserver/builtin_model.h"
 #include "apiserver/conversion.h"
@@ -102,6 +103,8 @@ Task<Status> ApiServer::bring_up() {
   scope_.spawn(keep_service_ips(*this));
   scope_.spawn(keep_flow_schemas());
   core_.components["etcd-0"] = [] { return std::string(); };  // the store is open as long as this server is
+  policy_status_ = std::make_unique<PolicyStatus>(core_, rest_);
+  policy_status_->start(scope_);
   core_.ready = true;
   co_return ok();
 }

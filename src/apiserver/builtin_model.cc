@@ -96,6 +96,7 @@ class BuiltinModel final : public TypeModel {
     set_builtin_defaults(resource_.group, resource_.version, resource_.kind, object);
     table_defaults(type_, object);
   }
+  const kube::Schema* schema() const override { return kube::schema_of(type_).get(); }
   void validate(const Value& object, const Value* old, std::vector<Cause>& causes) const override {
     for (auto& e : kube::validate_builtin(kind_, object, old)) causes.push_back({e.field, e.reason, e.message});
   }

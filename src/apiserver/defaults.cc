@@ -257,6 +257,13 @@ void webhooks(Value& o, bool mutating) {
   });
 }
 
+void match_resources(Value& m) {
+  put(m, "matchPolicy", "Equivalent");
+  make(m, "namespaceSelector");
+  make(m, "objectSelector");
+  for (const char* list : {"resourceRules", "excludeResourceRules"}) each(m, list, [](Value& r) { put(r, "scope", "*"); });
+}
+
 void horizontal_autoscaler(Value& s) {
   put(s, "minReplicas", 1);
   if (!s.find("metrics") || s["metrics"].size() == 0) {
@@ -415,6 +422,14 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
   if (group == "admissionregistration.k8s.io") {
     if (kind == "MutatingWebhookConfiguration") webhooks(o, true);
     if (kind == "ValidatingWebhookConfiguration") webhooks(o, false);
+    bool policy = kind == "ValidatingAdmissionPolicy" || kind == "MutatingAdmissionPolicy";
+    if (policy && spec) {
+      put(*spec, "failurePolicy", "Fail");
+      if (Value* m = sub(*spec, "matchConstraints")) match_resources(*m);
+    } else if (spec && kind.ends_with("PolicyBinding")) {
+      if (Value* m = sub(*spec, "matchResources")) match_resources(*m);
+      if (Value* r = sub(*spec, "paramRef")) put(*r, "parameterNotFoundAction", "Deny");
+    }
     return;
   }
   if (group == "scheduling.k8s.io" && kind == "PriorityClass") return put(o, "preemptionPolicy", "PreemptLowerPriority");

@@ -12,6 +12,10 @@
 #include "apiserver/watch_cache.h"
 #include "kube/resource.h"
 
+namespace caravel::kube {
+struct Schema;
+}
+
 namespace caravel::apiserver {
 
 // Who wrote, for managedFields.
@@ -29,6 +33,8 @@ class TypeModel {
   // fields and names them ("spec.foo").
   virtual Status accept(json::Value& object, std::vector<std::string>& unknown) const = 0;
   virtual void set_defaults(json::Value& object) const = 0;
+  // Null where there is none at hand.
+  virtual const kube::Schema* schema() const { return nullptr; }
   // `old` is null for a create.
   virtual void validate(const json::Value& object, const json::Value* old, std::vector<Cause>& causes) const = 0;
   virtual Result<json::Value> strategic_merge(const json::Value& live, const json::Value& patch) const = 0;

@@ -128,6 +128,45 @@ void validating_policy(const Value& o, FieldErrors& e) {
   audit_annotations(s["auditAnnotations"], o["metadata"]["name"].as_string(), compiler, p.child("auditAnnotations"), e);
 }
 
+void mutation(const Value& m, const cel::PolicyCompiler& compiler, const FieldPath& p, FieldErrors& e) {
+  const std::string& type = m["patchType"].as_string();
+  const Value &apply = m["applyConfiguration"], &patch = m["jsonPatch"];
+  one_of(m["patchType"], {"ApplyConfiguration", "JSONPatch"}, p.child("patchType"), e);
+  auto part = [&](const char* name, const Value& given, bool wanted, bool list) {
+    FieldPath at = p.child(name);
+    if (!wanted) {
+      if (given.is_object()) e.push_back(invalid_error(at, "{" + std::string(name) + "}", "must not be specified when patchType is " + type));
+      return;
+    }
+    if (!given.is_object()) {
+      e.push_back(required_error(at, "must be specified when patchType is " + type));
+      return;
+    }
+    if (trim(given["expression"].as_string()).empty()) {
+      e.push_back(required_error(at.child("expression"), "expression is not specified"));
+      return;
+    }
+    auto program = expression(given["expression"], compiler, {}, at.child("expression"), e);
+    if (!program || program->type().kind == K::kDyn) return;
+    const cel::Type& t = program->type();
+    bool good = list ? t.kind == K::kList && (!t.item || t.item->kind == K::kDyn || t.item->name == "JSONPatch") : t.kind == K::kObject && t.name == "Object";
+    if (!good) e.push_back(invalid_error(at.child("expression"), given["expression"], list ? "must evaluate to list(JSONPatch)" : "must evaluate to Object"));
+  };
+  part("applyConfiguration", apply, type == "ApplyConfiguration", false);
+  part("jsonPatch", patch, type == "JSONPatch", true);
+}
+
+void mutating_policy(const Value& o, FieldErrors& e) {
+  const FieldPath p("spec");
+  const Value& s = o["spec"];
+  cel::PolicyCompiler compiler(s["paramKind"].is_object());
+  compiler.allow_mutations();
+  policy_head(s, compiler, p, e);
+  one_of(s["reinvocationPolicy"], {"IfNeeded", "Never"}, p.child("reinvocationPolicy"), e);
+  if (s["mutations"].size() == 0) e.push_back(required_error(p.child("mutations"), "mutations must contain at least one item"));
+  for (size_t i = 0; i < s["mutations"].size(); ++i) mutation(s["mutations"].at(i), compiler, p.child("mutations").index(i), e);
+}
+
 void param_ref(const Value& r, const FieldPath& p, FieldErrors& e) {
   const std::string& name = r["name"].as_string();
   bool selector = r["selector"].is_object();
@@ -170,6 +209,7 @@ void admission(std::string_view kind, const Value& o, const Value*, FieldErrors&
   if (kind == "MutatingWebhookConfiguration") webhook_configuration(o, true, e);
   else if (kind == "ValidatingWebhookConfiguration") webhook_configuration(o, false, e);
   else if (kind == "ValidatingAdmissionPolicy") validating_policy(o, e);
+  else if (kind == "MutatingAdmissionPolicy") mutating_policy(o, e);
   else if (kind == "ValidatingAdmissionPolicyBinding") binding(o["spec"], true, e);
   else if (kind == "MutatingAdmissionPolicyBinding") binding(o["spec"], false, e);
 }

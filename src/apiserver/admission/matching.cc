@@ -67,6 +67,14 @@ Result<MatchCriteria> MatchCriteria::parse(const Value& v, std::string_view rule
   return m;
 }
 
+bool MatchCriteria::excludes(const Core& core, const AdmissionRequest& a) const {
+  if (excluded.empty()) return false;
+  MatchCriteria inverse;
+  inverse.rules = excluded;
+  inverse.equivalent = equivalent;
+  return inverse.match_rules(core, a) != nullptr;
+}
+
 ServedTypePtr MatchCriteria::match_rules(const Core& core, const AdmissionRequest& a) const {
   auto met = [&](const std::vector<ResourceRule>& list, const ServedType& as) {
     return std::any_of(list.begin(), list.end(), [&](const ResourceRule& r) { return r.matches(a, as); });

@@ -30,6 +30,7 @@ struct MatchCriteria {
 
   // The served version in which a rule is met; null: none is.
   ServedTypePtr match_rules(const Core& core, const AdmissionRequest& a) const;
+  bool excludes(const Core& core, const AdmissionRequest& a) const;
   // An error when the request's namespace is not known.
   Result<bool> match_selectors(const Core& core, const AdmissionRequest& a) const;
 };

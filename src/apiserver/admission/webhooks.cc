@@ -112,10 +112,7 @@ Task<Result<Value>> in_version(Core&, const ServedType& from, const ServedType& 
   co_return object;
 }
 
-namespace {
-
-// The request's object and old object as one webhook or policy sees them.
-Task<Result<AdmissionView>> view_of(Core& core, const AdmissionRequest& a, ServedTypePtr as, bool mutating) {
+Task<Result<AdmissionView>> admission_view(Core& core, const AdmissionRequest& a, ServedTypePtr as, bool mutating) {
   AdmissionView view;
   view.type = as;
   Value object = a.object ? *a.object : Value();
@@ -125,7 +122,7 @@ Task<Result<AdmissionView>> view_of(Core& core, const AdmissionRequest& a, Serve
     object["metadata"].erase("uid");
     if (a.name_generated) object["metadata"].erase("name");
   }
-  if (a.subresource.empty() || a.subresource == "status") {
+  if (a.plain) {
     auto converted = co_await in_version(core, *a.type, *as, std::move(object));
     if (!converted.ok()) co_return std::move(converted).error();
     object = std::move(*converted);
@@ -138,11 +135,30 @@ Task<Result<AdmissionView>> view_of(Core& core, const AdmissionRequest& a, Serve
   co_return view;
 }
 
-}  // namespace
+Task<Result<bool>> take_changed(Core& core, AdmissionRequest* a, ServedTypePtr as, Value object) {
+  if (a->plain) {
+    std::vector<std::string> unknown;
+    Status accepted = as->model->accept(object, unknown);
+    if (!accepted.ok()) co_return status::internal(accepted.error().message);
+    auto back = co_await in_version(core, *as, *a->type, std::move(object));
+    if (!back.ok()) co_return status::internal(back.error().message);
+    object = std::move(*back);
+    if (a->operation == Operation::kCreate) {
+      Value& meta = object["metadata"];
+      const Value& own = std::as_const(*a->object)["metadata"];
+      meta["uid"] = own["uid"];
+      if (a->name_generated && meta["name"].as_string().empty()) meta["name"] = own["name"];
+    }
+    a->type->model->set_defaults(object);
+  }
+  bool changed = !(object == *a->object);
+  *a->object = std::move(object);
+  co_return changed;
+}
 
 Task<Webhooks::Outcome> Webhooks::ask(std::shared_ptr<const Webhook> w, AdmissionRequest* a, ServedTypePtr as, bool mutating) {
   Outcome out;
-  auto view = co_await view_of(*core_, *a, as, mutating);
+  auto view = co_await admission_view(*core_, *a, as, mutating);
   if (!view.ok()) {
     out.status = status::internal(view.error().message);
     co_return out;
@@ -195,30 +211,12 @@ void Webhooks::take(const Webhook& w, AdmissionRequest& a, const ReviewAnswer& a
 
 Task<Result<bool>> Webhooks::change(std::shared_ptr<const Webhook> w, AdmissionRequest* a, ServedTypePtr as, Value patch) {
   if (patch.size() == 0 || !a->object) co_return false;
-  auto view = co_await view_of(*core_, *a, as, true);
+  auto view = co_await admission_view(*core_, *a, as, true);
   if (!view.ok()) co_return status::internal(view.error().message);
   auto patched = kube::json_patch(view->object, patch);
   if (!patched.ok()) co_return status::internal(patched.error().message);
-  Value object = std::move(*patched);
-  bool whole = a->subresource.empty() || a->subresource == "status";
-  if (whole) {
-    std::vector<std::string> unknown;
-    Status accepted = as->model->accept(object, unknown);
-    if (!accepted.ok()) co_return status::internal(accepted.error().message);
-    auto back = co_await in_version(*core_, *as, *a->type, std::move(object));
-    if (!back.ok()) co_return status::internal(back.error().message);
-    object = std::move(*back);
-    if (a->operation == Operation::kCreate) {
-      Value& meta = object["metadata"];
-      const Value& own = std::as_const(*a->object)["metadata"];
-      meta["uid"] = own["uid"];
-      if (a->name_generated && meta["name"].as_string().empty()) meta["name"] = own["name"];
-    }
-    a->type->model->set_defaults(object);
-  }
-  bool changed = !(object == *a->object);
-  if (changed && a->trail) a->trail->annotate("mutation.webhook.admission.k8s.io/" + w->configuration, w->name);
-  *a->object = std::move(object);
+  auto changed = co_await take_changed(*core_, a, as, std::move(*patched));
+  if (changed.ok() && *changed && a->trail) a->trail->annotate("mutation.webhook.admission.k8s.io/" + w->configuration, w->name);
   co_return changed;
 }
 

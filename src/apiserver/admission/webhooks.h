@@ -37,13 +37,13 @@ class Reinvocation {
     called_.clear();
     any_change_ = true;
   }
-  void called(const Webhook* w) { called_.insert(w); }
-  bool due(const Webhook* w) const { return due_.count(w) > 0; }
+  void called(const void* w) { called_.insert(w); }
+  bool due(const void* w) const { return due_.count(w) > 0; }
   bool any_change() const { return any_change_; }
   bool any_due() const { return !due_.empty(); }
 
  private:
-  std::set<const Webhook*> called_, due_;
+  std::set<const void*> called_, due_;  // webhooks and policies
   bool any_change_ = false;
 };
 
@@ -82,6 +82,10 @@ class Webhooks {
   Source mutating_, validating_;
 };
 
+// The request's object and old object as one webhook or policy sees them.
+Task<Result<AdmissionView>> admission_view(Core& core, const AdmissionRequest& a, ServedTypePtr as, bool mutating);
+// Puts what became of the view's object into the request, in its version and defaulted; tells whether it differs.
+Task<Result<bool>> take_changed(Core& core, AdmissionRequest* a, ServedTypePtr as, json::Value object);
 // The same object in another served version of its resource.
 Task<Result<json::Value>> in_version(Core& core, const ServedType& from, const ServedType& to, json::Value object);
 

@@ -88,13 +88,16 @@ Environment admission_environment(const AdmissionVariables& wanted) {
   return env;
 }
 
-PolicyCompiler::PolicyCompiler(bool params) : variables_(std::make_shared<Type>()) {
+PolicyCompiler::PolicyCompiler(bool params, TypePtr object) : variables_(std::make_shared<Type>()) {
   variables_->kind = K::kOpaque;
   variables_->name = "kubernetes.variables";
   AdmissionVariables wanted;
   wanted.params = params;
   wanted.variables = variables_;
   env_ = admission_environment(wanted);
+  if (object)
+    for (auto& [name, type] : env_.variables)
+      if (name == "object" || name == "oldObject") type = object;
 }
 
 }  // namespace caravel::kube::cel

@@ -18,7 +18,9 @@ Environment admission_environment(const AdmissionVariables& wanted);
 // The expressions of one policy: a variable is known to those after it, by its type.
 class PolicyCompiler {
  public:
-  explicit PolicyCompiler(bool params);
+  // `object`: the type of object and oldObject where it is known.
+  explicit PolicyCompiler(bool params, TypePtr object = nullptr);
+  void allow_mutations() { env_.mutations = true; }
   Result<Program> compile(std::string_view text) const { return Program::compile(text, env_); }
   void add_variable(const std::string& name, TypePtr type) { variables_->fields[name] = std::move(type); }
 

@@ -30,6 +30,7 @@ struct Expr {
     kIf,      // args[0] ? args[1] : args[2]
     kList,    // items; optional_items[i]: ?item
     kMap,     // key, value, key, value
+    kStruct,  // name{field: value}: `variables` are the fields, args their values; optional_items[i]: ?field
     kMacro,   // name over args[0] with variables; args[1..] are its bodies
   };
   Kind kind = Kind::kLiteral;

@@ -144,5 +144,18 @@ TEST(Cel, NonsenseIsAnError) {
   }
 }
 
+TEST(Structures, AreMadeOnlyWhereMutationsAre) {
+  Environment env;
+  EXPECT_NE(Program::compile("Object{a: 1}", env).error().message.find("undeclared reference to 'Object'"), std::string::npos);
+  env.mutations = true;
+  auto p = Program::compile("Object{spec: Object.spec{?no: optional.none(), yes: [1]}}", env);
+  ASSERT_TRUE(p.ok()) << p.error().message;
+  EXPECT_EQ(p->type().name, "Object");
+  Budget budget;
+  EXPECT_EQ(json::dump(to_json(*p->run({}, budget))), R"({"spec":{"yes":[1]}})");
+  EXPECT_FALSE(Program::compile("JSONPatch{operation: 'add'}", env).ok());
+  EXPECT_EQ(json::dump(to_json(*Program::compile("jsonpatch.escapeKey('a/b~')", env)->run({}, budget))), R"("a~1b~0")");
+}
+
 }  // namespace
 }  // namespace caravel::kube::cel

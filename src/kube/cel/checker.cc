@@ -75,7 +75,7 @@ struct Application {
 
 class Checker {
  public:
-  Checker(std::string_view text, const Environment& env) : text_(text), scope_(env.variables) {}
+  Checker(std::string_view text, const Environment& env) : text_(text), scope_(env.variables), mutations_(env.mutations) {}
 
   TypePtr type_of(const Expr& e) {
     switch (e.kind) {
@@ -89,6 +89,7 @@ class Checker {
       case Expr::Kind::kIf: return conditional(e);
       case Expr::Kind::kList: return list(e);
       case Expr::Kind::kMap: return map(e);
+      case Expr::Kind::kStruct: return structure(e);
       case Expr::Kind::kMacro: return macro(e);
     }
     return simple_type(K::kDyn);
@@ -221,6 +222,21 @@ class Checker {
     }
     return map_type(key, item);
   }
+  TypePtr structure(const Expr& e) {
+    bool patch = e.name == "JSONPatch";
+    bool object = e.name == "Object" || e.name.starts_with("Object.");
+    for (size_t i = 0; i < e.args.size(); ++i) {
+      type_of(*e.args[i]);
+      const std::string& f = e.variables[i];
+      if (mutations_ && patch && f != "op" && f != "path" && f != "from" && f != "value") return fail(e, "undefined field '" + f + "'");
+    }
+    if (!mutations_ || (!patch && !object)) return fail(e, "undeclared reference to '" + e.name + "' (in container '')");
+    auto t = std::make_shared<Type>();
+    t->kind = K::kObject;
+    t->name = e.name;
+    for (auto& f : e.variables) t->fields[f] = simple_type(K::kDyn);
+    return t;
+  }
   TypePtr macro(const Expr& e) {
     TypePtr range = type_of(*e.args[0]);
     size_t depth = scope_.size();
@@ -258,6 +274,7 @@ class Checker {
 
   std::string_view text_;
   std::vector<std::pair<std::string, TypePtr>> scope_;
+  bool mutations_ = false;
   std::string errors_;
 };
 

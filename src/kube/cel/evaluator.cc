@@ -32,6 +32,7 @@ class Evaluator {
       }
       case Expr::Kind::kList: return list(e);
       case Expr::Kind::kMap: return map(e);
+      case Expr::Kind::kStruct: return structure(e);
       case Expr::Kind::kMacro: return macro(e);
     }
     return internal("an expression of an unknown kind");
@@ -148,6 +149,18 @@ class Evaluator {
     return Value::map(std::move(entries));
   }
 
+  // As a map by field.
+  Result<Value> structure(const Expr& e) {
+    TRY_VOID(spend(kMapCost));
+    std::vector<std::pair<Value, Value>> entries;
+    for (size_t i = 0; i < e.args.size(); ++i) {
+      TRY(Value v, eval(*e.args[i]));
+      if (!e.optional_items[i]) entries.emplace_back(Value::string(e.variables[i]), std::move(v));
+      else if (!v.is(Kind::kOptional)) return no_overload();
+      else if (v.held()) entries.emplace_back(Value::string(e.variables[i]), *v.held());
+    }
+    return Value::map(std::move(entries));
+  }
   Result<Value> macro(const Expr& e) {
     TRY(Value range, eval(*e.args[0]));
     size_t depth = scope_.size();

@@ -75,6 +75,9 @@ R flatten(A a) {
   return V::list(std::move(out));
 }
 
+// A key as it stands in a JSON pointer.
+R escape_key(A a) { return V::string(replace_all(replace_all(a[0].s(), "~", "~0"), "/", "~1")); }
+
 R is_quantity(A a) { return V::boolean(Quantity::parse(a[0].s()).ok()); }
 R quantity(A a) {
   auto q = Quantity::parse(a[0].s());
@@ -172,6 +175,7 @@ constexpr Function kLists[] = {
     {"indexOf", true, "iLA", index_of}, {"lastIndexOf", true, "iLA", last_index_of}, {"slice", true, "LLii", slice}, {"flatten", true, "*L", flatten},
 };
 constexpr Function kKubernetes[] = {
+    {"jsonpatch.escapeKey", false, "ss", escape_key},
     {"isQuantity", false, "bs", is_quantity}, {"quantity", false, "Qs", quantity}, {"sign", true, "iQ", q_sign}, {"isInteger", true, "bQ", q_is_integer},
     {"asInteger", true, "iQ", q_as_integer}, {"asApproximateFloat", true, "dQ", q_as_float}, {"isLessThan", true, "bQQ", q_less},
     {"isGreaterThan", true, "bQQ", q_greater}, {"compareTo", true, "iQQ", q_compare}, {"add", true, "QQQ", q_add}, {"add", true, "QQi", q_add_i},

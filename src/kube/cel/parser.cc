@@ -190,6 +190,10 @@ class Parser {
           continue;
         }
         if (name.kind == Token::Kind::kIdent && name.text == "in") return fail(name.at, "Syntax error: no viable alternative at input '.in'");
+        if (std::string type = optional ? "" : type_name(*e, name.text); !type.empty() && symbol("{")) {
+          e = structure(at, std::move(type));
+          continue;
+        }
         ExprPtr select = node(Expr::Kind::kSelect, at, name.text);
         select->optional = optional;
         if (!add(*select, std::move(e))) return nullptr;
@@ -203,6 +207,28 @@ class Parser {
       } else {
         break;
       }
+    }
+    return e;
+  }
+  // "Object.spec" of a chain of names; "" of anything else.
+  static std::string type_name(const Expr& e, const std::string& last) {
+    if (e.kind == Expr::Kind::kIdent) return e.name + "." + last;
+    if (e.kind != Expr::Kind::kSelect || e.optional) return "";
+    std::string head = type_name(*e.args[0], e.name);
+    return head.empty() ? "" : head + "." + last;
+  }
+  ExprPtr structure(size_t at, std::string type) {
+    ExprPtr e = node(Expr::Kind::kStruct, at, std::move(type));
+    ++next_;
+    while (!take("}")) {
+      e->optional_items.push_back(take("?"));
+      const Token field = here();
+      if (field.kind != Token::Kind::kIdent && field.kind != Token::Kind::kQuotedIdent) return mismatch();
+      ++next_;
+      e->variables.push_back(field.text);
+      if (!take(":")) return mismatch();
+      if (!add(*e, expression())) return nullptr;
+      if (!take(",") && !symbol("}")) return mismatch();
     }
     return e;
   }
@@ -229,7 +255,7 @@ class Parser {
       return macro("bind", at, std::move(value), std::move(args), 1);
     }
     bool space = receiver->kind == Expr::Kind::kIdent;
-    if (space && (receiver->name == "optional" || receiver->name == "strings" || (receiver->name == "ip" && name == "isCanonical"))) {
+    if (space && (receiver->name == "optional" || receiver->name == "strings" || receiver->name == "jsonpatch" || (receiver->name == "ip" && name == "isCanonical"))) {
       ExprPtr e = node(Expr::Kind::kCall, at, receiver->name + "." + name);
       for (auto& a : args)
         if (!add(*e, std::move(a))) return nullptr;
@@ -295,6 +321,7 @@ class Parser {
     if (t.text == "true" || t.text == "false") return literal(t.at, Value::boolean(t.text == "true"));
     if (t.text == "null") return literal(t.at, Value());
     if (reserved(t.text)) return fail(t.at, "reserved identifier: " + t.text);
+    if (symbol("{")) return structure(t.at, t.text);
     if (!symbol("(")) return node(Expr::Kind::kIdent, t.at, t.text);
     size_t at = here().at;
     ++next_;

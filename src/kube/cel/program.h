@@ -30,6 +30,7 @@ struct Expr;
 
 struct Environment {
   std::vector<std::pair<std::string, TypePtr>> variables;
+  bool mutations = false;  // Object{...} and JSONPatch{...} may be made
 };
 
 struct Variable {

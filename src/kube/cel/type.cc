@@ -53,7 +53,7 @@ bool compatible(const Type& a, const Type& b) {
   if (b.kind == kNull) return takes_null(a);
   if (a.kind != b.kind) return false;
   if (a.kind == kOpaque) return a.name == b.name;
-  if (a.kind == kObject) return &a == &b || a.fields.size() == b.fields.size();
+  if (a.kind == kObject) return &a == &b || (!a.name.empty() && a.name == b.name) || a.fields.size() == b.fields.size();
   return compatible_parts(a.key, b.key) && compatible_parts(a.item, b.item);
 }
 

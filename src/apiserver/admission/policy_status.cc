@@ -1,0 +1,132 @@
+#include "apiserver/admission/policy_status.h"
+
+#include "apiserver/object_meta.h"
+#include "base/strings.h"
+#include "kube/cel/admission.h"
+#include "kube/cel/schema_type.h"
+
+namespace caravel::apiserver {
+
+namespace {
+
+using json::Value;
+
+constexpr size_t kTypesMax = 10;  // that one policy is checked against
+constexpr Duration kRetry = std::chrono::seconds(1);
+
+UserPtr self() {
+  auto u = std::make_shared<User>();
+  u->name = "system:apiserver";
+  u->groups = {"system:masters"};
+  return u;
+}
+
+// The types that rules name outright.
+std::vector<ServedTypePtr> named_types(const Core& core, const Value& constraints) {
+  std::vector<ServedTypePtr> out;
+  for (auto& rule : constraints["resourceRules"].as_array())
+    for (auto& g : rule["apiGroups"].as_array())
+      for (auto& v : rule["apiVersions"].as_array())
+        for (auto& r : rule["resources"].as_array()) {
+          ServedTypePtr t = core.types.find(g.as_string(), v.as_string(), r.as_string());
+          if (t && t->model && t->model->schema() && out.size() < kTypesMax) out.push_back(std::move(t));
+        }
+  return out;
+}
+
+// What is wrong with each expression for objects of one type: field -> message.
+void check(const Value& spec, const ServedType& t, std::map<std::string, std::string>& out) {
+  kube::cel::PolicyCompiler compiler(spec["paramKind"].is_object(), kube::cel::type_of_schema(*t.model->schema()));
+  const std::string prefix = t.resource.api_version() + ", Kind=" + t.resource.kind + ": ";
+  auto judge = [&](const std::string& field, const std::string& text) {
+    auto program = compiler.compile(text);
+    if (!program.ok()) out[field] += (out[field].empty() ? "" : "\n") + prefix + program.error().message;
+  };
+  for (auto& v : spec["variables"].as_array()) {
+    auto program = compiler.compile(v["expression"].as_string());
+    compiler.add_variable(v["name"].as_string(), program.ok() ? program->shared_type() : kube::cel::simple_type(kube::cel::Type::Kind::kDyn));
+  }
+  for (size_t i = 0; i < spec["validations"].size(); ++i) {
+    const Value& v = spec["validations"].at(i);
+    std::string at = "spec.validations[" + std::to_string(i) + "].";
+    judge(at + "expression", v["expression"].as_string());
+    if (const std::string& m = v["messageExpression"].as_string(); !m.empty()) judge(at + "messageExpression", m);
+  }
+}
+
+Rest::Transform observed(int64_t generation, Value checked) {
+  return [generation, checked = std::move(checked)](const Value& live) -> Result<Value> {
+    Value out = live;
+    out["status"]["observedGeneration"] = generation;
+    out["status"]["typeChecking"] = checked;
+    return out;
+  };
+}
+
+}  // namespace
+
+Value check_policy_types(const Core& core, const Value& policy) {
+  const Value& spec = policy["spec"];
+  std::map<std::string, std::string> problems;
+  for (auto& t : named_types(core, spec["matchConstraints"])) check(spec, *t, problems);
+  Value out = Value::object();
+  for (auto& [field, text] : problems) {
+    Value w = Value::object();
+    w["fieldRef"] = field;
+    w["warning"] = text;
+    out["expressionWarnings"].push_back(std::move(w));
+  }
+  return out;
+}
+
+void PolicyStatus::start(TaskScope& scope) {
+  policies_ = core_->types.find("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies");
+  for (auto& [key, o] : policies_->storage->cache->objects()) dirty_.insert(o->name);
+  if (!dirty_.empty()) wake_.set();
+  policies_->storage->cache->add_listener([this](const CacheEvent& e) {
+    if (e.change == Change::kDeleted) return;
+    dirty_.insert(e.object->name);
+    wake_.set();
+  });
+  scope.spawn(run());
+}
+
+Task<void> PolicyStatus::run() {
+  while (true) {
+    co_await wake_.wait();
+    wake_.reset();
+    std::set<std::string> work = std::exchange(dirty_, {});
+    bool again = false;
+    for (auto& name : work) {
+      Status s = co_await sync(name);
+      if (s.ok() || s.error().code == Code::kNotFound) continue;
+      core_->log.warn("cannot write the status of a policy", {{"policy", name}, {"error", s.error().message}});
+      dirty_.insert(name);
+      again = true;
+    }
+    if (again) {
+      co_await sleep(core_->ex, kRetry);
+      wake_.set();
+    }
+  }
+}
+
+Task<Status> PolicyStatus::sync(std::string name) {
+  ObjectPtr o = rest_->find(*policies_, "", name);
+  if (!o) co_return ok();
+  ValuePtr policy = o->value();
+  int64_t generation = policy->path({"metadata", "generation"}).as_int();
+  if (policy->path({"status", "observedGeneration"}).as_int() == generation) co_return ok();
+  WriteCall call;
+  call.type = policies_;
+  call.name = std::move(name);
+  call.subresource = "status";
+  call.user = self();
+  call.manager = "kube-controller-manager";
+  Value checked = check_policy_types(*core_, *policy);
+  auto r = co_await rest_->update_object(&call, observed(generation, std::move(checked)), true);
+  if (!r.ok()) co_return std::move(r).error();
+  co_return ok();
+}
+
+}  // namespace caravel::apiserver
