@@ -89,7 +89,6 @@ Task<Status> ApiServer::bring_up() {
   add_builtin_admission(core_);
   core_.webhooks = options_.webhooks.get();
   dynamic_ = std::make_unique<DynamicAdmission>(core_);
-  core_.remote_admission = dynamic_.get();
   quota_ = std::make_unique<QuotaStage>(core_);
   core_.quota = quota_.get();
   crds_ = std::make_unique<CrdController>(core_, rest_);
@@ -103,6 +102,8 @@ Task<Status> ApiServer::bring_up() {
   scope_.spawn(keep_service_ips(*this));
   scope_.spawn(keep_flow_schemas());
   core_.components["etcd-0"] = [] { return std::string(); };  // the store is open as long as this server is
+  // Not before: no webhook may keep the server from starting.
+  core_.remote_admission = dynamic_.get();
   policy_status_ = std::make_unique<PolicyStatus>(core_, rest_);
   policy_status_->start(scope_);
   core_.ready = true;

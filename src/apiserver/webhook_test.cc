@@ -173,6 +173,14 @@ TEST_F(WebhookTest, ConfigurationsAreNotSubjectToWebhooks) {
   EXPECT_EQ(call("DELETE", "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/c").code, 200);
 }
 
+TEST_F(WebhookTest, AServerStartsWhateverItsWebhooksSay) {
+  ASSERT_EQ(configure("Validating", "c", hook("absent", "", R"({"operations":["*"],"apiGroups":["*"],"apiVersions":["*"],"resources":["*/*"]})")).code, 201);
+  server.reset();
+  SetUp();
+  ASSERT_TRUE(server);
+  EXPECT_EQ(make_map("m").code, 500) << "still in force";
+}
+
 TEST_F(WebhookTest, ConfigurationsAreChecked) {
   auto message = [&](std::string webhook) { return configure("Validating", "c", webhook).message(); };
   const std::string invalid = R"(ValidatingWebhookConfiguration.admissionregistration.k8s.io "c" is invalid: webhooks[0].)";
