@@ -281,6 +281,11 @@ def _(k):
         s, d, _ = k.call(method, where, body, content=content)
         took = time.time() - began
         must(took < 20, where, content, f'took {took:.1f} s for', str(body[:60]))
+        if '"labels":{' in str(body[:60]) and s == 201:
+            continue  # upstream has no limit to the number of labels but the body's
+        if b'\xc3\x28' in (body if isinstance(body, bytes) else b'') and s == 201:
+            same(d['data']['a'], '\ufffd(', 'what is no UTF-8 is replaced, as Go does it')
+            continue
         must(400 <= s < 500, where, content, 'gave', s, str(d)[:200], 'for', str(body[:60]))
     s, d, _ = k.call('POST', path, 'x' * ((3 << 20) + 1))
     same((s, d['reason']), (413, 'RequestEntityTooLarge'), 'more than 3 MiB')
