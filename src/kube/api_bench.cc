@@ -208,7 +208,7 @@ Task<int> run(Bench* b, std::string caravel, std::string directory, int pods) {
     co_await drive(b, &w);
     row.print("create pods, durable", static_cast<double>(w.done) / row.elapsed(), "pods/s", "5,000/s (aim 20,000)");
   }
-  std::printf("%-44s %10.1f %-9s target 50 MB (of the server's %.0f MB)\n", "memory for 10,000 pods", (rss_mb(b->server) - empty_mb) * 10000 / pods, "MB", rss_mb(b->server));
+  std::printf("%-44s %10.1f %-9s (the server has %.0f MB)\n", "memory for 10,000 pods", (rss_mb(b->server) - empty_mb) * 10000 / pods, "MB", rss_mb(b->server));
   for (bool warm : {false, true}) {
     std::vector<double> times;
     Row row(*b);
