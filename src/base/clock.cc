@@ -3,31 +3,10 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/civil_date.h"
+
 namespace caravel {
 namespace {
-
-// Days from civil date (proleptic Gregorian), Howard Hinnant's well-known formula.
-int64_t days_from_civil(int64_t y, unsigned m, unsigned d) {
-  y -= m <= 2;
-  const int64_t era = (y >= 0 ? y : y - 399) / 400;
-  const unsigned yoe = static_cast<unsigned>(y - era * 400);
-  const unsigned doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-  const unsigned doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
-  return era * 146097 + static_cast<int64_t>(doe) - 719468;
-}
-
-void civil_from_days(int64_t z, int64_t& y, unsigned& m, unsigned& d) {
-  z += 719468;
-  const int64_t era = (z >= 0 ? z : z - 146096) / 146097;
-  const unsigned doe = static_cast<unsigned>(z - era * 146097);
-  const unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-  y = static_cast<int64_t>(yoe) + era * 400;
-  const unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-  const unsigned mp = (5 * doy + 2) / 153;
-  d = doy - (153 * mp + 2) / 5 + 1;
-  m = mp + (mp < 10 ? 3 : -9);
-  y += m <= 2;
-}
 
 std::string format_with_fraction(Time t, int digits) {
   int64_t secs = t.ns / 1'000'000'000;
@@ -41,11 +20,9 @@ std::string format_with_fraction(Time t, int digits) {
     rem += 86400;
     --days;
   }
-  int64_t y;
-  unsigned m, d;
-  civil_from_days(days, y, m, d);
+  const CivilDate date = civil_from_days(days);
   char buf[64];
-  int n = std::snprintf(buf, sizeof buf, "%04lld-%02u-%02uT%02lld:%02lld:%02lld", static_cast<long long>(y), m, d,
+  int n = std::snprintf(buf, sizeof buf, "%04lld-%02d-%02dT%02lld:%02lld:%02lld", static_cast<long long>(date.year), date.month, date.day,
                         static_cast<long long>(rem / 3600), static_cast<long long>(rem / 60 % 60),
                         static_cast<long long>(rem % 60));
   std::string out(buf, static_cast<size_t>(n));
@@ -101,7 +78,7 @@ Result<Time> parse_rfc3339(std::string_view s) {
     return bad();
   }
   if (i != s.size()) return bad();
-  int64_t secs = days_from_civil(y, static_cast<unsigned>(mo), static_cast<unsigned>(d)) * 86400 + h * 3600 + mi * 60 + sec - offset;
+  int64_t secs = days_from_civil(y, static_cast<int>(mo), static_cast<int>(d)) * 86400 + h * 3600 + mi * 60 + sec - offset;
   return Time{secs * 1'000'000'000 + nanos};
 }
 

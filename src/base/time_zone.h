@@ -39,12 +39,4 @@ class TimeZone {
   RuleDate begin_, end_;
 };
 
-// Days since 1970-01-01 of a date of the Gregorian calendar, and back.
-int64_t days_from_civil(int64_t year, int month, int day);
-struct CivilDate {
-  int64_t year;
-  int month, day;
-};
-CivilDate civil_from_days(int64_t days);
-
 }  // namespace caravel

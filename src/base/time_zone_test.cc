@@ -5,6 +5,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/civil_date.h"
+
 namespace caravel {
 namespace {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "base/strings.h"
+#include "base/civil_date.h"
 #include "controllers/common.h"
 #include "kube/cron.h"
 
@@ -26,7 +26,7 @@ std::string rfc1123z(Time t) {
   const int64_t s = t.seconds(), day = s / 86400;
   const CivilDate date = civil_from_days(day);
   char text[64];
-  std::snprintf(text, sizeof text, "%s, %02d %s %lld %02d:%02d:%02d +0000", kDays[(day + 4) % 7], date.day, kMonths[date.month - 1], static_cast<long long>(date.year),
+  std::snprintf(text, sizeof text, "%s, %02d %s %lld %02d:%02d:%02d +0000", kDays[weekday_of(day)], date.day, kMonths[date.month - 1], static_cast<long long>(date.year),
                 static_cast<int>(s % 86400 / 3600), static_cast<int>(s % 3600 / 60), static_cast<int>(s % 60));
   return text;
 }

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <vector>
 
+#include "base/civil_date.h"
 #include "base/strings.h"
 #include "net/process.h"
 
@@ -107,7 +108,7 @@ Result<CronSchedule> CronSchedule::parse(std::string_view given) {
 }
 
 bool CronSchedule::matches_day(int64_t days) const {
-  bool day = days_ >> civil_from_days(days).day & 1, weekday = weekdays_ >> ((days + 4) % 7 + 7) % 7 & 1;
+  bool day = days_ >> civil_from_days(days).day & 1, weekday = weekdays_ >> weekday_of(days) & 1;
   // Both are given: either will do. One is a star: the other decides.
   return any_day_ || any_weekday_ ? day && weekday : day || weekday;
 }
