@@ -33,12 +33,7 @@ std::vector<std::string> words(std::string_view list) {
 }
 
 UserPtr server_user() {
-  static const UserPtr user = [] {
-    auto u = std::make_shared<User>();
-    u->name = "system:apiserver";
-    u->groups = {"system:masters", "system:authenticated"};
-    return u;
-  }();
+  static const UserPtr user = make_user("system:apiserver", {"system:masters", "system:authenticated"});
   return user;
 }
 

@@ -1,6 +1,7 @@
 #include "apiserver/crd.h"
 
 #include <algorithm>
+#include <set>
 
 #include "apiserver/conversion_webhook.h"
 #include "apiserver/crd_model.h"
@@ -62,16 +63,14 @@ Rest::Transform without_finalizer() {
 }
 
 UserPtr self() {
-  static const UserPtr user = [] {
-    auto u = std::make_shared<User>();
-    u->name = "system:apiserver";
-    u->groups = {"system:masters"};
-    return u;
-  }();
+  static const UserPtr user = make_user("system:apiserver", {"system:masters"});
   return user;
 }
 
 }  // namespace
+
+CrdController::CrdController(Core& core, Rest& rest)
+    : core_(&core), rest_(&rest), queue_(core.ex, "crd", [this](std::string name) { return reconcile(std::move(name)); }) {}
 
 Task<Status> CrdController::start(TaskScope& scope) {
   crds_ = core_->types.find("apiextensions.k8s.io", "v1", "customresourcedefinitions");
@@ -83,32 +82,17 @@ Task<Status> CrdController::start(TaskScope& scope) {
     if (!s.ok()) core_->log.warn("cannot serve a custom resource", {{"crd", n}, {"error", s.error().message}});
   }
   crds_->storage->cache->add_listener([this](const CacheEvent& e) {
-    dirty_.insert(e.object->name);
-    wake_.set();
+    queue_.enqueue(e.object->name);
   });
-  scope.spawn(run());
+  queue_.start(scope);
   co_return ok();
 }
 
-Task<void> CrdController::run() {
-  while (true) {
-    co_await wake_.wait();
-    wake_.reset();
-    std::set<std::string> work = std::exchange(dirty_, {});
-    bool again = false;
-    for (auto& name : work) {
-      Status s = co_await sync(name);
-      if (!s.ok()) {
-        if (s.error().code != Code::kUnavailable) core_->log.warn("cannot serve a custom resource", {{"crd", name}, {"error", s.error().message}});
-        dirty_.insert(name);
-        again = true;
-      }
-    }
-    if (again) {
-      co_await sleep(core_->ex, kCleanUpEvery);
-      wake_.set();
-    }
-  }
+Task<Result<kube::Requeue>> CrdController::reconcile(std::string name) {
+  Status s = co_await sync(name);
+  if (s.ok()) co_return kube::Requeue::never();
+  if (s.error().code != Code::kUnavailable) core_->log.warn("cannot serve a custom resource", {{"crd", name}, {"error", s.error().message}});
+  co_return kube::Requeue::in(kCleanUpEvery);
 }
 
 void CrdController::stop_serving(const std::string& group, const std::string& plural) {

@@ -3,23 +3,23 @@
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
 
 #include "apiserver/core.h"
 #include "apiserver/rest.h"
 #include "base/scope.h"
+#include "kube/controller.h"
 
 namespace caravel::apiserver {
 
 class CrdController {
  public:
-  CrdController(Core& core, Rest& rest) : core_(&core), rest_(&rest), wake_(core.ex) {}
+  CrdController(Core& core, Rest& rest);
   // Serves the CRDs that exist, then follows changes in `scope`.
   Task<Status> start(TaskScope& scope);
 
  private:
-  Task<void> run();
+  Task<Result<kube::Requeue>> reconcile(std::string name);
   Task<Status> sync(std::string name);
   Task<Status> serve(const json::Value& crd);
   Task<Status> clean_up(const json::Value& crd);
@@ -29,8 +29,7 @@ class CrdController {
   Core* core_;
   Rest* rest_;
   ServedTypePtr crds_;
-  Event wake_;
-  std::set<std::string> dirty_;
+  kube::Controller queue_;
   std::map<std::string, std::pair<std::string, std::string>> served_;  // CRD name -> group, plural
   std::map<std::string, int64_t> served_generation_;
 };

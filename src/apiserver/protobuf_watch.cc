@@ -1,33 +1,19 @@
 #include "apiserver/protobuf_watch.h"
 
 #include "kube/types/meta.h"
+#include "kube/wire.h"
 
 namespace caravel::apiserver {
 
-namespace {
-
-void varint(std::string& out, uint64_t v) {
-  while (v >= 0x80) {
-    out.push_back(static_cast<char>(v | 0x80));
-    v >>= 7;
-  }
-  out.push_back(static_cast<char>(v));
-}
-void bytes_field(std::string& out, int number, std::string_view v) {
-  varint(out, static_cast<uint64_t>(number) << 3 | 2);
-  varint(out, v.size());
-  out.append(v);
-}
-
-}  // namespace
+using kube::wire::put_bytes;
 
 std::string watch_frame(std::string_view type, std::string_view object) {
   std::string raw, event;
   raw.reserve(object.size() + 8);
-  bytes_field(raw, 1, object);  // RawExtension.raw
+  put_bytes(raw, 1, object);  // RawExtension.raw
   event.reserve(raw.size() + 24);
-  bytes_field(event, 1, type);
-  bytes_field(event, 2, raw);
+  put_bytes(event, 1, type);
+  put_bytes(event, 2, raw);
   const auto n = static_cast<uint32_t>(event.size());
   std::string frame;
   frame.reserve(event.size() + 4);

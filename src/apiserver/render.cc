@@ -3,10 +3,13 @@
 #include "apiserver/rest.h"
 #include "base/strings.h"
 #include "base/yaml.h"
+#include "kube/wire.h"
 
 namespace caravel::apiserver {
 
 namespace {
+
+using kube::wire::put_bytes;
 
 constexpr std::string_view kProtobuf = "application/vnd.kubernetes.protobuf";
 
@@ -16,27 +19,14 @@ Error not_acceptable(bool protobuf) {
       "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
-void varint(std::string& out, uint64_t v) {
-  while (v >= 0x80) {
-    out.push_back(static_cast<char>(v | 0x80));
-    v >>= 7;
-  }
-  out.push_back(static_cast<char>(v));
-}
-void bytes_field(std::string& out, int number, std::string_view v) {
-  varint(out, static_cast<uint64_t>(number) << 3 | 2);
-  varint(out, v.size());
-  out.append(v);
-}
-
 }  // namespace
 
 std::string protobuf_envelope(std::string_view api_version, std::string_view kind, std::string_view raw) {
   std::string unknown, meta, whole("k8s\0", 4);
-  bytes_field(meta, 1, api_version);
-  bytes_field(meta, 2, kind);
-  bytes_field(unknown, 1, meta);
-  bytes_field(unknown, 2, raw);
+  put_bytes(meta, 1, api_version);
+  put_bytes(meta, 2, kind);
+  put_bytes(unknown, 1, meta);
+  put_bytes(unknown, 2, raw);
   return whole + unknown;
 }
 
@@ -165,20 +155,16 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
   } else if (out.format == Output::kProtobuf) {
     const bool partial = out.as == Output::kPartial;
     std::string meta, list;
-    bytes_field(meta, 2, std::to_string(revision));
-    if (!continue_token.empty()) bytes_field(meta, 3, continue_token);
-    bytes_field(list, 1, meta);
+    put_bytes(meta, 2, std::to_string(revision));
+    if (!continue_token.empty()) put_bytes(meta, 3, continue_token);
+    put_bytes(list, 1, meta);
     for (auto& o : page.items) {
       auto b = partial ? partial_metadata_message(*o->value()) : t.model->to_protobuf(*served_value(t, *o));
       if (!b.ok()) return error_response(b.error());
-      bytes_field(list, 2, *b);
+      put_bytes(list, 2, *b);
     }
-    std::string type_meta, unknown, whole("k8s\0", 4);
-    bytes_field(type_meta, 1, partial ? "meta.k8s.io/v1" : t.resource.api_version());
-    bytes_field(type_meta, 2, partial ? "PartialObjectMetadataList" : t.list_kind);
-    bytes_field(unknown, 1, type_meta);
-    bytes_field(unknown, 2, list);
-    r.body = std::make_shared<const std::string>(whole + unknown);
+    r.body = std::make_shared<const std::string>(partial ? protobuf_envelope("meta.k8s.io/v1", "PartialObjectMetadataList", list)
+                                                         : protobuf_envelope(t.resource.api_version(), t.list_kind, list));
     r.content_type = kProtobuf;
     return r;
   } else {

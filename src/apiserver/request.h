@@ -33,6 +33,12 @@ struct User {
   }
 };
 using UserPtr = std::shared_ptr<const User>;
+inline UserPtr make_user(std::string name, std::vector<std::string> groups) {
+  auto u = std::make_shared<User>();
+  u->name = std::move(name);
+  u->groups = std::move(groups);
+  return u;
+}
 
 struct Request {
   std::string method = "GET";

@@ -110,10 +110,7 @@ class Keeper {
         services_(core_.types.find("", "v1", "services")),
         addresses_(core_.types.find("networking.k8s.io", "v1", "ipaddresses")),
         cidrs_(core_.types.find("networking.k8s.io", "v1", "servicecidrs")) {
-    User u;
-    u.name = "system:apiserver";
-    u.groups = {"system:masters", "system:authenticated"};
-    transport_ = server.transport(u);
+    transport_ = server.transport(*make_user("system:apiserver", {"system:masters", "system:authenticated"}));
     client_ = std::make_unique<kube::Client>(*transport_, "kube-apiserver");
     events_ = std::make_unique<kube::EventRecorder>(core_.ex, *client_, "ipallocator-repair-controller");
     auto alive = alive_;

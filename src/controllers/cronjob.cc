@@ -2,6 +2,7 @@
 #include "controllers/common.h"
 #include "controllers/context.h"
 #include "controllers/cronjob_logic.h"
+#include "kube/cron.h"
 
 namespace caravel::controllers {
 
@@ -22,7 +23,7 @@ class CronJobController final : public Runner {
     add_owner_index(jobs_);
     cronjobs_.add_handler([this](auto& old, auto& now) {
       if (now) queue_.enqueue(kube::ObjectKey{now->metadata.namespace_, now->metadata.name});
-      else forget(old->metadata);
+      else said_.erase(old->metadata.uid);
     });
     jobs_.add_handler([this](auto& old, auto& now) {
       for (auto& j : {old, now}) {
@@ -35,7 +36,12 @@ class CronJobController final : public Runner {
   void start(TaskScope& scope) override { queue_.start(scope); }
 
  private:
-  void forget(const kube::meta::ObjectMeta& m) { said_.erase(m.uid); }
+  // Read from the system's files once, when it is first asked for.
+  const Result<TimeZone>& zone(const std::string& name) {
+    auto it = zones_.find(name);
+    if (it == zones_.end() || !it->second.ok()) it = zones_.insert_or_assign(name, kube::load_time_zone(name)).first;
+    return it->second;
+  }
 
   Task<Result<kube::Requeue>> sync(std::string key) {
     std::shared_ptr<const CronJob> cron = cronjobs_.get(kube::ObjectKey::parse(key));
@@ -44,7 +50,7 @@ class CronJobController final : public Runner {
     std::vector<Job> jobs;
     for (auto& j : jobs_.by_index(kOwnerIndex, cron->metadata.uid))
       if (j->metadata.namespace_ == cron->metadata.namespace_) jobs.push_back(*j);
-    CronJobDecision d = decide(*cron, std::move(jobs), ex_.now());
+    CronJobDecision d = decide(*cron, std::move(jobs), zone(cron->spec.time_zone.value_or("")), ex_.now());
     Status failure = ok();
     for (auto& j : d.remove) {
       kube::DeleteOptions o;
@@ -131,6 +137,7 @@ class CronJobController final : public Runner {
   kube::Informer<Job>& jobs_;
   Expectations jobs_seen_, status_seen_;
   std::map<std::string, std::set<std::string>> said_;  // by uid
+  std::map<std::string, Result<TimeZone>> zones_;      // by name
   kube::Controller queue_;
 };
 

@@ -125,7 +125,7 @@ std::string finished_as(const Job& j) {
   return "";
 }
 
-CronJobDecision decide(const CronJob& c, std::vector<Job> jobs, Time now) {
+CronJobDecision decide(const CronJob& c, std::vector<Job> jobs, const Result<TimeZone>& zone, Time now) {
   CronJobDecision d;
   d.status = c.status;
   take_stock(jobs, d);
@@ -140,10 +140,8 @@ CronJobDecision decide(const CronJob& c, std::vector<Job> jobs, Time now) {
   prune(std::move(failed), c.spec.failed_jobs_history_limit, d);
   if (is_terminating(c.metadata)) return d;
 
-  const std::string zone_name = c.spec.time_zone.value_or("");
-  auto zone = kube::load_time_zone(zone_name);
   if (!zone.ok()) {
-    d.events.push_back({true, "UnknownTimeZone", "invalid timeZone: \"" + zone_name + "\": " + zone.error().message});
+    d.events.push_back({true, "UnknownTimeZone", "invalid timeZone: \"" + c.spec.time_zone.value_or("") + "\": " + zone.error().message});
     return d;
   }
   if (c.spec.suspend.value_or(false)) return d;

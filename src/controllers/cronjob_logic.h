@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/time_zone.h"
 #include "kube/types/batch.h"
 
 namespace caravel::controllers {
@@ -24,8 +25,8 @@ struct CronJobDecision {
   std::optional<Duration> again;            // when to look again
 };
 
-// `jobs`: those that the CronJob controls.
-CronJobDecision decide(const kube::batch::CronJob& cron, std::vector<kube::batch::Job> jobs, Time now);
+// `jobs`: those that the CronJob controls. `zone`: its spec.timeZone, or why there is no such zone.
+CronJobDecision decide(const kube::batch::CronJob& cron, std::vector<kube::batch::Job> jobs, const Result<TimeZone>& zone, Time now);
 // "Complete" or "Failed" once the Job has ended, else "".
 std::string finished_as(const kube::batch::Job& j);
 

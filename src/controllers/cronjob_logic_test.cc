@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "kube/cron.h"
+
 namespace caravel::controllers {
 namespace {
 
@@ -9,6 +11,9 @@ using kube::batch::CronJob;
 using kube::batch::Job;
 
 Time at(const char* text) { return *parse_rfc3339(text); }
+CronJobDecision decide(const CronJob& c, std::vector<Job> jobs, Time now) {
+  return controllers::decide(c, std::move(jobs), kube::load_time_zone(c.spec.time_zone.value_or("")), now);
+}
 
 CronJob hourly() {
   CronJob c;

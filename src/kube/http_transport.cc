@@ -1,5 +1,6 @@
 // The HTTPS transport: HTTP/2 to the API server, calls multiplexed on few connections, watches as
 // newline-delimited JSON streams. A token file is read again when it is older than a minute.
+#include "base/scope.h"
 #include "base/strings.h"
 #include "kube/kubeconfig.h"
 #include "net/process.h"
@@ -69,7 +70,7 @@ Result<net::HttpClientOptions> http_options(const ClientConfig& config) {
 class HttpTransport final : public Transport {
  public:
   HttpTransport(net::EventLoop& loop, ClientConfig config, net::HttpClientOptions options)
-      : loop_(loop), config_(std::move(config)), http_(std::make_shared<net::HttpClient>(loop, std::move(options))) {}
+      : loop_(loop), config_(std::move(config)), http_(std::make_shared<net::HttpClient>(loop, std::move(options))), ran_(loop) {}
 
   Task<Result<ApiResponse>> call(ApiRequest request) override {
     CO_TRY_VOID(co_await authenticate());
@@ -110,12 +111,13 @@ class HttpTransport final : public Transport {
  private:
   // Credentials from the kubeconfig's command, if it has one: run when there are none or they have ended, once for all who wait.
   Task<Status> authenticate() {
-    while (config_.exec && running_) co_await sleep(loop_, std::chrono::milliseconds(5));
+    while (running_) co_await ran_.wait();
     if (!config_.exec || (credential_ && (!credential_->expires || loop_.now() < *credential_->expires))) co_return ok();
     running_ = true;
     ExecPlugin plugin = *config_.exec;
     auto got = co_await run_exec_plugin(loop_, std::move(plugin));
     running_ = false;
+    ran_.pulse();
     if (!got.ok()) co_return std::move(got).error();
     if (got->client_certificate != certificate_) {
       ClientConfig with = config_;
@@ -161,6 +163,7 @@ class HttpTransport final : public Transport {
   std::optional<ExecCredential> credential_;
   std::string certificate_;                 // of http_, if it came from the command
   bool running_ = false;                    // the command
+  Event ran_;                               // it has ended
   std::string token_;
   Time token_read_;
 };

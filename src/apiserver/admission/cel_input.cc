@@ -156,6 +156,18 @@ std::vector<cel::Variable> admission_variables(Core& core, const AdmissionReques
   return out;
 }
 
+Result<std::vector<Condition>> parse_conditions(const kube::cel::PolicyCompiler& compiler, const json::Value& list) {
+  std::vector<Condition> out;
+  for (auto& c : list.as_array()) {
+    Condition condition;
+    condition.name = c["name"].as_string();
+    condition.expression = c["expression"].as_string();
+    TRY(condition.program, compiler.compile(condition.expression));
+    out.push_back(std::move(condition));
+  }
+  return out;
+}
+
 Result<bool> conditions_hold(const std::vector<Condition>& conditions, const std::vector<cel::Variable>& variables) {
   std::vector<std::string> problems;
   cel::Budget budget;

@@ -6,6 +6,7 @@
 
 #include "apiserver/admission/review.h"
 #include "apiserver/core.h"
+#include "kube/cel/admission.h"
 #include "kube/cel/program.h"
 
 namespace caravel::apiserver {
@@ -17,6 +18,8 @@ struct Condition {
   std::string name, expression;
   kube::cel::Program program;
 };
+// matchConditions of a webhook or policy.
+Result<std::vector<Condition>> parse_conditions(const kube::cel::PolicyCompiler& compiler, const json::Value& list);
 // False as soon as one is false; an error when none is and one cannot be judged.
 Result<bool> conditions_hold(const std::vector<Condition>& conditions, const std::vector<kube::cel::Variable>& variables);
 

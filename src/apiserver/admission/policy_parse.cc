@@ -33,13 +33,7 @@ Result<std::shared_ptr<const Policy>> parse_policy(const Value& o) {
   p->param_kind = s["paramKind"]["kind"].as_string();
   kube::cel::PolicyCompiler compiler(p->has_params);
   if (s["mutations"].size()) compiler.allow_mutations();
-  for (auto& c : s["matchConditions"].as_array()) {
-    Condition out;
-    out.name = c["name"].as_string();
-    out.expression = c["expression"].as_string();
-    TRY(out.program, compiler.compile(out.expression));
-    p->conditions.push_back(std::move(out));
-  }
+  TRY(p->conditions, parse_conditions(compiler, s["matchConditions"]));
   for (auto& v : s["variables"].as_array()) {
     TRY(PolicyExpression e, expression(compiler, v["name"].as_string(), v["expression"]));
     compiler.add_variable(e.name, e.program.shared_type());

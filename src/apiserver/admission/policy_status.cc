@@ -15,10 +15,8 @@ constexpr size_t kTypesMax = 10;  // that one policy is checked against
 constexpr Duration kRetry = std::chrono::seconds(1);
 
 UserPtr self() {
-  auto u = std::make_shared<User>();
-  u->name = "system:apiserver";
-  u->groups = {"system:masters"};
-  return u;
+  static const UserPtr user = make_user("system:apiserver", {"system:masters"});
+  return user;
 }
 
 // The types that rules name outright.
@@ -79,36 +77,23 @@ Value check_policy_types(const Core& core, const Value& policy) {
   return out;
 }
 
+PolicyStatus::PolicyStatus(Core& core, Rest& rest)
+    : core_(&core), rest_(&rest), queue_(core.ex, "policy-status", [this](std::string name) { return reconcile(std::move(name)); }) {}
+
 void PolicyStatus::start(TaskScope& scope) {
   policies_ = core_->types.find("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies");
-  for (auto& [key, o] : policies_->storage->cache->objects()) dirty_.insert(o->name);
-  if (!dirty_.empty()) wake_.set();
+  for (auto& [key, o] : policies_->storage->cache->objects()) queue_.enqueue(o->name);
   policies_->storage->cache->add_listener([this](const CacheEvent& e) {
-    if (e.change == Change::kDeleted) return;
-    dirty_.insert(e.object->name);
-    wake_.set();
+    if (e.change != Change::kDeleted) queue_.enqueue(e.object->name);
   });
-  scope.spawn(run());
+  queue_.start(scope);
 }
 
-Task<void> PolicyStatus::run() {
-  while (true) {
-    co_await wake_.wait();
-    wake_.reset();
-    std::set<std::string> work = std::exchange(dirty_, {});
-    bool again = false;
-    for (auto& name : work) {
-      Status s = co_await sync(name);
-      if (s.ok() || s.error().code == Code::kNotFound) continue;
-      core_->log.warn("cannot write the status of a policy", {{"policy", name}, {"error", s.error().message}});
-      dirty_.insert(name);
-      again = true;
-    }
-    if (again) {
-      co_await sleep(core_->ex, kRetry);
-      wake_.set();
-    }
-  }
+Task<Result<kube::Requeue>> PolicyStatus::reconcile(std::string name) {
+  Status s = co_await sync(name);
+  if (s.ok() || s.error().code == Code::kNotFound) co_return kube::Requeue::never();
+  core_->log.warn("cannot write the status of a policy", {{"policy", name}, {"error", s.error().message}});
+  co_return kube::Requeue::in(kRetry);
 }
 
 Task<Status> PolicyStatus::sync(std::string name) {

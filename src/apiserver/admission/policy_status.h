@@ -2,29 +2,28 @@
 // types that the policy is about. Level-triggered over the cache of policies.
 #pragma once
 
-#include <set>
 #include <string>
 
 #include "apiserver/core.h"
 #include "apiserver/rest.h"
 #include "base/scope.h"
+#include "kube/controller.h"
 
 namespace caravel::apiserver {
 
 class PolicyStatus {
  public:
-  PolicyStatus(Core& core, Rest& rest) : core_(&core), rest_(&rest), wake_(core.ex) {}
+  PolicyStatus(Core& core, Rest& rest);
   void start(TaskScope& scope);
 
  private:
-  Task<void> run();
+  Task<Result<kube::Requeue>> reconcile(std::string name);
   Task<Status> sync(std::string name);
 
   Core* core_;
   Rest* rest_;
   ServedTypePtr policies_;
-  Event wake_;
-  std::set<std::string> dirty_;
+  kube::Controller queue_;
 };
 
 // status.typeChecking of a policy.

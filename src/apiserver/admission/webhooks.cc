@@ -29,14 +29,7 @@ Result<std::shared_ptr<const Webhook>> parse_webhook(const std::string& configur
   w->timeout = std::chrono::seconds(v["timeoutSeconds"].as_int(10));
   for (auto& x : v["admissionReviewVersions"].as_array())
     if (w->review_version.empty() && (x.as_string() == "v1" || x.as_string() == "v1beta1")) w->review_version = x.as_string();
-  const kube::cel::PolicyCompiler compiler(false);
-  for (auto& c : v["matchConditions"].as_array()) {
-    Condition out;
-    out.name = c["name"].as_string();
-    out.expression = c["expression"].as_string();
-    TRY(out.program, compiler.compile(out.expression));
-    w->conditions.push_back(std::move(out));
-  }
+  TRY(w->conditions, parse_conditions(kube::cel::PolicyCompiler(false), v["matchConditions"]));
   return std::shared_ptr<const Webhook>(std::move(w));
 }
 

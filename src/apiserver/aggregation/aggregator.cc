@@ -16,12 +16,7 @@ constexpr Duration kAskTimeout = std::chrono::seconds(5);
 constexpr int kAsks = 3;
 
 UserPtr self() {
-  static const UserPtr user = [] {
-    auto u = std::make_shared<User>();
-    u->name = "system:kube-aggregator";
-    u->groups = {"system:masters"};
-    return u;
-  }();
+  static const UserPtr user = make_user("system:kube-aggregator", {"system:masters"});
   return user;
 }
 

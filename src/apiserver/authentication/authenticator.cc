@@ -21,12 +21,7 @@ std::string secret_text(const json::Value& secret, std::string_view key) {
 }  // namespace
 
 UserPtr Authenticator::anonymous() {
-  static const UserPtr user = [] {
-    auto u = std::make_shared<User>();
-    u->name = "system:anonymous";
-    u->groups = {"system:unauthenticated"};
-    return u;
-  }();
+  static const UserPtr user = make_user("system:anonymous", {"system:unauthenticated"});
   return user;
 }
 
