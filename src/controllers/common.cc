@@ -129,21 +129,23 @@ bool is_controlled_by(const kube::meta::ObjectMeta& m, const std::string& uid) {
   return c && c->uid == uid;
 }
 
-json::Value adoption_patch(const kube::meta::OwnerReference& owner, const std::string& uid) {
+json::Value adoption_patch(const kube::meta::OwnerReference& owner, const std::string& uid, const std::string& finalizer) {
   json::Value p = json::Value::object();
   json::Value& m = p["metadata"];
   m["ownerReferences"].push_back(kube::to_json(owner));
+  if (!finalizer.empty()) m["finalizers"].push_back(finalizer);
   m["uid"] = uid;
   return p;
 }
 
-json::Value release_patch(const std::string& owner_uid, const std::string& uid) {
+json::Value release_patch(const std::string& owner_uid, const std::string& uid, const std::string& finalizer) {
   json::Value ref = json::Value::object();
   ref["$patch"] = "delete";
   ref["uid"] = owner_uid;
   json::Value p = json::Value::object();
   json::Value& m = p["metadata"];
   m["ownerReferences"].push_back(std::move(ref));
+  if (!finalizer.empty()) m["$deleteFromPrimitiveList/finalizers"].push_back(finalizer);
   m["uid"] = uid;
   return p;
 }

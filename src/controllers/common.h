@@ -80,14 +80,15 @@ void add_orphan_index(kube::Informer<T>& informer) {
   });
 }
 
-json::Value adoption_patch(const kube::meta::OwnerReference& owner, const std::string& uid);
-json::Value release_patch(const std::string& owner_uid, const std::string& uid);
+// `finalizer`, if any, comes and goes with the owner.
+json::Value adoption_patch(const kube::meta::OwnerReference& owner, const std::string& uid, const std::string& finalizer = "");
+json::Value release_patch(const std::string& owner_uid, const std::string& uid, const std::string& finalizer = "");
 
 // The objects that `owner` controls, after adopting orphans that its selector matches and releasing
 // owned ones that it no longer matches. Failures to adopt leave the object out.
 template <class T, class Owner>
 Task<std::vector<std::shared_ptr<const T>>> claim(kube::Client client, const kube::Informer<T>* informer, std::shared_ptr<const Owner> owner,
-                                                  std::optional<kube::meta::LabelSelector> selector) {
+                                                  std::optional<kube::meta::LabelSelector> selector, std::string finalizer = std::string()) {
   std::vector<std::shared_ptr<const T>> out;
   std::vector<std::shared_ptr<const T>> owned = informer->by_index(kOwnerIndex, owner->metadata.uid);
   for (auto& o : owned) {
@@ -95,7 +96,7 @@ Task<std::vector<std::shared_ptr<const T>>> claim(kube::Client client, const kub
     if (matches(selector, o->metadata.labels)) {
       out.push_back(o);
     } else if (!is_terminating(owner->metadata) && !is_terminating(o->metadata)) {
-      json::Value p = release_patch(owner->metadata.uid, o->metadata.uid);
+      json::Value p = release_patch(owner->metadata.uid, o->metadata.uid, finalizer);
       auto r = co_await client.patch(T::resource(), o->metadata.namespace_, o->metadata.name, kube::PatchType::kStrategic, std::move(p));
       (void)r;  // gone or changed meanwhile: the next look decides
     }
@@ -112,7 +113,7 @@ Task<std::vector<std::shared_ptr<const T>>> claim(kube::Client client, const kub
       if (m["uid"].as_string() != owner->metadata.uid || m.find("deletionTimestamp")) co_return out;
       owner_checked = true;
     }
-    json::Value p = adoption_patch(owner_reference(*owner), o->metadata.uid);
+    json::Value p = adoption_patch(owner_reference(*owner), o->metadata.uid, finalizer);
     auto r = co_await client.patch<T>(o->metadata.namespace_, o->metadata.name, kube::PatchType::kStrategic, std::move(p));
     if (r.ok()) out.push_back(std::make_shared<const T>(std::move(*r)));
   }
