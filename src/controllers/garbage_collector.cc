@@ -30,6 +30,7 @@ bool is_ignored(const kube::Resource& r) { return r.kind == "Event"; }
 struct Owner {
   std::string api_version, kind, name, uid;
   bool block = false;
+  bool operator==(const Owner&) const = default;
 };
 
 struct Node {
@@ -264,17 +265,40 @@ class GarbageCollector final : public Runner {
     co_return w.deleting && w.has(kForeground) ? Life::kWaiting : Life::kSolid;
   }
 
-  Task<Result<kube::Requeue>> judge(Node n) {
+  struct Verdict {
     std::vector<Owner> solid, gone, waiting;
+    bool unknown = false;
+  };
+  Task<Verdict> owners_of(Node n) {
+    Verdict v;
     for (auto& o : n.owners) {
       Life l = co_await life_of(n, o);
-      if (l == Life::kUnknown) co_return kube::Requeue::in(kDiscoveryPeriod);
-      (l == Life::kSolid ? solid : l == Life::kGone ? gone : waiting).push_back(o);
+      if (l == Life::kUnknown) v.unknown = true;
+      else (l == Life::kSolid ? v.solid : l == Life::kGone ? v.gone : v.waiting).push_back(o);
     }
-    if (!solid.empty()) {
-      if (gone.empty() && waiting.empty()) co_return kube::Requeue::never();
+    co_return v;
+  }
+
+  // Our copy says where to look, the live object decides, as upstream: the watch may be behind what others
+  // and we ourselves have written, and a delete on an old resourceVersion would fail until it catches up.
+  Task<Result<kube::Requeue>> judge(Node seen) {
+    Verdict v = co_await owners_of(seen);
+    if (v.unknown) co_return kube::Requeue::in(kDiscoveryPeriod);
+    if (v.gone.empty() && v.waiting.empty()) co_return kube::Requeue::never();
+    Result<json::Value> live = co_await client_.get(seen.resource, seen.ns, seen.name);
+    if (!live.ok()) {
+      if (live.error().code == Code::kNotFound) co_return kube::Requeue::never();
+      co_return std::move(live).error();
+    }
+    Node n = node_of(seen.resource, *live);
+    if (n.uid != seen.uid || n.deleting) co_return kube::Requeue::never();  // the watch will tell
+    v = co_await owners_of(n);
+    if (v.unknown) co_return kube::Requeue::in(kDiscoveryPeriod);
+    if (n.owners.empty()) co_return kube::Requeue::never();
+    if (!v.solid.empty()) {
+      if (v.gone.empty() && v.waiting.empty()) co_return kube::Requeue::never();
       std::vector<std::string> drop;
-      for (auto* list : {&gone, &waiting})
+      for (auto* list : {&v.gone, &v.waiting})
         for (auto& o : *list) drop.push_back(o.uid);
       Status s = co_await drop_references(n, drop);
       if (!s.ok()) co_return std::move(s).error();
@@ -283,7 +307,7 @@ class GarbageCollector final : public Runner {
     kube::DeleteOptions o;
     o.uid = n.uid;
     o.propagation_policy = n.has(kOrphan) ? "Orphan" : n.has(kForeground) ? "Foreground" : "Background";
-    if (!waiting.empty() && !dependents_of(n.uid).empty()) {
+    if (!v.waiting.empty() && !dependents_of(n.uid).empty()) {
       // Its owner waits for it, so it waits for its own dependents. A circle must not wait for itself.
       bool circle = false;
       for (auto& d : dependents_of(n.uid)) circle = circle || (d.deleting && d.has(kForeground));
@@ -292,15 +316,33 @@ class GarbageCollector final : public Runner {
         if (!s.ok()) co_return std::move(s).error();
       }
       o.propagation_policy = "Foreground";
-    } else if (waiting.empty()) {
+    } else if (v.waiting.empty()) {
       o.resource_version = n.version;  // a new owner may have been added since
     }
-    Result<json::Value> r = co_await client_.remove(n.resource, n.ns, n.name, o);
-    if (!r.ok() && r.error().code != Code::kNotFound) {
-      if (r.error().code == Code::kConflict) co_return kube::Requeue::in(100ms);
-      co_return std::move(r).error();
-    }
+    Status s = co_await remove(n, o);
+    if (!s.ok()) co_return std::move(s).error();
     co_return kube::Requeue::never();
+  }
+
+  // A conflict only counts when the owners are others now: an object that somebody writes all the time
+  // must not stay for ever.
+  Task<Status> remove(Node n, kube::DeleteOptions o) {
+    Result<json::Value> r = co_await client_.remove(n.resource, n.ns, n.name, o);
+    if (!r.ok() && r.error().code == Code::kConflict && !o.resource_version.empty()) {
+      Result<json::Value> live = co_await client_.get(n.resource, n.ns, n.name);
+      if (live.ok()) {
+        Node now = node_of(n.resource, *live);
+        if (now.uid != n.uid) co_return ok();
+        if (now.version != n.version && now.owners == n.owners) {
+          o.resource_version.clear();
+          r = co_await client_.remove(n.resource, n.ns, n.name, o);
+        }
+      } else {
+        r = std::move(live).error();
+      }
+    }
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    co_return ok();
   }
 
   Task<Result<kube::Requeue>> delete_dependents(Node n) {

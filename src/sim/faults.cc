@@ -57,8 +57,8 @@ void ServerProcess::die() {
 
 class FaultyWatch final : public kube::WatchStream {
  public:
-  FaultyWatch(Executor& ex, std::shared_ptr<ServerProcess> process, std::shared_ptr<ServerProcess::Stream> stream, const Faults& faults)
-      : ex_(&ex), process_(std::move(process)), stream_(std::move(stream)), faults_(&faults) {}
+  FaultyWatch(Executor& ex, std::shared_ptr<ServerProcess> process, std::shared_ptr<ServerProcess::Stream> stream, std::string resource, const Faults& faults)
+      : ex_(&ex), resource_(std::move(resource)), process_(std::move(process)), stream_(std::move(stream)), faults_(&faults) {}
   Task<EventAnswer> next() override {
     if (process_->dead()) co_return unavailable("simulated: the server has died");
     auto answer = std::make_shared<Answer<EventAnswer>>(*ex_);
@@ -69,6 +69,7 @@ class FaultyWatch final : public kube::WatchStream {
       Duration d(static_cast<int64_t>(ex_->random_unit() * static_cast<double>(faults_->watch_delay_max.count())));
       co_await sleep(*ex_, d);
     }
+    if (faults_->watch_late == resource_) co_await sleep(*ex_, faults_->watch_delay_max);
     bool broken = faults_->down || happens(*ex_, faults_->watch_broken);
     if (broken) co_return unavailable("simulated: the watch broke");
     co_return std::move(*answer->value);
@@ -76,6 +77,7 @@ class FaultyWatch final : public kube::WatchStream {
 
  private:
   Executor* ex_;
+  std::string resource_;
   std::shared_ptr<ServerProcess> process_;
   std::shared_ptr<ServerProcess::Stream> stream_;
   const Faults* faults_;
@@ -94,6 +96,7 @@ void Trace::count(const std::string& what) {
   int64_t minute = ex_->now().seconds() / 60;
   if (minute != minute_number_) minute_.clear();
   minute_number_ = minute;
+  ++attempts_[what];
   int n = ++minute_[what];
   if (n > kHot) hot_[what] = std::max(hot_[what], n);
 }
@@ -156,6 +159,7 @@ Task<Result<std::unique_ptr<kube::WatchStream>>> FaultTransport::watch(kube::Api
   if (faults_->down || process_->dead() || happens(*ex_, faults_->refused)) co_return unavailable("simulated: connection refused");
   if (happens(*ex_, faults_->watch_expired)) co_return make_error(Code::kGone, "simulated: too old resource version");
   auto process = process_;
+  std::string resource = q.resource.plural;
   auto answer = std::make_shared<Answer<StreamAnswer>>(*ex_);
   process->scope_.spawn(open_stream(inner_, std::move(q), answer));
   co_await answer->done.wait();
@@ -166,7 +170,7 @@ Task<Result<std::unique_ptr<kube::WatchStream>>> FaultTransport::watch(kube::Api
   stream->inner = std::move(*r);
   std::erase_if(process->streams_, [](const auto& weak) { return weak.expired(); });
   process->streams_.push_back(stream);
-  std::unique_ptr<kube::WatchStream> w = std::make_unique<FaultyWatch>(*ex_, process, stream, *faults_);
+  std::unique_ptr<kube::WatchStream> w = std::make_unique<FaultyWatch>(*ex_, process, stream, std::move(resource), *faults_);
   co_return w;
 }
 

@@ -23,6 +23,7 @@ struct Faults {
   double watch_broken = 0;  // per event: the watch breaks instead of delivering it
   double watch_delayed = 0;  // per event: it and those behind it come up to watch_delay_max late
   Duration watch_delay_max = std::chrono::seconds(5);
+  std::string watch_late;    // plural: every event of this resource comes watch_delay_max after the one before it
   double watch_expired = 0;  // per watch: the version is too old, the client has to list again
   bool down = false;        // nothing reaches the server, watches are broken
 };
@@ -35,6 +36,8 @@ class Trace {
   const std::string& text() const { return text_; }
   // Writes since the last reset, per "who verb resource ns/name".
   std::map<std::string, int>& writes() { return writes_; }
+  // The same with what came to nothing.
+  std::map<std::string, int>& attempts() { return attempts_; }
   // Pods that were made although their maker heard of a failure, by the uid of the owner: so many more than
   // it wants may be there for a while.
   const std::map<std::string, int>& unheard_pods() const { return unheard_pods_; }
@@ -47,7 +50,7 @@ class Trace {
   void count(const std::string& what);
   Executor* ex_;
   std::string text_;
-  std::map<std::string, int> writes_, unheard_pods_, minute_, hot_;
+  std::map<std::string, int> writes_, attempts_, unheard_pods_, minute_, hot_;
   int64_t minute_number_ = 0;
 };
 
