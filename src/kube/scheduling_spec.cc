@@ -150,6 +150,8 @@ std::string describe(const PodSpec& v) {
   for (const auto& t : v.preferred_anti_affinity) put(t.weight, out), describe(t.term, out);
   out += '\x04';
   for (const auto& i : v.images) put(i, out);
+  out += '\x04';
+  for (const auto& a : v.attached) put(a.driver, out), put(a.handle, out);
   return out;
 }
 

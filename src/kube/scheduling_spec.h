@@ -95,6 +95,12 @@ struct Resources {
 struct VolumeNodes {
   std::vector<NodeTerm> any;
   std::string reason;
+  bool zonal = false;  // asked for by the volume's zone labels
+};
+
+// A CSI volume that a node attaches for a pod. An unbound claim stands for the volume that it will get.
+struct AttachedVolume {
+  std::string driver, handle;
 };
 
 // The scheduling-relevant part of a pod. Pods with equal specs are scheduled by the same calculation.
@@ -115,7 +121,8 @@ struct PodSpec {
   bool soft_spread_defaulted = false;
   std::vector<PodTerm> affinity, anti_affinity;
   std::vector<PreferredPodTerm> preferred_affinity, preferred_anti_affinity;
-  std::vector<std::string> images;  // normalised names, for image locality
+  std::vector<std::string> images;  // normalised names, one for each container, for image locality
+  std::vector<AttachedVolume> attached;
 };
 
 struct NodeSpec {
@@ -125,6 +132,7 @@ struct NodeSpec {
   bool unschedulable = false;
   Resources allocatable;
   int64_t max_pods = 0;
+  std::map<std::string, int64_t> images;  // that the node has, under each of their names: bytes
   bool operator==(const NodeSpec&) const = default;
 };
 

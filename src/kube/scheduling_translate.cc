@@ -226,6 +226,8 @@ NodeSpec node_spec_of(const core::Node& node) {
   out.allocatable = resources_of(node.status.allocatable);
   auto pods = node.status.allocatable.find("pods");
   out.max_pods = pods == node.status.allocatable.end() ? 0 : pods->second.value();
+  for (const auto& image : node.status.images)
+    for (const auto& name : image.names) out.images[name] = image.size_bytes;
   return out;
 }
 

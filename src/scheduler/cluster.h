@@ -1,8 +1,8 @@
 // The pure core of the scheduler: a cluster laid out for the work, and the decision for one pod.
 //
 // The rules are upstream's default plugins (NodeUnschedulable, NodeName, TaintToleration, NodeAffinity,
-// NodePorts, NodeResourcesFit with LeastAllocated, BalancedAllocation, PodTopologySpread,
-// InterPodAffinity) with their default weights. What differs on purpose: every feasible node is scored,
+// NodePorts, NodeResourcesFit, BalancedAllocation, NodeVolumeLimits, PodTopologySpread, InterPodAffinity,
+// ImageLocality), with the weights and arguments of the pod's profile (profile.h). What differs on purpose: every feasible node is scored,
 // where upstream samples at large scale; ties are broken by a seeded source, so equal inputs give equal
 // decisions.
 //
@@ -21,27 +21,19 @@
 #include <unordered_map>
 #include <vector>
 
+#include "scheduler/attachments.h"
 #include "scheduler/counters.h"
 #include "scheduler/nodes.h"
+#include "scheduler/profile.h"
 #include "scheduler/shapes.h"
 #include "kube/scheduling_spec.h"
 
 namespace caravel::scheduler {
 
-// Upstream's default plugin weights.
-constexpr int64_t kTaintWeight = 3, kNodeAffinityWeight = 2, kSpreadWeight = 2, kPodAffinityWeight = 2;
-constexpr int64_t kHardPodAffinityWeight = 1;
-
 struct Decision {
   NodeId node = -1;     // -1: no node fits; explain() says why
   int64_t score = 0;    // of the chosen node; constant plugin scores are left out
   int32_t feasible = 0;  // only counted where the decision had to look at each node
-};
-
-// Which plugin turned a node down: for queueing hints.
-enum Plugin : uint32_t {
-  kNodeUnschedulable = 1, kNodeName = 2, kTaintToleration = 4, kNodeAffinity = 8, kNodePorts = 16,
-  kNodeResourcesFit = 32, kPodTopologySpread = 64, kInterPodAffinity = 128, kVolumeBinding = 256,
 };
 
 struct NodeFailure {
@@ -63,15 +55,18 @@ struct Failure {
 
 class Cluster {
  public:
-  explicit Cluster(uint64_t seed = 1) : random_(seed * 2 + 1) {}
+  explicit Cluster(uint64_t seed = 1, std::vector<Profile> profiles = std::vector<Profile>(1));
 
   NodeId set_node(const NodeSpec& spec);
   void remove_node(const std::string& name);
+  // How many volumes the node can attach; it need not be there yet.
+  void set_attach_limits(const std::string& node, const AttachLimits& limits);
   void set_namespace(const std::string& name, const Labels& labels);
   void remove_namespace(const std::string& name) { set_namespace(name, {}); }
 
-  // The class of a spec; each intern() is matched by a release(). A pod in the cluster holds its class.
-  ClassId intern(const PodSpec& spec);
+  const std::vector<Profile>& profiles() const { return profiles_; }
+  // The class of a spec under a profile (its index); each intern() is matched by a release(). A pod in the cluster holds its class.
+  ClassId intern(const PodSpec& spec, size_t profile = 0);
   void release(ClassId c);
 
   // A pod on a node (which need not exist yet).
@@ -99,6 +94,7 @@ class Cluster {
   size_t pod_count() const { return pods_.size() - free_pods_.size(); }
   size_t class_count() const { return classes_.size() - free_classes_.size(); }
   const PodSpec& spec(ClassId c) const { return classes_[c]->spec; }
+  const Profile& profile(ClassId c) const { return *classes_[c]->profile; }
 
  private:
   struct Weighted {
@@ -115,9 +111,13 @@ class Cluster {
   struct Class {
     PodSpec spec;
     std::string text;
+    const Profile* profile = nullptr;
+    const ResourceScoring* scoring = nullptr;
     int refs = 0;
     std::shared_ptr<Shape> shape;  // null for pods pinned to nodes by name
     Needs needs;
+    std::vector<Attachments::Use> attached;
+    std::shared_ptr<ImageScores> images;  // null where they do not count
     std::vector<std::string> pinned;  // the only nodes that the node affinity can admit, by name
     bool is_pinned = false;
     // What a pod of this class counts in.
@@ -139,7 +139,12 @@ class Cluster {
   };
 
   bool term_matches(const PodTerm& t, const PodSpec& pod) const;
+  bool filters(const Class& k, Plugin p) const { return (k.profile->filters & p) != 0; }
+  bool attachable(const Class& k, NodeId n) const { return !filters(k, kNodeVolumeLimits) || attachments_.admits(n, k.attached); }
+  StaticVerdict verdict(const Class& k, NodeId n) const { return static_verdict(nodes_.nodes[n].spec, k.spec, *k.profile); }
   bool counts(const Counter& c, const PodSpec& pod) const;
+  bool heeds_existing(const Class& k) const;
+  std::shared_ptr<Shape> shape_of(const Class& k, const std::string& profile);
   int counter(CounterRole role, std::vector<PodTerm> terms, const std::string& topology_key, int eligibility, int64_t weight);
   int eligibility(const PodSpec& pod, std::vector<int> keys, bool by_affinity, bool by_taints);
   void attach(Counter& c, int index, Class& k);
@@ -154,7 +159,12 @@ class Cluster {
   Decision decide(Class& k, const std::vector<NodeId>& feasible);
   uint64_t random();
 
+  std::vector<Profile> profiles_;
   NodeTable nodes_;
+  std::vector<ResourceScoring> scorings_;  // of each profile
+  Attachments attachments_;
+  std::unordered_map<std::string, AttachLimits> attach_limits_;  // by node
+  std::unordered_map<std::string, std::weak_ptr<ImageScores>> images_;
   std::unordered_map<std::string, Labels> namespaces_;
   std::vector<std::unique_ptr<Class>> classes_;
   std::vector<ClassId> free_classes_;

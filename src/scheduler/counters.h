@@ -30,7 +30,8 @@ enum class CounterRole : uint8_t {
   kMatching,          // pods that match all of `terms`
   kMatchingLive,      // the same, without those that are being deleted
   kOwnersAnti,        // pods whose required anti-affinity is terms[0]
-  kOwnersWeighted,    // pods that have terms[0] as a preference (or as required affinity), with `weight`
+  kOwnersWeighted,    // pods that have terms[0] as a preference, with `weight`
+  kOwnersRequired,    // pods whose required affinity is terms[0]
 };
 
 struct Counter {
@@ -63,5 +64,20 @@ struct Counter {
   std::vector<int32_t> histogram_;  // live domains by count
   int32_t min_ = 0;
 };
+
+// A counter seen from a node: the node's domain and the count there.
+struct CounterView {
+  const std::vector<int32_t>* domain;
+  const Counter* counter;
+  int32_t at(NodeId n) const { return counter->count((*domain)[n]); }
+  bool has_key(NodeId n) const { return (*domain)[n] >= 0; }
+};
+inline CounterView view(const NodeTable& nodes, const Counter& c) { return {&nodes.keys[c.key]->domain, &c}; }
+
+// The largest count that a domain may have for one more pod to keep the skew.
+inline int64_t spread_limit(const Counter& c, int32_t max_skew, int32_t min_domains, bool self) {
+  int64_t least = c.live_domains < min_domains ? 0 : c.minimum();
+  return int64_t{max_skew} - (self ? 1 : 0) + least;
+}
 
 }  // namespace caravel::scheduler

@@ -9,16 +9,6 @@ namespace caravel::scheduler {
 
 namespace {
 
-// A counter seen from a node: the node's domain and the count there.
-struct View {
-  const std::vector<int32_t>* domain;
-  const Counter* counter;
-  int32_t at(NodeId n) const { return counter->count((*domain)[n]); }
-  bool has_key(NodeId n) const { return (*domain)[n] >= 0; }
-};
-
-View view(const NodeTable& nodes, const Counter& c) { return {&nodes.keys[c.key]->domain, &c}; }
-
 // f(raw) for raw in [low, high], looked up where that range is small.
 template <class F>
 class Table {
@@ -39,12 +29,6 @@ class Table {
   F f_;
 };
 
-// The largest count that a domain may have for one more pod to keep the skew.
-int64_t spread_limit(const Counter& c, int32_t max_skew, int32_t min_domains, bool self) {
-  int64_t least = c.live_domains < min_domains ? 0 : c.minimum();
-  return int64_t{max_skew} - (self ? 1 : 0) + least;
-}
-
 }  // namespace
 
 // PodTopologySpread's and InterPodAffinity's filters.
@@ -57,7 +41,7 @@ bool Cluster::walk_admits(const Class& k, NodeId n) const {
   if (!k.affinity.empty()) {
     bool all = true, any_anywhere = false;
     for (int i : k.affinity) {
-      View v = view(nodes_, *counters_[i]);
+      CounterView v = view(nodes_, *counters_[i]);
       if (!v.has_key(n)) return false;
       if (v.at(n) <= 0) all = false;
       if (counters_[i]->total > 0) any_anywhere = true;
@@ -79,8 +63,8 @@ Decision Cluster::schedule(ClassId c) {
     for (const auto& name : k.pinned) {
       NodeId n = nodes_.find(name);
       if (n < 0 || !nodes_.alive[n] || std::find(feasible_.begin(), feasible_.end(), n) != feasible_.end()) continue;
-      if (static_verdict(nodes_.nodes[n].spec, k.spec) != StaticVerdict::kFits || !ports_free(nodes_, n, k.needs)) continue;
-      if (resources_fit(nodes_, n, k.needs) && walk_admits(k, n)) feasible_.push_back(n);
+      if (verdict(k, n) != StaticVerdict::kFits || !ports_free(nodes_, n, k.needs)) continue;
+      if (resources_fit(nodes_, n, k.needs) && attachable(k, n) && walk_admits(k, n)) feasible_.push_back(n);
     }
     return decide(k, feasible_);
   }
@@ -88,7 +72,7 @@ Decision Cluster::schedule(ClassId c) {
   auto at_work = [&](int i) { return counters_[i]->total > 0; };
   bool blocked = std::any_of(k.blocked_by.begin(), k.blocked_by.end(), at_work);
   bool attracted = std::any_of(k.attracted.begin(), k.attracted.end(), [&](const Weighted& w) { return at_work(w.counter); });
-  if (!k.needs_walk() && !blocked && !attracted && k.shape->filter().scores_uniform()) {
+  if (!k.needs_walk() && k.attached.empty() && !blocked && !attracted && k.shape->filter().scores_uniform()) {
     int32_t best = k.shape->maximum();
     if (best == Shape::kRuledOut) return {};
     NodeId start = static_cast<NodeId>(random() % nodes_.size());
@@ -102,6 +86,7 @@ Decision Cluster::schedule(ClassId c) {
   if (feasible_.empty()) return {};
   // The filters one after the other over the survivors: each is a short loop over arrays.
   auto keep = [&](auto admits) { feasible_.erase(std::remove_if(feasible_.begin(), feasible_.end(), [&](NodeId n) { return !admits(n); }), feasible_.end()); };
+  if (!k.attached.empty()) keep([&](NodeId n) { return attachable(k, n); });
   for (const auto& h : k.hard) {
     const Counter& counter = *counters_[h.counter];
     const int32_t* domain = nodes_.keys[h.key]->domain.data();
@@ -140,6 +125,7 @@ Decision Cluster::decide(Class& k, const std::vector<NodeId>& feasible) {
     return out;
   }
   const size_t count = feasible.size();
+  const Weights& weights = k.profile->weights;
   constexpr int64_t kIgnored = -1;
 
   // PodTopologySpread.
@@ -201,7 +187,7 @@ Decision Cluster::decide(Class& k, const std::vector<NodeId>& feasible) {
   const StaticFilter* filter = k.shape ? &k.shape->filter() : nullptr;
   bool statics = filter ? !filter->scores_uniform() : true;
   auto taint_raw = [&](NodeId n) -> int64_t { return filter ? filter->taint_score(n) : intolerable_preferences(nodes_.nodes[n].spec, k.spec); };
-  auto node_raw = [&](NodeId n) -> int64_t { return filter ? filter->affinity_score(n) : preferred_node_weight(nodes_.nodes[n].spec, k.spec); };
+  auto node_raw = [&](NodeId n) -> int64_t { return filter ? filter->affinity_score(n) : preferred_node_weight(nodes_.nodes[n].spec, k.spec, *k.profile); };
   int64_t taint_max = 0, node_max = 0;
   if (statics)
     for (NodeId n : feasible) taint_max = std::max(taint_max, taint_raw(n)), node_max = std::max(node_max, node_raw(n));
@@ -209,20 +195,26 @@ Decision Cluster::decide(Class& k, const std::vector<NodeId>& feasible) {
   // The normalised scores take few different values: a division for each of them, not for each node.
   const bool spread = !k.soft.empty() && spread_max != INT64_MIN;
   Table spread_table(spread_values_, spread ? spread_min : 0, spread ? spread_max : -1, [&](int64_t raw) {
-    return kSpreadWeight * (spread_max == 0 ? kMaxScore : kMaxScore * (spread_max + spread_min - raw) / spread_max);
+    return weights.spread * (spread_max == 0 ? kMaxScore : kMaxScore * (spread_max + spread_min - raw) / spread_max);
   });
   const bool affine = attracted && affinity_max > affinity_min;
   Table affinity_table(affinity_values_, affine ? affinity_min : 0, affine ? affinity_max : -1, [&](int64_t raw) {
     double fraction = static_cast<double>(raw - affinity_min) / static_cast<double>(affinity_max - affinity_min);
-    return kPodAffinityWeight * static_cast<int64_t>(static_cast<double>(kMaxScore) * fraction);
+    return weights.pod_affinity * static_cast<int64_t>(static_cast<double>(kMaxScore) * fraction);
   });
   const int32_t* resource = k.shape ? k.shape->scores().data() : nullptr;
   totals_.resize(count);
-  for (size_t i = 0; i < count; ++i) totals_[i] = resource ? resource[feasible[i]] : resource_score(nodes_, feasible[i], k.needs);
+  if (resource) {
+    for (size_t i = 0; i < count; ++i) totals_[i] = resource[feasible[i]];
+  } else {
+    if (k.images) k.images->refresh(nodes_.images, nodes_.alive_count());
+    for (size_t i = 0; i < count; ++i)
+      totals_[i] = resource_score(nodes_, feasible[i], k.needs, *k.scoring) + (k.images ? weights.images * k.images->score(feasible[i]) : 0);
+  }
   if (statics && taint_max > 0)
-    for (size_t i = 0; i < count; ++i) totals_[i] += kTaintWeight * (kMaxScore - kMaxScore * taint_raw(feasible[i]) / taint_max);
+    for (size_t i = 0; i < count; ++i) totals_[i] += weights.taints * (kMaxScore - kMaxScore * taint_raw(feasible[i]) / taint_max);
   if (statics && node_max > 0)
-    for (size_t i = 0; i < count; ++i) totals_[i] += kNodeAffinityWeight * (kMaxScore * node_raw(feasible[i]) / node_max);
+    for (size_t i = 0; i < count; ++i) totals_[i] += weights.node_affinity * (kMaxScore * node_raw(feasible[i]) / node_max);
   if (spread)
     for (size_t i = 0; i < count; ++i)
       if (spread_[i] != kIgnored) totals_[i] += spread_table(spread_[i]);
@@ -240,157 +232,6 @@ Decision Cluster::decide(Class& k, const std::vector<NodeId>& feasible) {
     break;
   }
   return out;
-}
-
-std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n) {
-  const Class& k = *classes_[c];
-  NodeFailure f;
-  auto fail = [&](uint32_t plugin, std::string reason, bool preemption_may_help) {
-    f.plugin = plugin;
-    f.reasons.push_back(std::move(reason));
-    f.preemption_may_help = preemption_may_help;
-    return f;
-  };
-  const NodeSpec& node = nodes_.nodes[n].spec;
-  if (k.is_pinned && std::find(k.pinned.begin(), k.pinned.end(), node.name) == k.pinned.end())
-    return fail(kNodeAffinity, "node(s) didn't satisfy plugin(s) [NodeAffinity]", false);
-  switch (static_verdict(node, k.spec)) {
-    case StaticVerdict::kFits:
-    case StaticVerdict::kVolume: break;  // volumes come after ports and resources
-    case StaticVerdict::kUnschedulable: return fail(kNodeUnschedulable, "node(s) were unschedulable", false);
-    case StaticVerdict::kNodeName: return fail(kNodeName, "node(s) didn't match the requested node name", false);
-    case StaticVerdict::kTaint: return fail(kTaintToleration, "node(s) had untolerated taint(s)", false);
-    case StaticVerdict::kAffinity: return fail(kNodeAffinity, "node(s) didn't match Pod's node affinity/selector", false);
-  }
-  if (!ports_free(nodes_, n, k.needs)) return fail(kNodePorts, "node(s) didn't have free ports for the requested pod ports", true);
-  bool hopeless = false;
-  f.reasons = resource_reasons(nodes_, n, k.needs, hopeless);
-  if (!f.reasons.empty()) {
-    f.plugin = kNodeResourcesFit;
-    f.preemption_may_help = !hopeless;
-    return f;
-  }
-  if (const VolumeNodes* volume = unserved_volume(node, k.spec)) return fail(kVolumeBinding, volume->reason, false);
-  for (const auto& h : k.hard) {
-    const Counter& counter = *counters_[h.counter];
-    int32_t d = nodes_.keys[h.key]->domain[n];
-    if (d < 0) return fail(kPodTopologySpread, "node(s) didn't match pod topology spread constraints (missing required label)", false);
-    if (counter.count(d) > spread_limit(counter, h.max_skew, h.min_domains, h.self))
-      return fail(kPodTopologySpread, "node(s) didn't match pod topology spread constraints", true);
-  }
-  bool all = true, any_anywhere = false;
-  for (int i : k.affinity) {
-    View v = view(nodes_, *counters_[i]);
-    if (!v.has_key(n)) return fail(kInterPodAffinity, "node(s) didn't match pod affinity rules", false);
-    if (v.at(n) <= 0) all = false;
-    if (counters_[i]->total > 0) any_anywhere = true;
-  }
-  if (!all && (any_anywhere || !k.affinity_self)) return fail(kInterPodAffinity, "node(s) didn't match pod affinity rules", false);
-  for (int i : k.anti_affinity)
-    if (view(nodes_, *counters_[i]).at(n) > 0) return fail(kInterPodAffinity, "node(s) didn't match pod anti-affinity rules", true);
-  for (int i : k.blocked_by)
-    if (view(nodes_, *counters_[i]).at(n) > 0) return fail(kInterPodAffinity, "node(s) didn't satisfy existing pods anti-affinity rules", true);
-  return std::nullopt;
-}
-
-bool Cluster::fits(ClassId c, NodeId n) const {
-  const Class& k = *classes_[c];
-  const NodeSpec& node = nodes_.nodes[n].spec;
-  if (k.is_pinned && std::find(k.pinned.begin(), k.pinned.end(), node.name) == k.pinned.end()) return false;
-  return static_verdict(node, k.spec) == StaticVerdict::kFits && resources_fit(nodes_, n, k.needs) && ports_free(nodes_, n, k.needs) && walk_admits(k, n);
-}
-
-bool Cluster::preemption_may_help(ClassId c, NodeId n) {
-  const Class& k = *classes_[c];
-  if (k.shape) {
-    k.shape->refresh(nodes_);
-    if (k.shape->filter().verdict(n) != StaticVerdict::kFits) return false;
-    if (k.shape->scores()[static_cast<size_t>(n)] == Shape::kRuledOut) return !ports_free(nodes_, n, k.needs) || could_ever_fit(nodes_, n, k.needs);
-  }
-  auto f = check(c, n);
-  return f && f->preemption_may_help;
-}
-
-Failure Cluster::explain(ClassId c) {
-  Failure out;
-  out.nodes = nodes_.alive_count();
-  Class& k = *classes_[c];
-  // Most nodes are turned down by a few reasons that arrays answer; they are counted by number and named
-  // once. Only nodes that pass these need the full check.
-  enum { kCordoned, kOtherName, kTainted, kUnaffine, kPorts, kPodCount, kCpu, kMemory, kEphemeral, kOther };
-  std::vector<int> counts(kOther + k.needs.other.size(), 0);
-  if (k.shape) k.shape->refresh(nodes_);
-  auto turn_down = [&](int reason, uint32_t plugin) {
-    ++counts[static_cast<size_t>(reason)];
-    out.plugins |= plugin;
-  };
-  for (size_t i = 0; i < nodes_.size(); ++i) {
-    if (!nodes_.alive[i]) continue;
-    NodeId n = static_cast<NodeId>(i);
-    if (k.shape && k.shape->scores()[i] == Shape::kRuledOut && k.shape->filter().verdict(n) != StaticVerdict::kVolume) {
-      StaticVerdict v = k.shape->filter().verdict(n);
-      if (v == StaticVerdict::kUnschedulable) turn_down(kCordoned, kNodeUnschedulable);
-      else if (v == StaticVerdict::kNodeName) turn_down(kOtherName, kNodeName);
-      else if (v == StaticVerdict::kTaint) turn_down(kTainted, kTaintToleration);
-      else if (v == StaticVerdict::kAffinity) turn_down(kUnaffine, kNodeAffinity);
-      if (v != StaticVerdict::kFits) continue;
-      if (!k.needs.ports.empty() && !ports_free(nodes_, n, k.needs)) {
-        turn_down(kPorts, kNodePorts);
-        ++out.preemption_may_help;
-        continue;
-      }
-      bool hopeless = false;
-      auto lacks = [&](int reason, int64_t want, int64_t allocatable, int64_t used) {
-        if (want <= 0 || want <= allocatable - used) return;
-        turn_down(reason, kNodeResourcesFit);
-        hopeless = hopeless || want > allocatable;
-      };
-      if (nodes_.used_pods[i] + 1 > nodes_.alloc_pods[i]) turn_down(kPodCount, kNodeResourcesFit);
-      lacks(kCpu, k.needs.cpu, nodes_.alloc_cpu[i], nodes_.used_cpu[i]);
-      lacks(kMemory, k.needs.memory, nodes_.alloc_memory[i], nodes_.used_memory[i]);
-      lacks(kEphemeral, k.needs.ephemeral, nodes_.alloc_ephemeral[i], nodes_.used_ephemeral[i]);
-      for (size_t r = 0; r < k.needs.other.size(); ++r)
-        lacks(kOther + static_cast<int>(r), k.needs.other[r].second, nodes_.alloc_other[k.needs.other[r].first][i], nodes_.used_other[k.needs.other[r].first][i]);
-      if (!hopeless) ++out.preemption_may_help;
-      continue;
-    }
-    auto f = check(c, n);
-    if (!f) continue;
-    for (auto& r : f->reasons) ++out.reasons[r];
-    out.plugins |= f->plugin;
-    if (f->preemption_may_help) ++out.preemption_may_help;
-  }
-  static const char* const kNames[] = {"node(s) were unschedulable", "node(s) didn't match the requested node name", "node(s) had untolerated taint(s)",
-                                       "node(s) didn't match Pod's node affinity/selector", "node(s) didn't have free ports for the requested pod ports",
-                                       "Too many pods", "Insufficient cpu", "Insufficient memory", "Insufficient ephemeral-storage"};
-  for (size_t i = 0; i < counts.size(); ++i) {
-    if (counts[i] == 0) continue;
-    out.reasons[i < kOther ? kNames[i] : "Insufficient " + nodes_.other_names[k.needs.other[i - kOther].first]] += counts[i];
-  }
-  return out;
-}
-
-std::string describe_failure(const Failure& f) {
-  if (!f.prefilter.empty())
-    return "0/" + std::to_string(f.nodes) + " nodes are available: " + f.prefilter + ". no new claims to deallocate, preemption: 0/" + std::to_string(f.nodes) +
-           " nodes are available: " + std::to_string(f.nodes) + " Preemption is not helpful for scheduling.";
-  if (f.nodes == 0) return "no nodes available to schedule pods";
-  auto line = [&](const std::map<std::string, int>& reasons) {
-    std::vector<std::string> parts;
-    for (const auto& [reason, n] : reasons) parts.push_back(std::to_string(n) + " " + reason);
-    std::sort(parts.begin(), parts.end());
-    std::string out = "0/" + std::to_string(f.nodes) + " nodes are available: ";
-    for (size_t i = 0; i < parts.size(); ++i) out += (i ? ", " : "") + parts[i];
-    return out;
-  };
-  if (f.preempted) return line(f.reasons) + ".";
-  std::string told = line(f.reasons) + ". no new claims to deallocate, preemption: ";
-  if (!f.preemption_note.empty()) return told + f.preemption_note;
-  if (f.preemption) return told + line(*f.preemption) + ".";
-  std::map<std::string, int> preemption;
-  if (f.preemption_may_help > 0) preemption["No preemption victims found for incoming pod"] = static_cast<int>(f.preemption_may_help);
-  if (f.nodes > f.preemption_may_help) preemption["Preemption is not helpful for scheduling"] = static_cast<int>(f.nodes - f.preemption_may_help);
-  return told + line(preemption) + ".";
 }
 
 }  // namespace caravel::scheduler

@@ -38,6 +38,7 @@ bool NodeTable::set(NodeId n, const NodeSpec& spec) {
   bool was_alive = alive[n];
   bool statics_changed = !was_alive || node.spec.labels != spec.labels || node.spec.taints != spec.taints || node.spec.unschedulable != spec.unschedulable;
   bool capacity_changed = !was_alive || !(node.spec.allocatable == spec.allocatable) || node.spec.max_pods != spec.max_pods;
+  images.set(n, node.spec.images, spec.images);
   node.spec = spec;
   if (!was_alive) {
     alive[n] = 1;
@@ -64,6 +65,7 @@ void NodeTable::clear(NodeId n) {
   alive[n] = 0;
   --alive_count_;
   std::string name = nodes[n].spec.name;
+  images.set(n, nodes[n].spec.images, {});
   nodes[n].spec = NodeSpec{};
   nodes[n].spec.name = name;
   place_in_topologies(n);

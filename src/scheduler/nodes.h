@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kube/scheduling_spec.h"
+#include "scheduler/images.h"
 
 namespace caravel::scheduler {
 
@@ -79,6 +80,7 @@ class NodeTable {
   std::vector<std::vector<int64_t>> alloc_other, used_other;
   std::vector<std::string> other_names;
   std::vector<std::unique_ptr<TopologyKey>> keys;
+  ImageTable images;
   ChangeLog statics, dynamics;
 
  private:

@@ -93,7 +93,8 @@ Preemption preempt(Cluster& cluster, ClassId c, int32_t priority, const FactsOf&
   Preemption out;
   const NodeTable& nodes = cluster.nodes();
   // As many candidates as upstream looks at.
-  const size_t enough = std::max<size_t>(100, nodes.alive_count() / 10);
+  const Profile& profile = cluster.profile(c);
+  const size_t enough = std::max(static_cast<size_t>(profile.candidates_absolute), nodes.alive_count() * static_cast<size_t>(profile.candidates_percentage) / 100);
   std::vector<Victims> found;
   bool harmless = false;  // a candidate that breaks no budget
   for (size_t i = 0; i < nodes.size(); ++i) {

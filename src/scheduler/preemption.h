@@ -6,7 +6,7 @@
 // fewest budgets, then: lowest top priority among the victims, smallest sum of priorities, fewest victims,
 // latest start of the most important victims.
 // Pure: the cluster is as it was when preempt() returns. Cost: one check per pod of lower priority, on at
-// most max(100, a tenth of the nodes) candidates. Threading: one thread.
+// most max(100, a tenth of the nodes) candidates (DefaultPreemptionArgs). Threading: one thread.
 #pragma once
 
 #include <functional>

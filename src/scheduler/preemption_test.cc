@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "scheduler/nominations.h"
+#include "scheduler/random_cluster.h"
 #include "scheduler/reference.h"
 
 namespace caravel::scheduler {

@@ -18,7 +18,8 @@ uint32_t events_for(uint32_t plugins) {
   if (plugins & (kNodePorts | kNodeResourcesFit)) out |= kPodDeleted;
   if (plugins & kPodTopologySpread) out |= kNodeAdded | kNodeLabels | kNodeTaints | kNodeRemoved | kPodAdded | kPodDeleted;
   if (plugins & kInterPodAffinity) out |= kNodeAdded | kNodeLabels | kPodAdded | kPodDeleted | kNamespace;
-  if (plugins & kVolumeBinding) out |= kNodeAdded | kNodeLabels | kVolumes | kPodDeleted;
+  if (plugins & kNodeVolumeLimits) out |= kNodeAdded | kAttachLimits | kVolumes | kPodDeleted;
+  if (plugins & (kVolumeBinding | kVolumeZone | kVolumeRestrictions)) out |= kNodeAdded | kNodeLabels | kVolumes | kPodDeleted;
   // With no node at all nobody turned the pod down: the first node must wake it.
   return plugins == 0 ? uint32_t{kAllEvents} : out;
 }

@@ -27,6 +27,7 @@ enum ClusterEvent : uint32_t {
   kPodDeleted = 32,  // an assigned pod went away or shrank
   kPodAdded = 64,    // a pod was assigned
   kVolumes = 128, kNodeRemoved = 256, kNamespace = 512,
+  kAttachLimits = 1024,  // a CSINode
   kAllEvents = ~0u,
 };
 // The events that may satisfy pods which these plugins (cluster.h) turned down.

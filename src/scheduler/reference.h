@@ -1,5 +1,5 @@
-// The plugin rules once more, slow and obvious: loops over nodes and pods, no sharing, no counters; and a
-// source of random clusters. For tests that compare the core with it. Included by one test file each.
+// The plugin rules once more, slow and obvious: loops over nodes and pods, no sharing, no counters. For tests
+// that compare the core with it; random_cluster.h has the clusters. Included by one test file each.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +25,10 @@ struct Reference {
   std::vector<NodeSpec> nodes;
   std::vector<RefPod> pods;
   std::map<std::string, Labels> namespaces;
+  std::map<std::string, AttachLimits> attach_limits;  // by node
+  Profile profile;  // of the pod that is asked about
+
+  bool filters(Plugin p) const { return (profile.filters & p) != 0; }
 
   const NodeSpec* node(const std::string& name) const {
     for (auto& n : nodes)
@@ -90,37 +94,80 @@ struct Reference {
 
   std::vector<std::string> reasons(const PodSpec& p, const NodeSpec& n) const {
     Taint cordon{"node.kubernetes.io/unschedulable", "", Effect::kNoSchedule};
-    if (n.unschedulable && !tolerates(p.tolerations, cordon)) return {"node(s) were unschedulable"};
-    if (!taints_admit(n, p)) return {"node(s) had untolerated taint(s)"};
-    if (!affinity_admits(n, p)) return {"node(s) didn't match Pod's node affinity/selector"};
+    if (filters(kNodeUnschedulable) && n.unschedulable && !tolerates(p.tolerations, cordon)) return {"node(s) were unschedulable"};
+    if (filters(kTaintToleration) && !taints_admit(n, p)) return {"node(s) had untolerated taint(s)"};
+    if (filters(kNodeAffinity) && profile.enforced_nodes) {
+      bool any = false;
+      for (auto& t : *profile.enforced_nodes) any = any || matches(t, n.labels, n.name);
+      if (!any) return {"node(s) didn't match scheduler-enforced node affinity"};
+    }
+    if (filters(kNodeAffinity) && !affinity_admits(n, p)) return {"node(s) didn't match Pod's node affinity/selector"};
     for (auto& other : pods)
-      if (other.node == n.name)
+      if (other.node == n.name && filters(kNodePorts))
         for (auto& a : p.ports)
           for (auto& b : other.spec.ports)
             if (conflict(a, b)) return {"node(s) didn't have free ports for the requested pod ports"};
+    if (filters(kNodeResourcesFit)) {
+      auto out = lacking(p, n);
+      if (!out.empty()) return out;
+    }
+    if (filters(kNodeVolumeLimits) && !attachable(p, n)) return {"node(s) exceed max volume count"};
+    if (filters(kPodTopologySpread)) {
+      if (auto out = spread_reasons(p, n); !out.empty()) return out;
+    }
+    return filters(kInterPodAffinity) ? affinity_reasons(p, n) : std::vector<std::string>{};
+  }
+
+  Resources used(const NodeSpec& n, int64_t* count = nullptr) const {
     Resources used;
-    int64_t count = 0;
     for (auto& other : pods)
       if (other.node == n.name) {
-        ++count;
+        if (count) ++*count;
         used.cpu += other.spec.request.cpu;
         used.memory += other.spec.request.memory;
         used.ephemeral += other.spec.request.ephemeral;
         for (auto& [k, v] : other.spec.request.other) used.other[k] += v;
       }
+    return used;
+  }
+  std::vector<std::string> lacking(const PodSpec& p, const NodeSpec& n) const {
+    int64_t count = 0;
+    Resources now = used(n, &count);
     std::vector<std::string> out;
     auto fit = [&](const std::string& name, int64_t want, int64_t have) {
       if (want > 0 && want > have) out.push_back("Insufficient " + name);
     };
     if (count + 1 > n.max_pods) out.push_back("Too many pods");
-    fit("cpu", p.request.cpu, n.allocatable.cpu - used.cpu);
-    fit("memory", p.request.memory, n.allocatable.memory - used.memory);
-    fit("ephemeral-storage", p.request.ephemeral, n.allocatable.ephemeral - used.ephemeral);
+    fit("cpu", p.request.cpu, n.allocatable.cpu - now.cpu);
+    fit("memory", p.request.memory, n.allocatable.memory - now.memory);
+    fit("ephemeral-storage", p.request.ephemeral, n.allocatable.ephemeral - now.ephemeral);
     for (auto& [k, v] : p.request.other) {
+      if (profile.ignored_resources.count(k) || profile.ignored_groups.count(k.substr(0, k.find('/')))) continue;
       auto it = n.allocatable.other.find(k);
-      fit(k, v, (it == n.allocatable.other.end() ? 0 : it->second) - used.other[k]);
+      fit(k, v, (it == n.allocatable.other.end() ? 0 : it->second) - now.other[k]);
     }
-    if (!out.empty()) return out;
+    return out;
+  }
+  // Per driver: the volumes of the node's pods and of this one, each once, against the limit. A driver of which
+  // the pod brings nothing new turns nobody down.
+  bool attachable(const PodSpec& p, const NodeSpec& n) const {
+    auto limits = attach_limits.find(n.name);
+    if (limits == attach_limits.end()) return true;
+    for (auto& [driver, limit] : limits->second) {
+      std::set<std::string> there, all;
+      for (auto& o : pods)
+        if (o.node == n.name)
+          for (auto& v : o.spec.attached)
+            if (v.driver == driver) there.insert(v.handle);
+      all = there;
+      for (auto& v : p.attached)
+        if (v.driver == driver) all.insert(v.handle);
+      if (all.size() > there.size() && static_cast<int64_t>(all.size()) > limit) return false;
+    }
+    return true;
+  }
+
+  std::vector<std::string> spread_reasons(const PodSpec& p, const NodeSpec& n) const {
     auto keys = keys_of(p.hard_spread);
     for (auto& c : p.hard_spread) {
       auto domain = label(n, c.topology_key);
@@ -132,6 +179,9 @@ struct Reference {
       int64_t here = counts.count(*domain) ? counts[*domain] : 0;
       if (here + (matches(c.selector, p.labels) ? 1 : 0) - least > c.max_skew) return {"node(s) didn't match pod topology spread constraints"};
     }
+    return {};
+  }
+  std::vector<std::string> affinity_reasons(const PodSpec& p, const NodeSpec& n) const {
     if (!p.affinity.empty()) {
       auto all_terms = [&](const PodSpec& o) { return std::all_of(p.affinity.begin(), p.affinity.end(), [&](const PodTerm& t) { return selects(t, o); }); };
       bool anywhere = false, all = true;
@@ -156,21 +206,91 @@ struct Reference {
     return {};
   }
 
-  static int64_t balance(double cpu, double cpu_cap, double memory, double memory_cap) {
-    double a = std::min(1.0, cpu / cpu_cap), b = std::min(1.0, memory / memory_cap);
-    return static_cast<int64_t>((1 - std::abs((a - b) / 2)) * 100);
+  // A resource's amounts: allocatable on the node, in use by its pods, asked for by the pod.
+  struct Amount {
+    int64_t allocatable = 0, used = 0, asked = 0;
+  };
+  Amount amount(const std::string& name, const PodSpec& p, const NodeSpec& n, bool defaults) const {
+    Amount a;
+    auto of = [&](const PodSpec& s) -> int64_t {
+      if (name == "cpu") return defaults ? s.nonzero_cpu : s.request.cpu;
+      if (name == "memory") return defaults ? s.nonzero_memory : s.request.memory;
+      if (name == "ephemeral-storage") return s.request.ephemeral;
+      auto it = s.request.other.find(name);
+      return it == s.request.other.end() ? 0 : it->second;
+    };
+    a.asked = of(p);
+    for (auto& o : pods)
+      if (o.node == n.name) a.used += of(o.spec);
+    if (name == "cpu") a.allocatable = n.allocatable.cpu;
+    else if (name == "memory") a.allocatable = n.allocatable.memory;
+    else if (name == "ephemeral-storage") a.allocatable = n.allocatable.ephemeral;
+    else if (a.asked != 0 && n.allocatable.other.count(name)) a.allocatable = n.allocatable.other.at(name);
+    return a;
+  }
+  static int64_t balance(const std::vector<double>& f) {
+    double deviation = 0, mean = 0;
+    if (f.size() == 2) deviation = std::abs((f[0] - f[1]) / 2);
+    if (f.size() > 2) {
+      for (double x : f) mean += x;
+      mean /= static_cast<double>(f.size());
+      for (double x : f) deviation += (x - mean) * (x - mean);
+      deviation = std::sqrt(deviation / static_cast<double>(f.size()));
+    }
+    return static_cast<int64_t>((1 - deviation) * 100);
+  }
+  int64_t ratio_score(int64_t percent) const {
+    auto& s = profile.fit_shape;
+    if (percent <= s.front().utilization) return s.front().score * 10;
+    for (size_t i = 1; i < s.size(); ++i)
+      if (percent <= s[i].utilization)
+        return s[i - 1].score * 10 + (s[i].score - s[i - 1].score) * 10 * (percent - s[i - 1].utilization) / (s[i].utilization - s[i - 1].utilization);
+    return s.back().score * 10;
+  }
+  int64_t fit_score(const PodSpec& p, const NodeSpec& n) const {
+    int64_t sum = 0, weights = 0;
+    const bool by_ratio = profile.fit == FitStrategy::kRequestedToCapacityRatio;
+    for (auto& r : profile.fit_resources) {
+      Amount a = amount(r.name, p, n, true);
+      if (a.allocatable == 0) continue;
+      const int64_t want = a.used + a.asked;
+      int64_t score = 0;
+      if (by_ratio) score = ratio_score(want > a.allocatable ? 100 : want * 100 / a.allocatable);
+      else if (profile.fit == FitStrategy::kMostAllocated) score = std::min(want, a.allocatable) * 100 / a.allocatable;
+      else score = want > a.allocatable ? 0 : (a.allocatable - want) * 100 / a.allocatable;
+      if (by_ratio && score == 0) continue;
+      sum += score * r.weight, weights += r.weight;
+    }
+    if (weights == 0) return 0;
+    return by_ratio ? std::llround(static_cast<double>(sum) / static_cast<double>(weights)) : sum / weights;
+  }
+  int64_t balanced_score(const PodSpec& p, const NodeSpec& n) const {
+    std::vector<double> with, without;
+    bool asks = false;
+    for (auto& r : profile.balanced_resources) {
+      Amount a = amount(r.name, p, n, false);
+      asks = asks || a.asked != 0;
+      if (a.allocatable == 0) continue;
+      auto fraction = [&](int64_t x) { return std::min(1.0, static_cast<double>(x) / static_cast<double>(a.allocatable)); };
+      with.push_back(fraction(a.used + a.asked));
+      without.push_back(fraction(a.used));
+    }
+    return asks ? 50 + (50 + balance(with) - balance(without)) / 2 : 0;
+  }
+  int64_t image_locality(const PodSpec& p, const NodeSpec& n) const {
+    if (p.images.empty()) return 0;
+    int64_t bytes = 0;
+    for (auto& image : p.images) {
+      if (!n.images.count(image)) continue;
+      int holders = 0;
+      for (auto& other : nodes) holders += other.images.count(image) > 0;
+      bytes += static_cast<int64_t>(static_cast<double>(n.images.at(image)) * (static_cast<double>(holders) / static_cast<double>(nodes.size())));
+    }
+    const int64_t least = 23 << 20, most = (int64_t{1000} << 20) * static_cast<int64_t>(p.images.size());
+    return 100 * (std::clamp(bytes, least, most) - least) / (most - least);
   }
   int64_t resources(const PodSpec& p, const NodeSpec& n) const {
-    int64_t cpu = 0, memory = 0, nz_cpu = p.nonzero_cpu, nz_memory = p.nonzero_memory;
-    for (auto& o : pods)
-      if (o.node == n.name) cpu += o.spec.request.cpu, memory += o.spec.request.memory, nz_cpu += o.spec.nonzero_cpu, nz_memory += o.spec.nonzero_memory;
-    auto least = [](int64_t want, int64_t cap) { return want > cap ? 0 : (cap - want) * 100 / cap; };
-    int64_t score = (least(nz_cpu, n.allocatable.cpu) + least(nz_memory, n.allocatable.memory)) / 2;
-    if (p.request.cpu || p.request.memory) {
-      int64_t with = balance(cpu + p.request.cpu, n.allocatable.cpu, memory + p.request.memory, n.allocatable.memory);
-      score += 50 + (50 + with - balance(cpu, n.allocatable.cpu, memory, n.allocatable.memory)) / 2;
-    }
-    return score;
+    return profile.weights.fit * fit_score(p, n) + profile.weights.balanced * balanced_score(p, n) + profile.weights.images * image_locality(p, n);
   }
   // Total scores of the feasible nodes, without what is the same for all of them.
   std::map<std::string, int64_t> scores(const PodSpec& p, const std::vector<const NodeSpec*>& feasible) const {
@@ -201,17 +321,19 @@ struct Reference {
       for (auto& t : n->taints)
         if (t.effect == Effect::kPreferNoSchedule && !tolerates(p.tolerations, t)) ++taint[n->name];
       prefer[n->name] = 0;
-      for (auto& t : p.preferred_nodes)
-        if (matches(t.term, n->labels, n->name)) prefer[n->name] += t.weight;
+      for (auto* terms : {&p.preferred_nodes, &profile.enforced_preferences})
+        for (auto& t : *terms)
+          if (matches(t.term, n->labels, n->name)) prefer[n->name] += t.weight;
       if (!ignored.count(n->name)) spread[n->name] = std::llround(sums[n->name]);
       int64_t& a = affinity[n->name];
+      if (profile.ignore_preferred_terms_of_existing_pods && p.preferred_affinity.empty() && p.preferred_anti_affinity.empty()) continue;
       for (auto& o : pods) {
         for (auto& t : p.preferred_affinity)
           if (selects(t.term, o.spec) && same_domain(t.term.topology_key, *n, o.node)) a += t.weight;
         for (auto& t : p.preferred_anti_affinity)
           if (selects(t.term, o.spec) && same_domain(t.term.topology_key, *n, o.node)) a -= t.weight;
         for (auto& t : o.spec.affinity)
-          if (selects(t, p) && same_domain(t.topology_key, *n, o.node)) a += 1;
+          if (selects(t, p) && same_domain(t.topology_key, *n, o.node)) a += profile.hard_pod_affinity_weight;
         for (auto& t : o.spec.preferred_affinity)
           if (selects(t.term, p) && same_domain(t.term.topology_key, *n, o.node)) a += t.weight;
         for (auto& t : o.spec.preferred_anti_affinity)
@@ -229,96 +351,14 @@ struct Reference {
     auto [amin, amax] = bounds(affinity);
     for (auto* n : feasible) {
       int64_t s = resources(p, *n);
-      s += 3 * (tmax == 0 ? 100 : 100 - 100 * taint[n->name] / tmax);
-      if (nmax != 0) s += 2 * (100 * prefer[n->name] / nmax);
-      if (!p.soft_spread.empty() && !ignored.count(n->name)) s += 2 * (smax == 0 ? 100 : 100 * (smax + smin - spread[n->name]) / smax);
-      if (amax > amin) s += 2 * static_cast<int64_t>(100.0 * (static_cast<double>(affinity[n->name] - amin) / static_cast<double>(amax - amin)));
+      auto& w = profile.weights;
+      s += w.taints * (tmax == 0 ? 100 : 100 - 100 * taint[n->name] / tmax);
+      if (nmax != 0) s += w.node_affinity * (100 * prefer[n->name] / nmax);
+      if (!p.soft_spread.empty() && !ignored.count(n->name)) s += w.spread * (smax == 0 ? 100 : 100 * (smax + smin - spread[n->name]) / smax);
+      if (amax > amin) s += w.pod_affinity * static_cast<int64_t>(100.0 * (static_cast<double>(affinity[n->name] - amin) / static_cast<double>(amax - amin)));
       out[n->name] = s;
     }
     return out;
-  }
-};
-
-struct Generator {
-  std::mt19937_64 rng;
-  explicit Generator(uint64_t seed) : rng(seed) {}
-  int below(int n) { return static_cast<int>(rng() % static_cast<uint64_t>(n)); }
-  bool chance(int percent) { return below(100) < percent; }
-  template <class T>
-  T one_of(std::initializer_list<T> v) { return *(v.begin() + below(static_cast<int>(v.size()))); }
-
-  NodeSpec node(int i) {
-    NodeSpec n;
-    n.name = "node-" + std::to_string(i);
-    n.labels["kubernetes.io/hostname"] = n.name;
-    if (!chance(8)) n.labels["zone"] = one_of<std::string>({"a", "b", "c"});
-    if (chance(50)) n.labels["disk"] = one_of<std::string>({"ssd", "hdd"});
-    if (chance(30)) n.labels["gen"] = std::to_string(below(6));
-    if (chance(20)) n.taints.push_back({one_of<std::string>({"gpu", "spot"}), one_of<std::string>({"", "yes"}), one_of<Effect>({Effect::kNoSchedule, Effect::kPreferNoSchedule, Effect::kNoExecute})});
-    n.unschedulable = chance(5);
-    n.allocatable.cpu = one_of<int64_t>({2000, 4000, 8000});
-    n.allocatable.memory = one_of<int64_t>({4LL << 30, 8LL << 30, 16LL << 30});
-    n.allocatable.ephemeral = 20LL << 30;
-    if (chance(20)) n.allocatable.other["example.com/gpu"] = 2;
-    n.max_pods = one_of<int64_t>({4, 10, 110});
-    return n;
-  }
-  Selector selector() {
-    Selector s;
-    if (chance(5)) return s;
-    if (chance(3)) { s.nothing = true; return s; }
-    if (chance(70)) s.all.push_back({"app", Op::kIn, {one_of<std::string>({"x", "y", "z"})}});
-    else s.all.push_back({"app", one_of<Op>({Op::kExists, Op::kNotIn}), {}});
-    if (s.all[0].op == Op::kNotIn) s.all[0].values = {"x"};
-    return s;
-  }
-  PodTerm term(const std::string& ns) {
-    PodTerm t{selector(), {ns}, std::nullopt, one_of<std::string>({"zone", "kubernetes.io/hostname", "disk"})};
-    if (chance(20)) t.namespace_selector = Selector{false, {{"team", Op::kIn, {"red"}}}};
-    if (chance(20)) t.namespaces = {"n0", "n1"};
-    return t;
-  }
-  SpreadConstraint spread() {
-    SpreadConstraint c;
-    c.max_skew = 1 + below(3);
-    c.topology_key = one_of<std::string>({"zone", "kubernetes.io/hostname", "disk"});
-    c.selector = selector();
-    c.min_domains = chance(20) ? 1 + below(5) : 1;
-    c.honor_affinity = !chance(25);
-    c.honor_taints = chance(25);
-    return c;
-  }
-  PodSpec pod() {
-    PodSpec p;
-    p.ns = one_of<std::string>({"n0", "n1", "n2"});
-    p.labels["app"] = one_of<std::string>({"x", "y", "z"});
-    if (!chance(10)) {
-      p.request.cpu = one_of<int64_t>({100, 250, 1000, 3000});
-      p.request.memory = one_of<int64_t>({128LL << 20, 1LL << 30, 3LL << 30});
-    }
-    p.nonzero_cpu = p.request.cpu ? p.request.cpu : 100;
-    p.nonzero_memory = p.request.memory ? p.request.memory : 200LL << 20;
-    if (chance(5)) p.request.other["example.com/gpu"] = 1;
-    if (chance(5)) p.request.ephemeral = 8LL << 30;
-    if (chance(15)) p.node_selector["disk"] = one_of<std::string>({"ssd", "hdd"});
-    if (chance(15)) {
-      NodeTerm t;
-      t.expressions.push_back({"zone", one_of<Op>({Op::kIn, Op::kNotIn}), {one_of<std::string>({"a", "b"}), "c"}});
-      if (chance(30)) t.expressions.push_back({"gen", one_of<Op>({Op::kGt, Op::kLt}), {"3"}});
-      p.required_nodes = std::vector<NodeTerm>{t};
-      if (chance(40)) p.required_nodes->push_back(NodeTerm{{{"gen", Op::kExists, {}}}, {}});
-    }
-    if (chance(15)) p.preferred_nodes.push_back({1 + below(100), NodeTerm{{{"disk", Op::kIn, {"ssd"}}}, {}}});
-    if (chance(25)) p.tolerations.push_back({one_of<std::string>({"gpu", "spot"}), chance(50), "yes", one_of<Effect>({Effect::kAny, Effect::kNoSchedule})});
-    if (chance(5)) p.ports.push_back({one_of<std::string>({"0.0.0.0", "10.0.0.1"}), "TCP", 8080 + below(2)});
-    while (chance(20)) p.hard_spread.push_back(spread());
-    while (chance(20)) p.soft_spread.push_back(spread());
-    p.soft_spread_defaulted = chance(10);
-    while (chance(8)) p.affinity.push_back(term(p.ns));
-    while (chance(12)) p.anti_affinity.push_back(term(p.ns));
-    while (chance(12)) p.preferred_affinity.push_back({1 + below(100), term(p.ns)});
-    while (chance(12)) p.preferred_anti_affinity.push_back({1 + below(100), term(p.ns)});
-    return p;
   }
 };
 

@@ -9,15 +9,20 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/executor.h"
 #include "base/scope.h"
 #include "kube/client.h"
+#include "scheduler/profile.h"
+#include "scheduler/queue.h"
 
 namespace caravel::scheduler {
 
 struct Options {
-  std::string scheduler_name = "default-scheduler";  // spec.schedulerName of the pods that are ours
+  // Pods whose spec.schedulerName names none of these are left alone.
+  std::vector<Profile> profiles = std::vector<Profile>(1);
+  QueueOptions queue;
   size_t bindings_max = 200;                         // requests under way
   size_t burst = 64;                                 // decisions before the executor gets its turn
 };

@@ -11,19 +11,24 @@ const VolumeNodes* unserved_volume(const NodeSpec& node, const PodSpec& pod) {
   return nullptr;
 }
 
-StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod) {
+StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod, const Profile& profile) {
+  const auto filters = [&](Plugin p) { return (profile.filters & p) != 0; };
   static const Taint kCordon{"node.kubernetes.io/unschedulable", "", Effect::kNoSchedule};
-  if (node.unschedulable && !tolerates(pod.tolerations, kCordon)) return StaticVerdict::kUnschedulable;
-  if (!pod.node_name.empty() && pod.node_name != node.name) return StaticVerdict::kNodeName;
-  for (const auto& t : node.taints)
-    if (t.effect != Effect::kPreferNoSchedule && !tolerates(pod.tolerations, t)) return StaticVerdict::kTaint;
-  for (const auto& [k, v] : pod.node_selector) {
-    auto it = node.labels.find(k);
-    if (it == node.labels.end() || it->second != v) return StaticVerdict::kAffinity;
-  }
-  if (pod.required_nodes) {
-    const auto& terms = *pod.required_nodes;
-    if (std::none_of(terms.begin(), terms.end(), [&](const NodeTerm& t) { return matches(t, node.labels, node.name); })) return StaticVerdict::kAffinity;
+  if (filters(kNodeUnschedulable) && node.unschedulable && !tolerates(pod.tolerations, kCordon)) return StaticVerdict::kUnschedulable;
+  if (filters(kNodeName) && !pod.node_name.empty() && pod.node_name != node.name) return StaticVerdict::kNodeName;
+  if (filters(kTaintToleration))
+    for (const auto& t : node.taints)
+      if (t.effect != Effect::kPreferNoSchedule && !tolerates(pod.tolerations, t)) return StaticVerdict::kTaint;
+  if (filters(kNodeAffinity)) {
+    auto admits = [&](const std::vector<NodeTerm>& terms) {
+      return std::any_of(terms.begin(), terms.end(), [&](const NodeTerm& t) { return matches(t, node.labels, node.name); });
+    };
+    if (profile.enforced_nodes && !admits(*profile.enforced_nodes)) return StaticVerdict::kEnforced;
+    for (const auto& [k, v] : pod.node_selector) {
+      auto it = node.labels.find(k);
+      if (it == node.labels.end() || it->second != v) return StaticVerdict::kAffinity;
+    }
+    if (pod.required_nodes && !admits(*pod.required_nodes)) return StaticVerdict::kAffinity;
   }
   return unserved_volume(node, pod) ? StaticVerdict::kVolume : StaticVerdict::kFits;
 }
@@ -35,10 +40,11 @@ int64_t intolerable_preferences(const NodeSpec& node, const PodSpec& pod) {
   return count;
 }
 
-int64_t preferred_node_weight(const NodeSpec& node, const PodSpec& pod) {
+int64_t preferred_node_weight(const NodeSpec& node, const PodSpec& pod, const Profile& profile) {
   int64_t sum = 0;
-  for (const auto& p : pod.preferred_nodes)
-    if (p.weight != 0 && matches(p.term, node.labels, node.name)) sum += p.weight;
+  for (const auto* terms : {&profile.enforced_preferences, &pod.preferred_nodes})
+    for (const auto& p : *terms)
+      if (p.weight != 0 && matches(p.term, node.labels, node.name)) sum += p.weight;
   return sum;
 }
 
@@ -56,10 +62,10 @@ std::string StaticFilter::key(const PodSpec& pod) {
 void StaticFilter::compute(const NodeTable& nodes, NodeId n) {
   bool scored = taint_score_[n] != 0 || affinity_score_[n] != 0;
   const NodeSpec& node = nodes.nodes[n].spec;
-  verdict_[n] = nodes.alive[n] ? static_verdict(node, pod_) : StaticVerdict::kNodeName;
+  verdict_[n] = nodes.alive[n] ? static_verdict(node, pod_, *profile_) : StaticVerdict::kNodeName;
   bool fits = verdict_[n] == StaticVerdict::kFits;
-  taint_score_[n] = fits ? static_cast<int32_t>(intolerable_preferences(node, pod_)) : 0;
-  affinity_score_[n] = fits ? static_cast<int32_t>(preferred_node_weight(node, pod_)) : 0;
+  taint_score_[n] = fits && profile_->weights.taints != 0 ? static_cast<int32_t>(intolerable_preferences(node, pod_)) : 0;
+  affinity_score_[n] = fits && profile_->weights.node_affinity != 0 ? static_cast<int32_t>(preferred_node_weight(node, pod_, *profile_)) : 0;
   bool now = taint_score_[n] != 0 || affinity_score_[n] != 0;
   scored_nodes_ += now - scored;
 }
@@ -76,10 +82,15 @@ void StaticFilter::refresh(const NodeTable& nodes) {
   position_ = nodes.statics.end();
 }
 
-Needs needs_of(const PodSpec& pod, NodeTable& nodes) {
-  Needs out{pod.request.cpu, pod.request.memory, pod.request.ephemeral, pod.nonzero_cpu, pod.nonzero_memory, {}, pod.ports};
-  for (const auto& [name, amount] : pod.request.other)
-    if (amount != 0) out.other.emplace_back(nodes.resource(name), amount);
+Needs needs_of(const PodSpec& pod, NodeTable& nodes, const Profile& profile) {
+  Needs out{pod.request.cpu, pod.request.memory, pod.request.ephemeral, pod.nonzero_cpu, pod.nonzero_memory, {}, {}, {}, true};
+  out.checked = (profile.filters & kNodeResourcesFit) != 0;
+  if (profile.filters & kNodePorts) out.ports = pod.ports;
+  for (const auto& [name, amount] : pod.request.other) {
+    if (amount == 0) continue;
+    out.other.emplace_back(nodes.resource(name), amount);
+    if (!profile.ignored_resources.count(name) && !profile.ignored_groups.count(name.substr(0, name.find('/')))) out.required.push_back(out.other.back());
+  }
   return out;
 }
 
@@ -91,24 +102,27 @@ bool ports_free(const NodeTable& nodes, NodeId n, const Needs& needs) {
 }
 
 bool resources_fit(const NodeTable& t, NodeId n, const Needs& needs) {
+  if (!needs.checked) return true;
   if (t.used_pods[n] + 1 > t.alloc_pods[n]) return false;
   if (needs.cpu > 0 && needs.cpu > t.alloc_cpu[n] - t.used_cpu[n]) return false;
   if (needs.memory > 0 && needs.memory > t.alloc_memory[n] - t.used_memory[n]) return false;
   if (needs.ephemeral > 0 && needs.ephemeral > t.alloc_ephemeral[n] - t.used_ephemeral[n]) return false;
-  for (auto [r, amount] : needs.other)
+  for (auto [r, amount] : needs.required)
     if (amount > t.alloc_other[r][n] - t.used_other[r][n]) return false;
   return true;
 }
 
 bool could_ever_fit(const NodeTable& t, NodeId n, const Needs& needs) {
+  if (!needs.checked) return true;
   if (needs.cpu > t.alloc_cpu[n] || needs.memory > t.alloc_memory[n] || needs.ephemeral > t.alloc_ephemeral[n]) return false;
-  for (auto [r, amount] : needs.other)
+  for (auto [r, amount] : needs.required)
     if (amount > t.alloc_other[r][n]) return false;
   return true;
 }
 
 std::vector<std::string> resource_reasons(const NodeTable& t, NodeId n, const Needs& needs, bool& hopeless) {
   std::vector<std::string> out;
+  if (!needs.checked) return out;
   auto check = [&](const std::string& name, int64_t want, int64_t allocatable, int64_t used) {
     if (want <= 0 || want <= allocatable - used) return;
     out.push_back("Insufficient " + name);
@@ -118,41 +132,8 @@ std::vector<std::string> resource_reasons(const NodeTable& t, NodeId n, const Ne
   check("cpu", needs.cpu, t.alloc_cpu[n], t.used_cpu[n]);
   check("memory", needs.memory, t.alloc_memory[n], t.used_memory[n]);
   check("ephemeral-storage", needs.ephemeral, t.alloc_ephemeral[n], t.used_ephemeral[n]);
-  for (auto [r, amount] : needs.other) check(t.other_names[r], amount, t.alloc_other[r][n], t.used_other[r][n]);
+  for (auto [r, amount] : needs.required) check(t.other_names[r], amount, t.alloc_other[r][n], t.used_other[r][n]);
   return out;
-}
-
-namespace {
-
-int64_t least_requested(int64_t requested, int64_t capacity) {
-  if (capacity == 0 || requested > capacity) return 0;
-  return (capacity - requested) * kMaxScore / capacity;
-}
-
-// 100 when cpu and memory are used to the same degree; a resource that the node has none of does not count.
-int64_t balance(int64_t cpu, int64_t cpu_capacity, int64_t memory, int64_t memory_capacity) {
-  if (cpu_capacity == 0 || memory_capacity == 0) return kMaxScore;
-  double a = std::min(1.0, static_cast<double>(cpu) / static_cast<double>(cpu_capacity));
-  double b = std::min(1.0, static_cast<double>(memory) / static_cast<double>(memory_capacity));
-  return static_cast<int64_t>((1 - std::abs((a - b) / 2)) * static_cast<double>(kMaxScore));
-}
-
-}  // namespace
-
-int32_t resource_score(const NodeTable& t, NodeId n, const Needs& needs) {
-  int64_t sum = 0, weights = 0;
-  if (t.alloc_cpu[n] != 0) sum += least_requested(t.used_nonzero_cpu[n] + needs.nonzero_cpu, t.alloc_cpu[n]), ++weights;
-  if (t.alloc_memory[n] != 0) sum += least_requested(t.used_nonzero_memory[n] + needs.nonzero_memory, t.alloc_memory[n]), ++weights;
-  int64_t fit = weights == 0 ? 0 : sum / weights;
-  // BalancedAllocation has no opinion on best-effort pods; for others it rewards a placement that makes
-  // the node more balanced than it is.
-  int64_t balanced = 0;
-  if (needs.cpu != 0 || needs.memory != 0) {
-    int64_t with = balance(t.used_cpu[n] + needs.cpu, t.alloc_cpu[n], t.used_memory[n] + needs.memory, t.alloc_memory[n]);
-    int64_t without = balance(t.used_cpu[n], t.alloc_cpu[n], t.used_memory[n], t.alloc_memory[n]);
-    balanced = kMaxScore / 2 + (kMaxScore / 2 + with - without) / 2;
-  }
-  return static_cast<int32_t>(fit + balanced);
 }
 
 std::string Shape::key(const PodSpec& pod) {
@@ -161,6 +142,7 @@ std::string Shape::key(const PodSpec& pod) {
   part.nonzero_cpu = pod.nonzero_cpu;
   part.nonzero_memory = pod.nonzero_memory;
   part.ports = pod.ports;
+  part.images = pod.images;
   return describe(part) + StaticFilter::key(pod);
 }
 
@@ -173,7 +155,11 @@ void Shape::recompute_block(size_t block) {
 
 void Shape::compute(const NodeTable& nodes, NodeId n) {
   bool fits = filter_->verdict(n) == StaticVerdict::kFits && resources_fit(nodes, n, needs_) && (needs_.ports.empty() || ports_free(nodes, n, needs_));
-  int32_t now = fits ? resource_score(nodes, n, needs_) : kRuledOut;
+  int32_t now = kRuledOut;
+  if (fits) {
+    now = resource_score(nodes, n, needs_, *scoring_);
+    if (images_) now += static_cast<int32_t>(image_weight_ * images_->score(n));
+  }
   int32_t old = scores_[n];
   if (now == old) return;
   scores_[n] = now;
@@ -184,14 +170,18 @@ void Shape::compute(const NodeTable& nodes, NodeId n) {
 
 void Shape::refresh(const NodeTable& nodes) {
   filter_->refresh(nodes);
-  if (position_ == nodes.dynamics.end() && filter_version_ == filter_->version() && scores_.size() == nodes.size()) return;
-  bool replayable = filter_version_ == filter_->version() && scores_.size() == nodes.size();
+  if (images_) images_->refresh(nodes.images, nodes.alive_count());
+  const uint64_t images = images_ ? images_->version() : 0;
+  const bool same = filter_version_ == filter_->version() && images_version_ == images;
+  if (position_ == nodes.dynamics.end() && same && scores_.size() == nodes.size()) return;
+  bool replayable = same && scores_.size() == nodes.size();
   scores_.resize(nodes.size(), kRuledOut);
   block_max_.resize((nodes.size() + kBlock - 1) / kBlock, kRuledOut);
   if (replayable && nodes.dynamics.replay(position_, nodes.size() / 2 + 64, [&](NodeId n) { compute(nodes, n); })) return;
   for (size_t n = 0; n < nodes.size(); ++n) compute(nodes, static_cast<NodeId>(n));
   position_ = nodes.dynamics.end();
   filter_version_ = filter_->version();
+  images_version_ = images;
 }
 
 int32_t Shape::maximum() const {

@@ -1,7 +1,7 @@
 // What many pods have in common, computed once and kept up to date from the nodes' change logs.
 //
 //   StaticFilter  per node: do taints, cordon, node name and node affinity admit the pod, and its static scores.
-//   Shape         per node: does it also fit now, and its resource score (LeastAllocated + BalancedAllocation).
+//   Shape         per node: does it also fit now, and its score by resources and by images (resource_score.h, images.h).
 //
 // A decision for a pod without spread or affinity rules is then the maximum of one array.
 #pragma once
@@ -11,23 +11,24 @@
 #include <vector>
 
 #include "scheduler/nodes.h"
+#include "scheduler/profile.h"
+#include "scheduler/resource_score.h"
 
 namespace caravel::scheduler {
 
-constexpr int64_t kMaxScore = 100;
-
 // Why a node is ruled out for good (preemption would not help), in the order of the plugins.
-enum class StaticVerdict : uint8_t { kFits, kUnschedulable, kNodeName, kTaint, kAffinity, kVolume };
+enum class StaticVerdict : uint8_t { kFits, kUnschedulable, kNodeName, kTaint, kEnforced, kAffinity, kVolume };
 
 // The volume that the node cannot serve; null when it can serve all.
 const VolumeNodes* unserved_volume(const NodeSpec& node, const PodSpec& pod);
-StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod);
+StaticVerdict static_verdict(const NodeSpec& node, const PodSpec& pod, const Profile& profile);
 int64_t intolerable_preferences(const NodeSpec& node, const PodSpec& pod);  // PreferNoSchedule taints
-int64_t preferred_node_weight(const NodeSpec& node, const PodSpec& pod);
+int64_t preferred_node_weight(const NodeSpec& node, const PodSpec& pod, const Profile& profile);
 
 class StaticFilter {
  public:
-  explicit StaticFilter(PodSpec pod) : pod_(std::move(pod)) {}
+  // The profile must outlive it.
+  StaticFilter(PodSpec pod, const Profile& profile) : pod_(std::move(pod)), profile_(&profile) {}
   static std::string key(const PodSpec& pod);
   void refresh(const NodeTable& nodes);
   StaticVerdict verdict(NodeId n) const { return verdict_[n]; }
@@ -40,6 +41,7 @@ class StaticFilter {
  private:
   void compute(const NodeTable& nodes, NodeId n);
   PodSpec pod_;
+  const Profile* profile_;
   uint64_t position_ = 0, version_ = 0;
   std::vector<StaticVerdict> verdict_;
   std::vector<int32_t> taint_score_, affinity_score_;
@@ -49,29 +51,32 @@ class StaticFilter {
 // The pod's needs in the columns' terms.
 struct Needs {
   int64_t cpu = 0, memory = 0, ephemeral = 0, nonzero_cpu = 0, nonzero_memory = 0;
-  std::vector<std::pair<int, int64_t>> other;
+  std::vector<std::pair<int, int64_t>> other;     // what it occupies
+  std::vector<std::pair<int, int64_t>> required;  // of it, what must be free
   std::vector<HostPort> ports;
+  bool checked = true;  // false: NodeResourcesFit does not filter
 };
-Needs needs_of(const PodSpec& pod, NodeTable& nodes);
+Needs needs_of(const PodSpec& pod, NodeTable& nodes, const Profile& profile);
 
 bool ports_free(const NodeTable& nodes, NodeId n, const Needs& needs);
 bool resources_fit(const NodeTable& nodes, NodeId n, const Needs& needs);
 bool could_ever_fit(const NodeTable& nodes, NodeId n, const Needs& needs);  // on the empty node
 // "Insufficient cpu", ...; sets `hopeless` when the empty node would be too small as well.
 std::vector<std::string> resource_reasons(const NodeTable& nodes, NodeId n, const Needs& needs, bool& hopeless);
-int32_t resource_score(const NodeTable& nodes, NodeId n, const Needs& needs);
 
 class Shape {
  public:
   static constexpr int32_t kRuledOut = -1;
   static constexpr NodeId kBlock = 64;  // nodes per block maximum
 
-  Shape(std::shared_ptr<StaticFilter> filter, Needs needs) : filter_(std::move(filter)), needs_(std::move(needs)) {}
+  // images may be null; the scoring must outlive it.
+  Shape(std::shared_ptr<StaticFilter> filter, Needs needs, const ResourceScoring& scoring, std::shared_ptr<ImageScores> images, int64_t image_weight)
+      : filter_(std::move(filter)), needs_(std::move(needs)), scoring_(&scoring), images_(std::move(images)), image_weight_(image_weight) {}
   static std::string key(const PodSpec& pod);
   void refresh(const NodeTable& nodes);
   const StaticFilter& filter() const { return *filter_; }
   const Needs& needs() const { return needs_; }
-  // Per slot: the resource score, or kRuledOut.
+  // Per slot: the score, or kRuledOut.
   const std::vector<int32_t>& scores() const { return scores_; }
   int32_t maximum() const;
   // The node with that score nearest after a starting point; the score must be maximum().
@@ -82,7 +87,10 @@ class Shape {
   void recompute_block(size_t block);
   std::shared_ptr<StaticFilter> filter_;
   Needs needs_;
-  uint64_t position_ = 0, filter_version_ = 0;
+  const ResourceScoring* scoring_;
+  std::shared_ptr<ImageScores> images_;
+  int64_t image_weight_;
+  uint64_t position_ = 0, filter_version_ = 0, images_version_ = 0;
   std::vector<int32_t> scores_, block_max_;
 };
 

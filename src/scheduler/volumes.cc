@@ -56,7 +56,7 @@ void add_zones(const core::PersistentVolume& v, std::vector<VolumeNodes>& out) {
       at = end + 2;
     }
     Requirement no_zone{"topology.kubernetes.io/zone", Op::kDoesNotExist, {}}, no_region{"topology.kubernetes.io/region", Op::kDoesNotExist, {}};
-    out.push_back({{NodeTerm{{in}, {}}, NodeTerm{{no_zone, no_region}, {}}}, kNoZone});
+    out.push_back({{NodeTerm{{in}, {}}, NodeTerm{{no_zone, no_region}, {}}}, kNoZone, true});
   }
 }
 
@@ -117,10 +117,24 @@ std::vector<Volumes::VolumePtr> Volumes::candidates(const Claim& claim) const {
   return out;
 }
 
+// The volume that the claim has, or stands for while it has none.
+void Volumes::add_attached(const Claim& claim, Needs& out) const {
+  if (!claim.spec.volume_name.empty()) {
+    if (VolumePtr v = volumes_.get("", claim.spec.volume_name)) {
+      if (v->spec.csi) out.attached.push_back({v->spec.csi->driver, v->spec.csi->volume_handle});
+      return;
+    }
+  }
+  auto type = classes_.get("", claim.spec.storage_class_name.value_or(""));
+  if (!type || type->provisioner == "kubernetes.io/no-provisioner") return;
+  out.attached.push_back({type->provisioner, type->provisioner + "-" + claim.metadata.namespace_ + "/" + claim.metadata.name});
+}
+
 Volumes::Needs Volumes::needs(const core::Pod& pod) const {
   Needs out;
   std::set<std::string> seen;
   bool immediate = false;
+  std::vector<VolumeNodes> zones;  // looked at after the rest
   for (const auto& v : pod.spec.volumes) {
     bool ephemeral = false;
     const std::string name = claim_of(pod, v, ephemeral);
@@ -138,20 +152,21 @@ Volumes::Needs Volumes::needs(const core::Pod& pod) const {
     if (claim->metadata.deletion_timestamp) fail("persistentvolumeclaim " + quoted(name) + " is being deleted");
     const auto& modes = claim->spec.access_modes;
     if (std::find(modes.begin(), modes.end(), "ReadWriteOncePod") != modes.end()) out.exclusive.push_back(pod.metadata.namespace_ + "/" + name);
+    add_attached(*claim, out);
     if (is_bound(*claim)) {
       VolumePtr volume = volumes_.get("", claim->spec.volume_name);
       if (!volume) {
-        out.nodes.push_back({{}, kNoVolume});
+        out.nodes.push_back({{}, kNoVolume, false});
         continue;
       }
-      if (volume->spec.node_affinity && volume->spec.node_affinity->required) out.nodes.push_back({nodes_of(*volume), kNodeConflict});
-      add_zones(*volume, out.nodes);
+      if (volume->spec.node_affinity && volume->spec.node_affinity->required) out.nodes.push_back({nodes_of(*volume), kNodeConflict, false});
+      add_zones(*volume, zones);
     } else if (waits_for_consumer(*claim) && claim->spec.volume_name.empty()) {
       out.delayed = true;
-      VolumeNodes where{{}, kNoMatch};
+      VolumeNodes where{{}, kNoMatch, false};
       auto chosen = claim->metadata.annotations.find(kSelectedNode);
       if (chosen != claim->metadata.annotations.end()) {  // being provisioned for this node
-        out.nodes.push_back({{NodeTerm{{}, {{"metadata.name", Op::kIn, {chosen->second}}}}}, kNodeConflict});
+        out.nodes.push_back({{NodeTerm{{}, {{"metadata.name", Op::kIn, {chosen->second}}}}}, kNodeConflict, false});
         continue;
       }
       for (const auto& volume : candidates(*claim))
@@ -170,11 +185,12 @@ Volumes::Needs Volumes::needs(const core::Pod& pod) const {
       immediate = true;
     }
   }
+  out.nodes.insert(out.nodes.end(), zones.begin(), zones.end());
   if (out.problem.empty() && immediate) out.problem = "pod has unbound immediate PersistentVolumeClaims";
   return out;
 }
 
-Task<Status> Volumes::bind(std::shared_ptr<const core::Pod> pod, std::string node, Labels labels) {
+Task<Status> Volumes::bind(std::shared_ptr<const core::Pod> pod, std::string node, Labels labels, Duration timeout) {
   std::vector<std::string> names;
   std::set<std::string> taken;
   for (const auto& v : pod->spec.volumes) {
@@ -209,7 +225,7 @@ Task<Status> Volumes::bind(std::shared_ptr<const core::Pod> pod, std::string nod
   }
   // The volume controller or the provisioner does the rest.
   constexpr Duration kLook = std::chrono::milliseconds(200);
-  const Time end = ex_->now() + kVolumeBindingTimeout;
+  const Time end = ex_->now() + timeout;
   bool told = false;  // the informer has seen what was written above
   while (ex_->now() < end) {
     co_await sleep(*ex_, kLook);

@@ -1,5 +1,5 @@
 // What a pod's volumes ask of the node, and what has to be done about them before the pod is bound: upstream's
-// VolumeBinding, VolumeZone and VolumeRestrictions (ReadWriteOncePod).
+// VolumeBinding, VolumeZone and VolumeRestrictions (ReadWriteOncePod), and the volumes that NodeVolumeLimits counts.
 //
 // A claim that is bound ties the pod to the nodes of its volume. A claim of a class that waits for the first
 // consumer takes the smallest volume that is there and fits the node, else it is provisioned for the node:
@@ -19,9 +19,6 @@
 
 namespace caravel::scheduler {
 
-// Longest wait for a pod's claims to be bound.
-constexpr Duration kVolumeBindingTimeout = std::chrono::minutes(10);
-
 class Volumes {
  public:
   Volumes(Executor& ex, kube::Client client);
@@ -35,11 +32,12 @@ class Volumes {
     std::vector<kube::scheduling::VolumeNodes> nodes;
     bool delayed = false;  // there are claims to bind once the node is known
     std::vector<std::string> exclusive;  // claims (namespace/name) that only one pod may use
+    std::vector<kube::scheduling::AttachedVolume> attached;  // of CSI drivers
   };
   Needs needs(const kube::core::Pod& pod) const;
 
-  // Binds the pod's delayed claims for the node and waits for it.
-  Task<Status> bind(std::shared_ptr<const kube::core::Pod> pod, std::string node, kube::scheduling::Labels node_labels);
+  // Binds the pod's delayed claims for the node and waits for it, no longer than `timeout`.
+  Task<Status> bind(std::shared_ptr<const kube::core::Pod> pod, std::string node, kube::scheduling::Labels node_labels, Duration timeout);
 
  private:
   using Claim = kube::core::PersistentVolumeClaim;
@@ -48,6 +46,7 @@ class Volumes {
   using VolumePtr = kube::Informer<Volume>::Ptr;
 
   std::vector<VolumePtr> candidates(const Claim& claim) const;
+  void add_attached(const Claim& claim, Needs& out) const;
   bool waits_for_consumer(const Claim& claim) const;
 
   Executor* ex_;

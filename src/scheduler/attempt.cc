@@ -1,0 +1,121 @@
+#include <algorithm>
+
+#include "scheduler/shell.h"
+
+namespace caravel::scheduler {
+
+bool Scheduler::Impl::decide(const std::string& key) {
+  PodPtr pod = pods.get(kube::ObjectKey::parse(key));
+  const auto which = pod ? profile_of(*pod) : std::nullopt;
+  if (!pod || is_assigned(*pod) || !which) {
+    leave_queue(key);
+    return false;
+  }
+  drop_class(key);
+  Volumes::Needs needs = volumes.needs(*pod);
+  if (!(cluster.profiles()[*which].filters & kVolumeBinding)) needs.problem.clear();
+  const bool shared = (cluster.profiles()[*which].filters & kVolumeRestrictions) &&
+                      std::any_of(needs.exclusive.begin(), needs.exclusive.end(), [&](const std::string& claim) { return exclusive.count(claim) > 0; });
+  const size_t profile = *which;
+  ClassId c = cluster.intern(spec_of(*pod, profile, needs), profile);
+  if ((!needs.problem.empty() || shared) && cluster.node_count() != 0) {
+    Failure why;
+    why.nodes = cluster.node_count();
+    why.plugins = shared ? kVolumeRestrictions : kVolumeBinding;
+    if (needs.problem.empty()) {
+      why.reasons["node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"] = static_cast<int>(why.nodes);
+      why.preemption_may_help = why.nodes;
+    }
+    why.prefilter = std::move(needs.problem);
+    waiting[key] = c;
+    queue.failed(key, why.plugins, ex.now());
+    report_unschedulable(*pod, describe_failure(why), "");
+    return false;
+  }
+  const std::string nominated = nominations.contains(key) ? nominations.node_of(key) : pod->status.nominated_node_name;
+  nominations.hide(key, priority_of(*pod));
+  NodeId node = nominated.empty() ? -1 : cluster.nodes().find(nominated);
+  if (node >= 0 && (!cluster.nodes().alive[node] || cluster.check(c, node))) node = -1;
+  if (node < 0) node = cluster.schedule(c).node;
+  Failure why;
+  std::string next = nominated;
+  if (node < 0) {
+    why = cluster.explain(c);
+    if (why.nodes != 0) next = try_preempt(key, *pod, c, nominated, why);
+  }
+  nominations.show();
+  if (node < 0) {
+    if (next.empty()) nominations.clear(key);
+    else nominations.set(key, c, priority_of(*pod), next);
+    waiting[key] = c;
+    queue.failed(key, why.plugins, ex.now());
+    report_unschedulable(*pod, describe_failure(why), next);
+    return false;
+  }
+  nominations.clear(key);
+  put(key, {pod->metadata.uid, cluster.node_name(node), cluster.add_pod(c, node), true, facts_of(key, *pod)});
+  hold_claims(key, *pod);
+  cluster.release(c);
+  wake(kPodAdded, -1);
+  return true;
+}
+
+std::string Scheduler::Impl::try_preempt(const std::string& key, const core::Pod& pod, ClassId c, const std::string& nominated, Failure& why) {
+  const int32_t priority = priority_of(pod);
+  if (!cluster.profile(c).preempts) return "";
+  if (pod.spec.preemption_policy.value_or("") == "Never") {
+    why.preemption_note = "not eligible due to preemptionPolicy=Never.";
+    return nominated;
+  }
+  auto facts_at = [this](PodId id) { return static_cast<size_t>(id) < facts.size() ? facts[static_cast<size_t>(id)] : nullptr; };
+  NodeId old = nominated.empty() ? -1 : cluster.nodes().find(nominated);
+  if (old >= 0 && cluster.nodes().alive[old] && cluster.preemption_may_help(c, old))
+    for (PodId id : cluster.nodes().nodes[old].pods)
+      if (const PodFacts* f = facts_at(id); f && f->leaving && f->priority < priority) {
+        why.preemption_note = "not eligible due to a terminating pod on the nominated node.";
+        return nominated;
+      }
+  if (priorities.empty() || priorities.begin()->first >= priority) return "";
+  std::vector<Budget> all;
+  for (const auto& [k, b] : budgets.all()) {
+    Budget out{b->metadata.namespace_, Selector{true, {}}, b->status.disruptions_allowed, {}};
+    if (b->spec.selector) out.selector = selector_of(*b->spec.selector);
+    for (const auto& [name, at] : b->status.disrupted_pods) out.disrupted.insert(name);
+    all.push_back(std::move(out));
+  }
+  NodeId start = static_cast<NodeId>(ex.random_below(cluster.nodes().size()));
+  Preemption p = preempt(cluster, c, priority, facts_at, all, start);
+  if (!p.best) {
+    why.preemption = std::move(p.reasons);
+    return "";
+  }
+  why.preempted = true;
+  const std::string node = cluster.node_name(p.best->node);
+  std::vector<Victim> victims;
+  for (PodId id : p.best->pods) {
+    Placed& victim = placed.at(facts_at(id)->key);
+    victim.facts.leaving = true;  // at once: the next look must wait for it, not choose others
+    kube::ObjectKey k = kube::ObjectKey::parse(victim.facts.key);
+    if (PodPtr known = pods.get(k); !known || !known->metadata.deletion_timestamp) victims.push_back({k.ns, k.name, victim.uid});
+  }
+  log.info("preempting", {{"pod", key}, {"node", node}, {"victims", victims.size()}});
+  // Pods of lower priority that were promised room there look for another place.
+  for (const std::string& other : nominations.below(node, priority)) {
+    nominations.clear(other);
+    if (PodPtr o = pods.get(kube::ObjectKey::parse(other))) {
+      scope->spawn(write_status(subject_of(*o), json::Value(), ""));
+      queue.add(other, priority_of(*o), o->metadata.creation_timestamp);
+    }
+  }
+  scope->spawn(evict(std::move(victims), {pod.metadata.uid, pod.spec.scheduler_name}, node));
+  return node;
+}
+
+Task<void> Scheduler::Impl::evict(std::vector<Victim> victims, Preemptor by, std::string node) {
+  std::vector<std::string> failed = co_await remove_victims(ex, client, &events, std::move(victims), std::move(by), node);
+  for (const auto& name : failed)
+    if (auto it = placed.find(name); it != placed.end()) it->second.facts.leaving = false;
+  if (!failed.empty()) wake(kPodDeleted, -1);
+}
+
+}  // namespace caravel::scheduler

@@ -1,0 +1,126 @@
+// The scheduler's shell (scheduler.h), taken apart by concept:
+//   scheduler.cc  the loop       observe.cc  what the informers say
+//   attempt.cc    one decision   binding.cc  what is written to the API
+// `placed` and the cluster agree after each call: a pod is in both or in neither.
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/log.h"
+#include "kube/events.h"
+#include "kube/informer.h"
+#include "kube/scheduling_translate.h"
+#include "kube/types/core.h"
+#include "kube/types/policy.h"
+#include "kube/types/storage.h"
+#include "scheduler/cluster.h"
+#include "scheduler/default_spread.h"
+#include "scheduler/nominations.h"
+#include "scheduler/preemption.h"
+#include "scheduler/queue.h"
+#include "scheduler/scheduler.h"
+#include "scheduler/victims.h"
+#include "scheduler/volumes.h"
+
+namespace caravel::scheduler {
+
+namespace core = kube::core;
+
+struct Scheduler::Impl {
+  using PodPtr = kube::Informer<core::Pod>::Ptr;
+  using NodePtr = kube::Informer<core::Node>::Ptr;
+
+  // A pod that counts on a node: bound, or assumed while its binding is under way.
+  struct Placed {
+    std::string uid, node;
+    PodId id = -1;
+    bool assumed = false;
+    PodFacts facts;
+  };
+  // What a binding or a report needs to know of its pod.
+  struct Subject {
+    std::string key, ns, name, uid, resource_version;
+  };
+
+  Executor& ex;
+  kube::Client client;
+  Options options;
+  Log log{"scheduler"};
+  kube::EventRecorder events;
+  kube::Informer<core::Pod> pods;
+  kube::Informer<core::Node> nodes;
+  kube::Informer<core::Namespace> namespaces;
+  kube::Informer<kube::policy::PodDisruptionBudget> budgets;
+  kube::Informer<kube::storage::CSINode> csi_nodes;
+  DefaultSpread default_spread;
+  Volumes volumes;
+  Cluster cluster;
+  Nominations nominations;
+  Queue queue;
+  Event work;
+  Semaphore permits;
+  TaskScope* scope = nullptr;
+  bool synced = false;
+  std::unordered_map<std::string, Placed> placed;
+  std::vector<const PodFacts*> facts;      // by PodId, of the pods in `placed`
+  std::unordered_map<std::string, std::string> exclusive;  // ReadWriteOncePod claims in use -> pod
+  std::map<int32_t, size_t> priorities;    // of the pods in `placed`
+  std::unordered_map<std::string, ClassId> waiting;  // classes of pods that were turned down, for hints
+
+  Impl(Executor& e, kube::Client c, Options o);
+
+  static std::string key_of(const core::Pod& p) { return p.metadata.namespace_ + "/" + p.metadata.name; }
+  static Subject subject_of(const core::Pod& p) {
+    return {key_of(p), p.metadata.namespace_, p.metadata.name, p.metadata.uid, p.metadata.resource_version};
+  }
+  // The index of the profile that schedules the pod; nullopt: the pod is left alone.
+  std::optional<size_t> profile_of(const core::Pod& pod) const;
+
+  // --- what the informers say
+  void on_pod(const PodPtr& old, const PodPtr& now);
+  void enqueue(const std::string& key, const PodPtr& old, const core::Pod& pod);
+  void nominate(const std::string& key, const core::Pod& pod, const std::string& node);
+  static bool is_preempted(const core::Pod& pod);
+  PodFacts facts_of(const std::string& key, const core::Pod& pod) const;
+  void put(const std::string& key, Placed p);
+  PodSpec spec_of(const core::Pod& pod, size_t profile, const Volumes::Needs& volumes) const;
+  // Claims that only one pod may use and that are in use, with the pod.
+  void hold_claims(const std::string& key, const core::Pod& pod);
+  // Takes it out of the cluster; answers the node.
+  NodeId take(std::unordered_map<std::string, Placed>::iterator it);
+  void place(const std::string& key, const PodPtr& old, const core::Pod& pod);
+  void forget(const std::string& key);
+  void leave_queue(const std::string& key);
+  void drop_class(const std::string& key);
+  void on_csi_node(const kube::storage::CSINode* old, const kube::storage::CSINode* now);
+  void on_node(const NodePtr& old, const NodePtr& now);
+  // A pod that was turned down for what one node lacks is woken only if this node takes it now; pods with
+  // spread or affinity rules may gain from a change anywhere.
+  void wake(uint32_t event, NodeId node);
+
+  // --- the loop
+  Task<void> run();
+
+  // --- one decision
+  // Decides about one pod; true when it is assumed on a node and is to be bound.
+  bool decide(const std::string& key);
+  // For a pod that fits nowhere: finds victims and starts their removal. Says in `why` what came of it and
+  // answers the node that the pod is nominated to from now on, "" for none.
+  std::string try_preempt(const std::string& key, const core::Pod& pod, ClassId c, const std::string& nominated, Failure& why);
+  Task<void> evict(std::vector<Victim> victims, Preemptor by, std::string node);
+
+  // --- what is written
+  void start_binding(const std::string& key);
+  // The pod's claims, then the pod. Holds a permit at the end.
+  Task<Status> bind_volumes(PodPtr pod, std::string node);
+  Task<void> bind(PodPtr object, std::string node, bool delayed);
+  static kube::ObjectReference reference(const Subject& pod);
+  void report_unschedulable(const core::Pod& pod, std::string message, const std::string& nominated);
+  // The PodScheduled condition (null: as it is) and the nominated node.
+  Task<void> write_status(Subject pod, json::Value condition, std::string nominated);
+};
+
+}  // namespace caravel::scheduler
