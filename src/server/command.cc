@@ -12,6 +12,7 @@
 #include "hollow/hollow.h"
 #include "kube/kubeconfig.h"
 #include "net/process.h"
+#include "scheduler/configuration.h"
 #include "scheduler/scheduler.h"
 #include "server/access_flags.h"
 #include "server/audit_file.h"
@@ -30,6 +31,7 @@ struct Settings {
   std::vector<std::string> listen, names;
   std::vector<int> listen_fds;
   std::string encryption_config, audit_policy, audit_path;
+  scheduler::Options scheduler;
   AuditFileLimits audit_limits;
   AccessSettings access;
   bool controllers = true;
@@ -37,6 +39,19 @@ struct Settings {
   std::vector<std::string> etcd;  // endpoints; empty: the embedded engine
   std::shared_ptr<net::TlsClientContext> etcd_tls;
 };
+
+// --scheduler-config: the profiles by which pods are scheduled.
+Status read_scheduler(const Flags& flags, Settings& s) {
+  const std::string path = flags.get("scheduler-config");
+  if (path.empty()) return ok();
+  TRY(std::string text, net::read_file(path));
+  auto config = scheduler::parse_configuration(text);
+  if (!config.ok()) return wrap(std::move(config).error(), "--scheduler-config " + path);
+  if (!config->extenders.empty()) return invalid("--scheduler-config " + path + ": extenders: Forbidden: they are not supported");
+  s.scheduler.profiles = std::move(config->profiles);
+  s.scheduler.queue = config->queue;
+  return ok();
+}
 
 // --store and --etcd-*: where the state is.
 Status read_store(const Flags& flags, Settings& s) {
@@ -103,6 +118,7 @@ Result<Settings> read_settings(const Flags& flags) {
   s.audit_limits.max_age = std::chrono::hours(24 * std::max<int64_t>(0, days));
   TRY(s.access, AccessSettings::read(flags));
   TRY_VOID(read_store(flags, s));
+  TRY_VOID(read_scheduler(flags, s));
   return s;
 }
 
@@ -270,7 +286,7 @@ class Server {
     o.signer = signer_.get();
     controllers::start_all(loop_, [this](std::string_view) -> kube::Transport& { return *manager_transport_; }, std::move(o), scope_);
     scheduler_transport_ = api_->transport(component_user("system:kube-scheduler"));
-    scheduler_ = std::make_unique<scheduler::Scheduler>(loop_, kube::Client(*scheduler_transport_, "kube-scheduler"));
+    scheduler_ = std::make_unique<scheduler::Scheduler>(loop_, kube::Client(*scheduler_transport_, "kube-scheduler"), settings_.scheduler);
     scheduler_->start(scope_);
   }
 
@@ -346,6 +362,7 @@ std::vector<Flag> flags() {
       {"audit-log-maxsize", "MEGABYTES", "size at which the audit log is rotated", "100"},
       {"audit-log-maxbackup", "N", "rotated audit logs to keep; 0: all", "0"},
       {"audit-log-maxage", "DAYS", "days to keep rotated audit logs; 0: for ever", "0"},
+      {"scheduler-config", "FILE", "KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1: profiles, plugins and their arguments"},
       {"no-controllers", "", "the API alone, without controllers and scheduler"},
       {"hollow-nodes", "N", "simulated nodes that join", "0"},
       {"hollow-zones", "N", "zones to spread them over", "3"},
