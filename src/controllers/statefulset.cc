@@ -2,6 +2,7 @@
 // pods stop from the highest down, one at a time; Parallel drops the order. Rolling updates go from the
 // highest ordinal down to `partition`. PVC templates become claims that outlive their pods unless the
 // retention policy says otherwise.
+#include "controllers/claim_retention.h"
 #include "controllers/common.h"
 #include "controllers/context.h"
 #include "controllers/history.h"
@@ -148,6 +149,11 @@ class StatefulSetController final : public Runner {
     if (rolling && s->spec.update_strategy.rolling_update) partition = s->spec.update_strategy.rolling_update->partition.value_or(0);
     Time now = ex_.now();
 
+    for (auto& [n, p] : st->pods) {
+      const bool condemned = n < start || n >= end;
+      Status owned = co_await own_claims(s, p, n, condemned);
+      if (!owned.ok()) co_return owned;
+    }
     // Pods that are wanted, in order.
     for (int n = start; n < end; ++n) {
       auto it = st->pods.find(n);
@@ -161,6 +167,10 @@ class StatefulSetController final : public Runner {
         continue;
       }
       if (!p) {
+        if (claims_stale(*s, n)) {  // they go with the last pod of this name
+          st->again = kExpectationRetry;
+          co_return ok();
+        }
         // Below the partition pods come back as they were.
         bool old = rolling && n < partition && st->current != st->update;
         Status c = co_await create_pod(s, key, n, old, st);
@@ -266,7 +276,6 @@ class StatefulSetController final : public Runner {
 
   // The claims of a pod exist, and carry the owner that the retention policy asks for.
   Task<Status> keep_claims(SetPtr s, int n) {
-    bool delete_with_set = s->spec.persistent_volume_claim_retention_policy && s->spec.persistent_volume_claim_retention_policy->when_deleted == "Delete";
     for (auto& t : s->spec.volume_claim_templates) {
       std::string name = claim_name(t, *s, n);
       if (claims_.get(s->metadata.namespace_, name)) continue;
@@ -275,18 +284,38 @@ class StatefulSetController final : public Runner {
       c.metadata.namespace_ = s->metadata.namespace_;
       if (s->spec.selector)
         for (auto& [k, v] : s->spec.selector->match_labels) c.metadata.labels[k] = v;
-      if (delete_with_set) {
-        kube::meta::OwnerReference o = owner_reference(*s);
-        o.controller.reset();
-        o.block_owner_deletion.reset();
-        c.metadata.owner_references.push_back(std::move(o));
-      }
+      const ClaimPod pod{s->metadata.name + "-" + std::to_string(n), "", false};
+      set_claim_owners(*s, pod, c);
       Result<PersistentVolumeClaim> r = co_await client_.create<PersistentVolumeClaim>(std::move(c));
       if (!r.ok() && r.error().code != Code::kAlreadyExists) co_return std::move(r).error();
       if (r.ok())
         events_.normal(kube::reference_to(*s), "SuccessfulCreate", "create Claim " + name + " Pod " + s->metadata.name + "-" + std::to_string(n) + " in StatefulSet " + s->metadata.name + " success");
     }
     co_return ok();
+  }
+
+  // The claims of a pod that exists belong to whom the retention policy says.
+  Task<Status> own_claims(SetPtr s, PodPtr p, int n, bool condemned) {
+    const ClaimPod pod{p->metadata.name, p->metadata.uid, condemned};
+    for (auto& t : s->spec.volume_claim_templates) {
+      auto had = claims_.get(s->metadata.namespace_, claim_name(t, *s, n));
+      if (!had) continue;
+      PersistentVolumeClaim next = *had;
+      if (has_foreign_controller(*s, pod, next) && s->spec.persistent_volume_claim_retention_policy)
+        events_.warning(kube::reference_to(*s), "ConflictingController",
+                        "PersistentVolumeClaim " + next.metadata.name +
+                            " has a conflicting OwnerReference that acts as a managing controller, the retention policy is ignored for this claim");
+      if (!set_claim_owners(*s, pod, next)) continue;
+      Result<PersistentVolumeClaim> r = co_await client_.update<PersistentVolumeClaim>(std::move(next));
+      if (!r.ok() && r.error().code != Code::kNotFound) co_return wrap(std::move(r).error(), "could not update claim for retention policy of pod " + pod.name);
+    }
+    co_return ok();
+  }
+  bool claims_stale(const StatefulSet& s, int n) const {
+    const ClaimPod pod{s.metadata.name + "-" + std::to_string(n), "", false};
+    for (auto& t : s.spec.volume_claim_templates)
+      if (auto c = claims_.get(s.metadata.namespace_, claim_name(t, s, n)); c && is_stale_claim(s, pod, *c)) return true;
+    return false;
   }
 
   Task<Status> write_status(SetPtr s, std::string, State* st) {
