@@ -1,5 +1,7 @@
 #include "server/command.h"
 
+#include <unistd.h>
+
 #include <csignal>
 
 #include "apiserver/aggregation/https_transport.h"
@@ -16,6 +18,7 @@
 #include "scheduler/scheduler.h"
 #include "server/access_flags.h"
 #include "server/audit_file.h"
+#include "server/identity_lease.h"
 #include "server/pki.h"
 #include "store/etcd.h"
 
@@ -244,6 +247,7 @@ class Server {
       http_->serve(std::move(l), *tls);
     }
     listeners_.clear();
+    start_identity();
     if (settings_.controllers) start_components();
     report_components();
     if (settings_.hollow_nodes > 0) start_hollow();
@@ -290,6 +294,17 @@ class Server {
     scheduler_->start(scope_);
   }
 
+  void start_identity() {
+    apiserver::User self = component_user("system:apiserver");
+    self.groups.push_back("system:masters");
+    server_transport_ = api_->transport(std::move(self));
+    kube::Client client(*server_transport_, "kube-apiserver");
+    char name[256] = "localhost";
+    if (gethostname(name, sizeof name - 1) != 0) log_.warn("the host has no name; the server's identity is localhost");
+    scope_.spawn(keep_identity(loop_, client, name));
+    scope_.spawn(collect_identities(loop_, client));
+  }
+
   // They run in this process or not at all.
   void report_components() {
     std::string problem = settings_.controllers ? "" : "not run by this server: it was started with --no-controllers";
@@ -315,7 +330,7 @@ class Server {
   std::unique_ptr<apiserver::HttpFrontend> frontend_;
   std::unique_ptr<net::HttpServer> http_;
   std::unique_ptr<CaSigner> signer_;
-  std::unique_ptr<kube::Transport> manager_transport_, scheduler_transport_, hollow_transport_;
+  std::unique_ptr<kube::Transport> server_transport_, manager_transport_, scheduler_transport_, hollow_transport_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;
   std::unique_ptr<hollow::HollowNodes> hollow_;
   TaskScope scope_;
