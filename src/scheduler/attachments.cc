@@ -17,10 +17,29 @@ Attachments::Node& Attachments::at(int32_t node) {
 std::vector<Attachments::Use> Attachments::intern(const std::vector<kube::scheduling::AttachedVolume>& volumes) {
   std::vector<Use> out;
   for (const auto& v : volumes) {
-    int volume = volumes_.emplace(v.driver + "/" + v.handle, static_cast<int>(volumes_.size())).first->second;
-    if (std::none_of(out.begin(), out.end(), [&](const Use& u) { return u.volume == volume; })) out.push_back({driver(v.driver), volume});
+    auto [it, fresh] = ids_.emplace(v.driver + "/" + v.handle, -1);
+    if (fresh) {
+      if (free_.empty()) free_.push_back(static_cast<int>(volumes_.size())), volumes_.emplace_back();
+      it->second = free_.back();
+      free_.pop_back();
+      volumes_[static_cast<size_t>(it->second)].name = it->first;
+    }
+    const int volume = it->second;
+    if (std::any_of(out.begin(), out.end(), [&](const Use& u) { return u.volume == volume; })) continue;
+    ++volumes_[static_cast<size_t>(volume)].refs;
+    out.push_back({driver(v.driver), volume});
   }
   return out;
+}
+
+void Attachments::release(const std::vector<Use>& uses) {
+  for (const Use& u : uses) {
+    Volume& v = volumes_[static_cast<size_t>(u.volume)];
+    if (--v.refs > 0) continue;
+    ids_.erase(v.name);
+    v.name.clear();
+    free_.push_back(u.volume);
+  }
 }
 
 void Attachments::set_limits(int32_t node, const AttachLimits& limits) {

@@ -18,8 +18,9 @@ class Attachments {
   struct Use {
     int driver = 0, volume = 0;
   };
-  // The pod's volumes, each once.
+  // The pod's volumes, each once. Each intern() is matched by a release(), when nothing is occupied by them.
   std::vector<Use> intern(const std::vector<kube::scheduling::AttachedVolume>& volumes);
+  void release(const std::vector<Use>& uses);
   void set_limits(int32_t node, const AttachLimits& limits);
   void occupy(int32_t node, const std::vector<Use>& uses, int sign);
   bool admits(int32_t node, const std::vector<Use>& uses) const;
@@ -31,7 +32,13 @@ class Attachments {
   };
   Node& at(int32_t node);
   int driver(const std::string& name);
-  std::unordered_map<std::string, int> drivers_, volumes_;
+  struct Volume {
+    std::string name;
+    int refs = 0;
+  };
+  std::unordered_map<std::string, int> drivers_, ids_;
+  std::vector<Volume> volumes_;
+  std::vector<int> free_;
   std::vector<Node> nodes_;
 };
 

@@ -229,6 +229,7 @@ void Cluster::collect_garbage() {
   for (size_t i = 0; i < classes_.size(); ++i) {
     if (!classes_[i] || classes_[i]->refs != 0) continue;
     class_ids_.erase(classes_[i]->text);
+    attachments_.release(classes_[i]->attached);
     classes_[i].reset();
     free_classes_.push_back(static_cast<ClassId>(i));
   }

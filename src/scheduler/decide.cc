@@ -72,11 +72,16 @@ Decision Cluster::schedule(ClassId c) {
   auto at_work = [&](int i) { return counters_[i]->total > 0; };
   bool blocked = std::any_of(k.blocked_by.begin(), k.blocked_by.end(), at_work);
   bool attracted = std::any_of(k.attracted.begin(), k.attracted.end(), [&](const Weighted& w) { return at_work(w.counter); });
-  if (!k.needs_walk() && k.attached.empty() && !blocked && !attracted && k.shape->filter().scores_uniform()) {
+  if (!k.needs_walk() && !blocked && !attracted && k.shape->filter().scores_uniform()) {
     int32_t best = k.shape->maximum();
     if (best == Shape::kRuledOut) return {};
-    NodeId start = static_cast<NodeId>(random() % nodes_.size());
-    return {k.shape->pick(best, start), best, 0};
+    // A node without room for the pod's volumes is rare: a few of the best are asked before all are.
+    constexpr int kTries = 8;
+    for (int i = 0; i < kTries; ++i) {
+      NodeId start = static_cast<NodeId>(random() % nodes_.size());
+      NodeId n = k.shape->pick(best, start);
+      if (k.attached.empty() || attachable(k, n)) return {n, best, 0};
+    }
   }
 
   const auto& scores = k.shape->scores();

@@ -72,7 +72,6 @@ void StaticFilter::compute(const NodeTable& nodes, NodeId n) {
 
 void StaticFilter::refresh(const NodeTable& nodes) {
   if (position_ == nodes.statics.end() && verdict_.size() == nodes.size()) return;
-  ++version_;
   size_t known = verdict_.size();
   verdict_.resize(nodes.size(), StaticVerdict::kNodeName);
   taint_score_.resize(nodes.size());
@@ -172,15 +171,17 @@ void Shape::refresh(const NodeTable& nodes) {
   filter_->refresh(nodes);
   if (images_) images_->refresh(nodes.images, nodes.alive_count());
   const uint64_t images = images_ ? images_->version() : 0;
-  const bool same = filter_version_ == filter_->version() && images_version_ == images;
-  if (position_ == nodes.dynamics.end() && same && scores_.size() == nodes.size()) return;
-  bool replayable = same && scores_.size() == nodes.size();
+  const bool same = images_version_ == images && scores_.size() == nodes.size();
+  if (position_ == nodes.dynamics.end() && static_position_ == nodes.statics.end() && same) return;
   scores_.resize(nodes.size(), kRuledOut);
   block_max_.resize((nodes.size() + kBlock - 1) / kBlock, kRuledOut);
-  if (replayable && nodes.dynamics.replay(position_, nodes.size() / 2 + 64, [&](NodeId n) { compute(nodes, n); })) return;
+  // What the filter has learnt, it has learnt from the same log.
+  auto recompute = [&](NodeId n) { compute(nodes, n); };
+  const uint64_t most = nodes.size() / 2 + 64;
+  if (same && nodes.statics.replay(static_position_, most, recompute) && nodes.dynamics.replay(position_, most, recompute)) return;
   for (size_t n = 0; n < nodes.size(); ++n) compute(nodes, static_cast<NodeId>(n));
   position_ = nodes.dynamics.end();
-  filter_version_ = filter_->version();
+  static_position_ = nodes.statics.end();
   images_version_ = images;
 }
 

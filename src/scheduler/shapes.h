@@ -36,13 +36,12 @@ class StaticFilter {
   bool scores_uniform() const { return scored_nodes_ == 0; }
   int32_t taint_score(NodeId n) const { return taint_score_[n]; }
   int32_t affinity_score(NodeId n) const { return affinity_score_[n]; }
-  uint64_t version() const { return version_; }
 
  private:
   void compute(const NodeTable& nodes, NodeId n);
   PodSpec pod_;
   const Profile* profile_;
-  uint64_t position_ = 0, version_ = 0;
+  uint64_t position_ = 0;
   std::vector<StaticVerdict> verdict_;
   std::vector<int32_t> taint_score_, affinity_score_;
   size_t scored_nodes_ = 0;
@@ -90,7 +89,7 @@ class Shape {
   const ResourceScoring* scoring_;
   std::shared_ptr<ImageScores> images_;
   int64_t image_weight_;
-  uint64_t position_ = 0, filter_version_ = 0, images_version_ = 0;
+  uint64_t position_ = 0, static_position_ = 0, images_version_ = 0;
   std::vector<int32_t> scores_, block_max_;
 };
 
