@@ -4,13 +4,14 @@
 
 namespace caravel::scheduler {
 
-bool Scheduler::Impl::decide(const std::string& key) {
+std::optional<Scheduler::Impl::Attempt> Scheduler::Impl::begin(const std::string& key) {
   PodPtr pod = pods.get(kube::ObjectKey::parse(key));
   const auto which = pod ? profile_of(*pod) : std::nullopt;
   if (!pod || is_assigned(*pod) || !which) {
     leave_queue(key);
-    return false;
+    return std::nullopt;
   }
+  if (placed.count(key)) return std::nullopt;  // its binding is under way
   drop_class(key);
   Volumes::Needs needs = volumes.needs(*pod);
   if (!(cluster.profiles()[*which].filters & kVolumeBinding)) needs.problem.clear();
@@ -30,52 +31,71 @@ bool Scheduler::Impl::decide(const std::string& key) {
     waiting[key] = c;
     queue.failed(key, why.plugins, ex.now());
     report_unschedulable(*pod, describe_failure(why), "");
-    return false;
+    return std::nullopt;
   }
   const std::string nominated = nominations.contains(key) ? nominations.node_of(key) : pod->status.nominated_node_name;
-  nominations.hide(key, priority_of(*pod));
-  NodeId node = nominated.empty() ? -1 : cluster.nodes().find(nominated);
-  if (node >= 0 && (!cluster.nodes().alive[node] || cluster.check(c, node))) node = -1;
-  if (node < 0) node = cluster.schedule(c).node;
-  Failure why;
-  std::string next = nominated;
-  if (node < 0) {
-    why = cluster.explain(c);
-    if (why.nodes != 0) next = try_preempt(key, *pod, c, nominated, why);
-  }
-  nominations.show();
-  if (node < 0) {
-    if (next.empty()) nominations.clear(key);
-    else nominations.set(key, c, priority_of(*pod), next);
-    waiting[key] = c;
-    queue.failed(key, why.plugins, ex.now());
-    report_unschedulable(*pod, describe_failure(why), next);
-    return false;
-  }
-  nominations.clear(key);
-  put(key, {pod->metadata.uid, cluster.node_name(node), cluster.add_pod(c, node), true, facts_of(key, *pod)});
-  hold_claims(key, *pod);
-  cluster.release(c);
-  wake(kPodAdded, -1);
-  return true;
+  return Attempt{key, pod, c, nominated};
 }
 
-std::string Scheduler::Impl::try_preempt(const std::string& key, const core::Pod& pod, ClassId c, const std::string& nominated, Failure& why) {
+bool Scheduler::Impl::decide(const Attempt& a) {
+  nominations.hide(a.key, priority_of(*a.pod));
+  NodeId node = a.nominated.empty() ? -1 : cluster.nodes().find(a.nominated);
+  if (node >= 0 && (!cluster.nodes().alive[node] || cluster.check(a.klass, node))) node = -1;
+  if (node < 0) node = cluster.schedule(a.klass).node;
+  if (node >= 0) {
+    nominations.show();
+    assume(a, node);
+    return true;
+  }
+  Failure why = cluster.explain(a.klass);
+  std::string next = a.nominated;
+  if (why.nodes != 0) {
+    std::optional<Preemption> found = find_victims(a, why, next);
+    if (found) next = start_preemption(a, *found, why);
+  }
+  nominations.show();
+  give_up(a, why, next);
+  return false;
+}
+
+void Scheduler::Impl::assume(const Attempt& a, NodeId node) {
+  nominations.clear(a.key);
+  put(a.key, {a.pod->metadata.uid, cluster.node_name(node), cluster.add_pod(a.klass, node), true, facts_of(a.key, *a.pod)});
+  hold_claims(a.key, *a.pod);
+  cluster.release(a.klass);
+  wake(kPodAdded, -1);
+}
+
+void Scheduler::Impl::give_up(const Attempt& a, const Failure& why, const std::string& next) {
+  if (next.empty()) nominations.clear(a.key);
+  else nominations.set(a.key, a.klass, priority_of(*a.pod), next);
+  waiting[a.key] = a.klass;
+  queue.failed(a.key, why.plugins, ex.now());
+  report_unschedulable(*a.pod, describe_failure(why), next);
+}
+
+const PodFacts* Scheduler::Impl::facts_at(PodId id) const { return static_cast<size_t>(id) < facts.size() ? facts[static_cast<size_t>(id)] : nullptr; }
+
+std::optional<Preemption> Scheduler::Impl::find_victims(const Attempt& a, Failure& why, std::string& next) {
+  const core::Pod& pod = *a.pod;
+  const ClassId c = a.klass;
   const int32_t priority = priority_of(pod);
-  if (!cluster.profile(c).preempts) return "";
+  next.clear();
+  if (!cluster.profile(c).preempts) return std::nullopt;
   if (pod.spec.preemption_policy.value_or("") == "Never") {
     why.preemption_note = "not eligible due to preemptionPolicy=Never.";
-    return nominated;
+    next = a.nominated;
+    return std::nullopt;
   }
-  auto facts_at = [this](PodId id) { return static_cast<size_t>(id) < facts.size() ? facts[static_cast<size_t>(id)] : nullptr; };
-  NodeId old = nominated.empty() ? -1 : cluster.nodes().find(nominated);
+  NodeId old = a.nominated.empty() ? -1 : cluster.nodes().find(a.nominated);
   if (old >= 0 && cluster.nodes().alive[old] && cluster.preemption_may_help(c, old))
     for (PodId id : cluster.nodes().nodes[old].pods)
       if (const PodFacts* f = facts_at(id); f && f->leaving && f->priority < priority) {
         why.preemption_note = "not eligible due to a terminating pod on the nominated node.";
-        return nominated;
+        next = a.nominated;
+        return std::nullopt;
       }
-  if (priorities.empty() || priorities.begin()->first >= priority) return "";
+  if (priorities.empty() || priorities.begin()->first >= priority) return std::nullopt;
   std::vector<Budget> all;
   for (const auto& [k, b] : budgets.all()) {
     Budget out{b->metadata.namespace_, Selector{true, {}}, b->status.disruptions_allowed, {}};
@@ -84,11 +104,16 @@ std::string Scheduler::Impl::try_preempt(const std::string& key, const core::Pod
     all.push_back(std::move(out));
   }
   NodeId start = static_cast<NodeId>(ex.random_below(cluster.nodes().size()));
-  Preemption p = preempt(cluster, c, priority, facts_at, all, start);
+  Preemption p = preempt(cluster, c, priority, [this](PodId id) { return facts_at(id); }, all, start);
   if (!p.best) {
     why.preemption = std::move(p.reasons);
-    return "";
+    return std::nullopt;
   }
+  return p;
+}
+
+std::string Scheduler::Impl::start_preemption(const Attempt& a, const Preemption& p, Failure& why) {
+  const core::Pod& pod = *a.pod;
   why.preempted = true;
   const std::string node = cluster.node_name(p.best->node);
   std::vector<Victim> victims;
@@ -98,9 +123,9 @@ std::string Scheduler::Impl::try_preempt(const std::string& key, const core::Pod
     kube::ObjectKey k = kube::ObjectKey::parse(victim.facts.key);
     if (PodPtr known = pods.get(k); !known || !known->metadata.deletion_timestamp) victims.push_back({k.ns, k.name, victim.uid});
   }
-  log.info("preempting", {{"pod", key}, {"node", node}, {"victims", victims.size()}});
+  log.info("preempting", {{"pod", a.key}, {"node", node}, {"victims", victims.size()}});
   // Pods of lower priority that were promised room there look for another place.
-  for (const std::string& other : nominations.below(node, priority)) {
+  for (const std::string& other : nominations.below(node, priority_of(pod))) {
     nominations.clear(other);
     if (PodPtr o = pods.get(kube::ObjectKey::parse(other))) {
       scope->spawn(write_status(subject_of(*o), json::Value(), ""));

@@ -36,7 +36,11 @@ Task<void> Scheduler::Impl::bind(PodPtr object, std::string node, bool delayed) 
   binding["target"]["kind"] = "Node";
   binding["target"]["name"] = node;
   Result<json::Value> r = json::Value();
-  if (volumes_bound.ok()) r = co_await client.create_subresource(core::Pod::resource(), pod.ns, pod.name, "binding", std::move(binding));
+  const ExtenderConfig* binder = binder_of(*object);
+  if (volumes_bound.ok() && binder) {
+    Status s = co_await bind_by_extender(binder, pod, node);
+    if (!s.ok()) r = std::move(s).error();
+  } else if (volumes_bound.ok()) r = co_await client.create_subresource(core::Pod::resource(), pod.ns, pod.name, "binding", std::move(binding));
   else r = wrap(std::move(volumes_bound).error(), "running PreBind plugin \"VolumeBinding\"");
   permits.release();
   if (r.ok()) {

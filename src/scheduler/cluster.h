@@ -80,6 +80,12 @@ class Cluster {
   const PodSpec& pod_spec(PodId p) const { return classes_[pods_[p].klass]->spec; }
 
   Decision schedule(ClassId c);
+  // The two halves of schedule(), for decisions in which others take part: all nodes that fit, and the scores of
+  // some of them (parallel to `nodes`; one node alone is not scored).
+  std::vector<NodeId> feasible(ClassId c);
+  std::vector<int64_t> scores(ClassId c, const std::vector<NodeId>& nodes);
+  // Which of equals is taken.
+  size_t draw(size_t count) { return static_cast<size_t>(random() % count); }
   // Why each node was turned down, as upstream words it. For a pod that schedule() found no node for.
   Failure explain(ClassId c);
   // The verdict on one node: nullopt when the pod could run there.
@@ -155,6 +161,8 @@ class Cluster {
   void count_pod(const Pod& p, int32_t by);
   void rebuild();
   void collect_garbage();
+  void collect_pinned(const Class& k);
+  void collect(const Class& k);
   bool walk_admits(const Class& k, NodeId n) const;
   Decision decide(Class& k, const std::vector<NodeId>& feasible);
   uint64_t random();

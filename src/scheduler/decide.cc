@@ -56,16 +56,37 @@ bool Cluster::walk_admits(const Class& k, NodeId n) const {
   return true;
 }
 
+// The feasible nodes, into feasible_: of a class that is pinned to nodes by name, and of any other.
+void Cluster::collect_pinned(const Class& k) {
+  feasible_.clear();
+  for (const auto& name : k.pinned) {
+    NodeId n = nodes_.find(name);
+    if (n < 0 || !nodes_.alive[n] || std::find(feasible_.begin(), feasible_.end(), n) != feasible_.end()) continue;
+    if (verdict(k, n) != StaticVerdict::kFits || !ports_free(nodes_, n, k.needs)) continue;
+    if (resources_fit(nodes_, n, k.needs) && attachable(k, n) && walk_admits(k, n)) feasible_.push_back(n);
+  }
+}
+
+std::vector<NodeId> Cluster::feasible(ClassId c) {
+  Class& k = *classes_[c];
+  if (k.shape) k.shape->refresh(nodes_);
+  if (k.is_pinned) collect_pinned(k);
+  else collect(k);
+  return feasible_;
+}
+
+std::vector<int64_t> Cluster::scores(ClassId c, const std::vector<NodeId>& nodes) {
+  if (nodes.size() < 2) return std::vector<int64_t>(nodes.size());
+  Class& k = *classes_[c];
+  if (k.shape) k.shape->refresh(nodes_);
+  decide(k, nodes);
+  return totals_;
+}
+
 Decision Cluster::schedule(ClassId c) {
   Class& k = *classes_[c];
-  feasible_.clear();
   if (k.is_pinned) {
-    for (const auto& name : k.pinned) {
-      NodeId n = nodes_.find(name);
-      if (n < 0 || !nodes_.alive[n] || std::find(feasible_.begin(), feasible_.end(), n) != feasible_.end()) continue;
-      if (verdict(k, n) != StaticVerdict::kFits || !ports_free(nodes_, n, k.needs)) continue;
-      if (resources_fit(nodes_, n, k.needs) && attachable(k, n) && walk_admits(k, n)) feasible_.push_back(n);
-    }
+    collect_pinned(k);
     return decide(k, feasible_);
   }
   k.shape->refresh(nodes_);
@@ -84,11 +105,17 @@ Decision Cluster::schedule(ClassId c) {
     }
   }
 
+  collect(k);
+  return decide(k, feasible_);
+}
+
+void Cluster::collect(const Class& k) {
+  feasible_.clear();
   const auto& scores = k.shape->scores();
   NodeId count = static_cast<NodeId>(scores.size());
   for (NodeId n = 0; n < count; ++n)
     if (scores[n] != Shape::kRuledOut) feasible_.push_back(n);
-  if (feasible_.empty()) return {};
+  if (feasible_.empty()) return;
   // The filters one after the other over the survivors: each is a short loop over arrays.
   auto keep = [&](auto admits) { feasible_.erase(std::remove_if(feasible_.begin(), feasible_.end(), [&](NodeId n) { return !admits(n); }), feasible_.end()); };
   if (!k.attached.empty()) keep([&](NodeId n) { return attachable(k, n); });
@@ -117,7 +144,6 @@ Decision Cluster::schedule(ClassId c) {
   for (int i : k.anti_affinity) keep_empty_domains(i);
   for (int i : k.blocked_by) keep_empty_domains(i);
   if (!k.affinity.empty()) keep([&](NodeId n) { return walk_admits(k, n); });
-  return decide(k, feasible_);
 }
 
 // Scores the feasible nodes with every plugin, normalises as upstream does, and takes one of the best.

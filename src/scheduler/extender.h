@@ -39,4 +39,26 @@ class ExtenderTransport {
   virtual Task<Result<json::Value>> post(const ExtenderConfig& extender, std::string verb, json::Value body) = 0;
 };
 
+// What an extender's filter has left of the nodes.
+struct ExtenderVerdict {
+  std::vector<std::string> nodes;
+  std::map<std::string, std::string> failed, unresolvable;  // node -> reason; of the second kind preemption cannot help
+};
+// The victims of a preemption on a node, by uid.
+struct ExtenderVictims {
+  std::vector<std::string> uids;
+  int64_t violations = 0;
+};
+
+// The wire, pure: what is asked and how answers are read. Names of members are read without regard to case, as
+// Go reads them.
+json::Value extender_args(const ExtenderConfig& e, const json::Value& pod, const std::vector<std::string>& names, const std::vector<json::Value>& nodes);
+Result<ExtenderVerdict> read_filter_result(const ExtenderConfig& e, const json::Value& answer, const std::vector<std::string>& asked);
+std::map<std::string, int64_t> read_priorities(const json::Value& answer);
+json::Value extender_preemption_args(const ExtenderConfig& e, const json::Value& pod, const std::map<std::string, ExtenderVictims>& victims,
+                                     const std::map<std::string, json::Value>& pods);  // pods by uid
+Result<std::map<std::string, ExtenderVictims>> read_preemption_result(const ExtenderConfig& e, const json::Value& answer);
+// Asked about the pod: it names no resources, or a container requests or limits one of them.
+bool extender_is_interested(const ExtenderConfig& e, const json::Value& pod);
+
 }  // namespace caravel::scheduler

@@ -143,7 +143,7 @@ void Scheduler::Impl::on_node(const NodePtr& old, const NodePtr& now) {
 void Scheduler::Impl::wake(uint32_t event, NodeId node) {
   if (!synced) return;
   std::unordered_map<ClassId, bool> fits;
-  constexpr uint32_t kAnywhere = kPodTopologySpread | kInterPodAffinity | kVolumeBinding | kVolumeZone | kVolumeRestrictions | kNodeVolumeLimits;
+  constexpr uint32_t kAnywhere = kPodTopologySpread | kInterPodAffinity | kVolumeBinding | kVolumeZone | kVolumeRestrictions | kNodeVolumeLimits | kExtenders;
   queue.wake(event, ex.now(), [&](const std::string& key, uint32_t plugins) {
     auto it = waiting.find(key);
     if (nominations.contains(key)) return true;  // its own nomination would stand in its way

@@ -113,6 +113,7 @@ Preemption preempt(Cluster& cluster, ClassId c, int32_t priority, const FactsOf&
     if (harmless && found.size() >= enough) break;
   }
   if (const Victims* best = pick_one(found, facts)) out.best = *best;
+  out.candidates = std::move(found);
   return out;
 }
 

@@ -48,6 +48,7 @@ struct Victims {
 
 struct Preemption {
   std::optional<Victims> best;
+  std::vector<Victims> candidates;   // of which it is the best
   std::map<std::string, int> reasons;  // why the nodes gave no candidate; complete when there is no best
 };
 

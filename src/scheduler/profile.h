@@ -20,6 +20,7 @@ enum Plugin : uint32_t {
   kNodeUnschedulable = 1, kNodeName = 2, kTaintToleration = 4, kNodeAffinity = 8, kNodePorts = 16,
   kNodeResourcesFit = 32, kPodTopologySpread = 64, kInterPodAffinity = 128, kVolumeBinding = 256,
   kNodeVolumeLimits = 512, kVolumeRestrictions = 1024, kVolumeZone = 2048,
+  kExtenders = 4096,  // not a plugin: what extenders turned down, any event may help
 };
 constexpr uint32_t kEveryFilter = 4095;
 

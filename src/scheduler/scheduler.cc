@@ -41,7 +41,13 @@ Task<void> Scheduler::Impl::run() {
   for (;;) {
     while (auto key = queue.pop(ex.now())) {
       std::string k = std::move(*key);
-      bool bound = decide(k);
+      std::optional<Attempt> attempt = begin(k);
+      bool bound = false;
+      if (attempt) {
+        const bool extended = is_extended(*attempt);
+        if (extended) bound = co_await decide_extended(std::move(*attempt));
+        else bound = decide(*attempt);
+      }
       if (bound) co_await permits.acquire();
       if (bound) start_binding(k);
       if (++decided % options.burst == 0) co_await yield(ex);

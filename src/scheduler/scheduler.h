@@ -14,6 +14,7 @@
 #include "base/executor.h"
 #include "base/scope.h"
 #include "kube/client.h"
+#include "scheduler/extender.h"
 #include "scheduler/profile.h"
 #include "scheduler/queue.h"
 
@@ -23,6 +24,8 @@ struct Options {
   // Pods whose spec.schedulerName names none of these are left alone.
   std::vector<Profile> profiles = std::vector<Profile>(1);
   QueueOptions queue;
+  std::vector<ExtenderConfig> extenders;
+  ExtenderTransport* transport = nullptr;  // needed where there are extenders; must outlive the scheduler
   size_t bindings_max = 200;                         // requests under way
   size_t burst = 64;                                 // decisions before the executor gets its turn
 };

@@ -1,6 +1,7 @@
 // The scheduler's shell (scheduler.h), taken apart by concept:
 //   scheduler.cc  the loop       observe.cc  what the informers say
-//   attempt.cc    one decision   binding.cc  what is written to the API
+//   attempt.cc    one decision   extended.cc  one in which extenders take part
+//   binding.cc    what is written to the API
 // `placed` and the cluster agree after each call: a pod is in both or in neither.
 #pragma once
 
@@ -105,11 +106,40 @@ struct Scheduler::Impl {
   Task<void> run();
 
   // --- one decision
-  // Decides about one pod; true when it is assumed on a node and is to be bound.
-  bool decide(const std::string& key);
-  // For a pod that fits nowhere: finds victims and starts their removal. Says in `why` what came of it and
-  // answers the node that the pod is nominated to from now on, "" for none.
-  std::string try_preempt(const std::string& key, const core::Pod& pod, ClassId c, const std::string& nominated, Failure& why);
+  struct Attempt {
+    std::string key;
+    PodPtr pod;
+    ClassId klass = -1;     // held until assume() or give_up()
+    std::string nominated;  // the node that it was promised
+  };
+  // nullopt: there is nothing to decide, or it is clear without a look at the nodes.
+  std::optional<Attempt> begin(const std::string& key);
+  // True when the pod is assumed on a node and is to be bound.
+  bool decide(const Attempt& a);
+  void assume(const Attempt& a, NodeId node);
+  void give_up(const Attempt& a, const Failure& why, const std::string& next);
+  const PodFacts* facts_at(PodId id) const;
+  // For a pod that fits nowhere: whom to remove for it. Without victims `why` has what came of the search, and
+  // `next` the node that the pod stays nominated to.
+  std::optional<Preemption> find_victims(const Attempt& a, Failure& why, std::string& next);
+  // Starts the removal; answers the node that the pod is nominated to from now on.
+  std::string start_preemption(const Attempt& a, const Preemption& p, Failure& why);
+
+  // --- decisions in which extenders take part (extended.cc)
+  bool is_extended(const Attempt& a) const;
+  Task<bool> decide_extended(Attempt a);
+  struct Extended {
+    std::vector<std::string> nodes;
+    Failure why;  // what the extenders turned down, added to it
+    Status status;
+  };
+  Task<void> filter_by_extenders(const Attempt* a, const json::Value* pod, Extended* x);
+  Task<std::map<std::string, int64_t>> scores_of_extenders(const Attempt* a, const json::Value* pod, std::vector<std::string> nodes);
+  Task<Status> victims_by_extenders(const Attempt* a, const json::Value* pod, Preemption* p);
+  // The extender that binds the pod; null: the API does.
+  const ExtenderConfig* binder_of(const core::Pod& pod) const;
+  Task<Status> bind_by_extender(const ExtenderConfig* e, Subject pod, std::string node);
+
   Task<void> evict(std::vector<Victim> victims, Preemptor by, std::string node);
 
   // --- what is written

@@ -18,6 +18,7 @@
 #include "scheduler/scheduler.h"
 #include "server/access_flags.h"
 #include "server/audit_file.h"
+#include "server/extender_transport.h"
 #include "server/identity_lease.h"
 #include "server/pki.h"
 #include "store/etcd.h"
@@ -50,7 +51,7 @@ Status read_scheduler(const Flags& flags, Settings& s) {
   TRY(std::string text, net::read_file(path));
   auto config = scheduler::parse_configuration(text);
   if (!config.ok()) return wrap(std::move(config).error(), "--scheduler-config " + path);
-  if (!config->extenders.empty()) return invalid("--scheduler-config " + path + ": extenders: Forbidden: they are not supported");
+  s.scheduler.extenders = std::move(config->extenders);
   s.scheduler.profiles = std::move(config->profiles);
   s.scheduler.queue = config->queue;
   return ok();
@@ -290,6 +291,10 @@ class Server {
     o.signer = signer_.get();
     controllers::start_all(loop_, [this](std::string_view) -> kube::Transport& { return *manager_transport_; }, std::move(o), scope_);
     scheduler_transport_ = api_->transport(component_user("system:kube-scheduler"));
+    if (!settings_.scheduler.extenders.empty()) {
+      extender_transport_ = make_extender_transport(loop_);
+      settings_.scheduler.transport = extender_transport_.get();
+    }
     scheduler_ = std::make_unique<scheduler::Scheduler>(loop_, kube::Client(*scheduler_transport_, "kube-scheduler"), settings_.scheduler);
     scheduler_->start(scope_);
   }
@@ -331,6 +336,7 @@ class Server {
   std::unique_ptr<net::HttpServer> http_;
   std::unique_ptr<CaSigner> signer_;
   std::unique_ptr<kube::Transport> server_transport_, manager_transport_, scheduler_transport_, hollow_transport_;
+  std::unique_ptr<scheduler::ExtenderTransport> extender_transport_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;
   std::unique_ptr<hollow::HollowNodes> hollow_;
   TaskScope scope_;
@@ -377,7 +383,7 @@ std::vector<Flag> flags() {
       {"audit-log-maxsize", "MEGABYTES", "size at which the audit log is rotated", "100"},
       {"audit-log-maxbackup", "N", "rotated audit logs to keep; 0: all", "0"},
       {"audit-log-maxage", "DAYS", "days to keep rotated audit logs; 0: for ever", "0"},
-      {"scheduler-config", "FILE", "KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1: profiles, plugins and their arguments"},
+      {"scheduler-config", "FILE", "KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1: profiles, plugins and their arguments, extenders"},
       {"no-controllers", "", "the API alone, without controllers and scheduler"},
       {"hollow-nodes", "N", "simulated nodes that join", "0"},
       {"hollow-zones", "N", "zones to spread them over", "3"},
