@@ -60,8 +60,10 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
       self->queued.erase(key);
       self->working.insert(key);
       Time now = self->ex->now();
-      if (self->last.size() >= kLastMax)
+      if (self->last.size() >= self->forget_at) {
         std::erase_if(self->last, [now](auto& e) { return now - e.second > kLastKept; });
+        self->forget_at = std::max(kLastMax, 2 * self->last.size());  // else a burst would look at all keys for each key
+      }
       self->last[key] = now;
       Result<Requeue> r = co_await self->reconcile(key);
       if (!r.ok()) {
@@ -99,6 +101,7 @@ struct Controller::Impl : std::enable_shared_from_this<Controller::Impl> {
   std::map<std::string, Delayed> delayed;
   std::unordered_map<std::string, int> failures;
   std::unordered_map<std::string, Time> last;
+  size_t forget_at = kLastMax;
 };
 
 Controller::Controller(Executor& ex, std::string name, Reconcile reconcile, int workers)
