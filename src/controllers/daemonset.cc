@@ -267,6 +267,11 @@ class DaemonSetController final : public Runner {
   }
 
   Task<Status> carry_out(SetPtr ds, Plan plan, std::string hash, std::string key) {
+    if (!plan.create_on.empty()) {
+      Result<bool> stays = co_await still_there<DaemonSet>(client_, ds);
+      if (!stays.ok()) co_return std::move(stays).error();
+      if (!*stays) plan.create_on.clear();  // the watch will tell
+    }
     if (plan.create_on.size() > kBurst) plan.create_on.resize(kBurst);
     std::vector<Pod> fresh;
     for (auto& node : plan.create_on) {

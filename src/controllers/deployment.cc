@@ -233,6 +233,9 @@ class DeploymentController final : public Runner {
       co_return ok();
     }
     if (!create) co_return ok();
+    Result<bool> stays = co_await still_there<Deployment>(client_, d);
+    if (!stays.ok()) co_return std::move(stays).error();
+    if (!*stays) co_return ok();  // the watch will tell
     std::string hash = template_hash(d->spec.template_, d->status.collision_count);
     ReplicaSet rs;
     rs.metadata.name = d->metadata.name + "-" + hash;

@@ -147,6 +147,9 @@ class ReplicaController final : public Runner {
 
   Task<Status> manage(std::shared_ptr<const Set> rs, std::vector<PodPtr> active, int diff, std::string key) {
     if (diff > 0) {
+      Result<bool> stays = co_await still_there<Set>(client_, rs);
+      if (!stays.ok()) co_return std::move(stays).error();
+      if (!*stays) co_return ok();  // the watch will tell
       std::vector<Pod> fresh;
       kube::meta::OwnerReference owner = owner_reference(*rs);
       for (size_t i = 0; i < std::min<size_t>(diff, kBurst); ++i) {

@@ -242,6 +242,9 @@ class StatefulSetController final : public Runner {
   }
 
   Task<Status> create_pod(SetPtr s, std::string key, int n, bool old, State* st) {
+    Result<bool> stays = co_await still_there<StatefulSet>(client_, s);
+    if (!stays.ok()) co_return std::move(stays).error();
+    if (!*stays) co_return ok();  // the watch will tell
     Status c = co_await keep_claims(s, n);
     if (!c.ok()) {
       if (c.error().message.find("is being terminated") != std::string::npos) co_return ok();

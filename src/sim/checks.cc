@@ -23,6 +23,20 @@ bool is_ready(const json::Value& pod) {
   return false;
 }
 
+// A claim of a class that waits for the first consumer, which nothing consumes: a StatefulSet that was made
+// smaller before its last pod was scheduled leaves one, and upstream lets it wait, too.
+bool waits_for_consumer(const json::Value& claim, const std::vector<json::Value>& all) {
+  bool delayed = false;
+  for (const json::Value& o : all) {
+    if (o["kind"].as_string() == "StorageClass" && member(o, {"metadata", "name"}).as_string() == member(claim, {"spec", "storageClassName"}).as_string())
+      delayed = o["volumeBindingMode"].as_string() == "WaitForFirstConsumer";
+    if (o["kind"].as_string() != "Pod" || member(o, {"metadata", "namespace"}).as_string() != member(claim, {"metadata", "namespace"}).as_string()) continue;
+    for (const json::Value& v : member(o, {"spec", "volumes"}).as_array())
+      if (v.path({"persistentVolumeClaim", "claimName"}).as_string() == member(claim, {"metadata", "name"}).as_string()) return false;
+  }
+  return delayed;
+}
+
 }  // namespace
 
 std::vector<std::string> settled(Cluster& c) {
@@ -85,7 +99,7 @@ std::vector<std::string> settled(Cluster& c) {
         complete = complete || (cond["type"].as_string() == "Complete" && cond["status"].as_string() == "True");
       if (!complete) wrong.push_back(id(v) + " is not complete");
     } else if (kind == "PersistentVolumeClaim") {
-      if (member(v, {"status", "phase"}).as_string() != "Bound") wrong.push_back(id(v) + " is " + member(v, {"status", "phase"}).as_string());
+      if (member(v, {"status", "phase"}).as_string() != "Bound" && !waits_for_consumer(v, all)) wrong.push_back(id(v) + " is " + member(v, {"status", "phase"}).as_string());
     } else if (kind == "Pod") {
       const std::string& node = member(v, {"spec", "nodeName"}).as_string();
       if (!node.empty() && !nodes.count(node)) wrong.push_back(id(v) + " is on node " + node + ", which does not exist");

@@ -49,5 +49,55 @@ TEST_F(Hearsay, TheGarbageCollectorDeletesWhatTheServerHoldsNotWhatItRemembers) 
     }
 }
 
+// A StatefulSet is made smaller before its pod was scheduled: the claim waits, and its next pod gets it bound.
+TEST_F(Hearsay, AClaimThatLostItsFirstConsumerWaitsForTheNext) {
+  Cluster c(4);
+  ASSERT_TRUE(c.start());
+  c.crash("scheduler");
+  ASSERT_TRUE(c.apply(R"(
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: local}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: disk}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], storageClassName: local, nfs: {server: 10.0.0.9, path: /d}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: default}
+spec:
+  replicas: 1
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: main, image: "postgres:1"}]}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], storageClassName: local, resources: {requests: {storage: 1Gi}}}
+)").ok());
+  c.run_for(5s);
+  auto phase = [&] {
+    auto claim = c.get(kube::core::PersistentVolumeClaim::resource(), "default", "data-db-0");
+    return claim.ok() ? std::as_const(*claim).path({"status", "phase"}).as_string() : claim.error().message;
+  };
+  EXPECT_EQ(phase(), "Pending");
+  EXPECT_FALSE(settled(c).empty()) << "its pod is there: it must not wait for ever";
+  ASSERT_TRUE(c.patch(kube::apps::StatefulSet::resource(), "default", "db", *json::parse(R"({"spec":{"replicas":0}})")).ok());
+  c.run_for(5s);
+  c.revive("scheduler");
+  c.run_for(60s);
+  EXPECT_EQ(phase(), "Pending");
+  EXPECT_EQ(settled(c), std::vector<std::string>());
+  ASSERT_TRUE(c.patch(kube::apps::StatefulSet::resource(), "default", "db", *json::parse(R"({"spec":{"replicas":1}})")).ok());
+  c.run_for(30s);
+  EXPECT_EQ(phase(), "Bound");
+  EXPECT_EQ(settled(c), std::vector<std::string>());
+}
+
 }  // namespace
 }  // namespace caravel::sim
