@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/strings.h"
 #include "kube/cron.h"
-#include "kube/validate_kinds.h"
+#include "kube/validate_job.h"
 
 namespace caravel::kube::check {
 
@@ -48,18 +48,6 @@ void cron_schedule(const json::Value& spec, const FieldPath& p, FieldErrors& e) 
   if (zone.empty()) e.push_back(invalid_error(p.child("timeZone"), zone, "timeZone must be nil or non-empty string"));
   else if (to_lower(zone) == "local") e.push_back(invalid_error(p.child("timeZone"), zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
   else if (auto z = load_time_zone(zone); !z.ok()) e.push_back(invalid_error(p.child("timeZone"), zone, z.error().message));
-}
-
-void job_spec(const json::Value& s, const FieldPath& p, FieldErrors& e) {
-  for (auto f : {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"}) non_negative(s[f], p.child(f), e);
-  one_of(s["completionMode"], {"NonIndexed", "Indexed"}, p.child("completionMode"), e, false);
-  if (s["completionMode"].as_string() == "Indexed" && s["completions"].is_null())
-    e.push_back(required_error(p.child("completions"), "when completion mode is Indexed"));
-  const json::Value& t = s["template"];
-  pod_template(t, p.child("template"), e);
-  const std::string& restart = t["spec"]["restartPolicy"].as_string();
-  if (restart == "Always")
-    e.push_back(required_error(p.child("template").child("spec").child("restartPolicy"), "valid values: \"OnFailure\", \"Never\""));
 }
 
 }  // namespace
@@ -111,13 +99,7 @@ void batch(std::string_view kind, const json::Value& o, const json::Value* old, 
   const json::Value& s = o["spec"];
   if (kind == "Job") {
     job_spec(s, kSpec, e);
-    if (old) {
-      const json::Value& was = (*old)["spec"];
-      for (auto f : {"completionMode", "selector"}) immutable(s[f], was[f], kSpec.child(f), e);
-      if (s["completionMode"].as_string() != "Indexed") immutable(s["completions"], was["completions"], kSpec.child("completions"), e);
-      // A suspended job that has not started may still change where its pods go.
-      if (!was["suspend"].as_bool()) immutable(s["template"], was["template"], kSpec.child("template"), e);
-    }
+    if (old) job_update(s, (*old)["spec"], kSpec, e);
   } else if (kind == "CronJob") {
     cron_schedule(s, kSpec, e);
     one_of(s["concurrencyPolicy"], {"Allow", "Forbid", "Replace"}, kSpec.child("concurrencyPolicy"), e, false);

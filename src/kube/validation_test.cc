@@ -54,6 +54,45 @@ TEST(Validation, Metadata) {
             "data: Forbidden: field is immutable when `immutable` is set");
 }
 
+// A Job with these members of its spec.
+std::string job_errors(const std::string& spec, const std::string& old = "") {
+  auto job = [](const std::string& members) {
+    return "{apiVersion: batch/v1, kind: Job, metadata: {name: j, namespace: d}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {restartPolicy: Never, containers: [{name: main, image: i}]}}, " +
+           members + "}}";
+  };
+  std::string was = old.empty() ? "" : job(old);
+  return errors(job(spec).c_str(), old.empty() ? nullptr : was.c_str());
+}
+
+TEST(Validation, JobPolicies) {
+  EXPECT_EQ(job_errors("completionMode: Indexed, completions: 3, backoffLimitPerIndex: 1, maxFailedIndexes: 2, podReplacementPolicy: Failed, managedBy: acme.io/q, "
+                       "podFailurePolicy: {rules: [{action: FailIndex, onExitCodes: {operator: In, values: [1, 2], containerName: main}}, {action: Ignore, onPodConditions: [{type: DisruptionTarget, status: 'True'}]}]}, "
+                       "successPolicy: {rules: [{succeededIndexes: '0,2', succeededCount: 1}]}"),
+            "");
+  EXPECT_EQ(job_errors("completionMode: Indexed"), "spec.completions: Required value: when completion mode is Indexed");
+  EXPECT_EQ(job_errors("backoffLimitPerIndex: 1"), "spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode");
+  EXPECT_EQ(job_errors("completionMode: Indexed, completions: 1, maxFailedIndexes: 1"), "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified");
+  EXPECT_EQ(job_errors("podReplacementPolicy: Failed, podFailurePolicy: {rules: [{action: FailJob, onExitCodes: {operator: In, values: [0, 5, 3], containerName: x}}]}"),
+            "spec.podFailurePolicy.rules[0].onExitCodes.containerName: Invalid value: \"x\": must be one of the container or initContainer names in the pod template; "
+            "spec.podFailurePolicy.rules[0].onExitCodes.values[0]: Invalid value: 0: must not be 0 for the In operator; "
+            "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [0,5,3]: must be ordered");
+  EXPECT_EQ(job_errors("podReplacementPolicy: TerminatingOrFailed, podFailurePolicy: {rules: [{action: FailIndex, onExitCodes: {operator: In, values: [1]}}]}"),
+            "spec.podFailurePolicy.rules[0].action: Invalid value: \"FailIndex\": requires the backoffLimitPerIndex to be set; "
+            "spec.podReplacementPolicy: Unsupported value: \"TerminatingOrFailed\": supported values: \"Failed\"");
+  EXPECT_EQ(job_errors("completionMode: Indexed, completions: 3, successPolicy: {rules: [{succeededIndexes: '2,1'}, {succeededIndexes: '0-1', succeededCount: 3}, {}]}"),
+            "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"2,1\": error parsing succeededIndexes: non-increasing order, previous: 2, current: 1; "
+            "spec.successPolicy.rules[1].succeededCount: Invalid value: 3: must be less than or equal to 2 (the number of indexes in the specified succeededIndexes field); "
+            "spec.successPolicy.rules[2]: Required value: at least one of succeededCount or succeededIndexes must be specified");
+  EXPECT_EQ(job_errors("managedBy: mine"), "spec.managedBy: Invalid value: \"mine\": must be a domain-prefixed path (such as \"acme.io/foo\")");
+}
+
+TEST(Validation, IndexedJobsGrowWithTheirParallelism) {
+  const std::string old = "completionMode: Indexed, completions: 3, parallelism: 3";
+  EXPECT_EQ(job_errors("completionMode: Indexed, completions: 5, parallelism: 5", old), "");
+  EXPECT_EQ(job_errors("completionMode: Indexed, completions: 5, parallelism: 3", old), "spec.completions: Invalid value: 5: can only be modified in tandem with spec.parallelism");
+  EXPECT_EQ(job_errors("completionMode: Indexed, completions: 3, parallelism: 3, backoffLimitPerIndex: 1", old), "spec.backoffLimitPerIndex: Invalid value: 1: field is immutable");
+}
+
 TEST(Validation, Others) {
   EXPECT_EQ(errors("{apiVersion: v1, kind: Service, metadata: {name: s, namespace: d}, spec: {type: ClusterIP, ports: [{port: 80}, {port: 0, name: b}]}}"),
             "spec.ports[0].name: Required value; spec.ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive");
