@@ -46,6 +46,7 @@ std::unique_ptr<Runner> make_statefulset(const Context&);
 std::unique_ptr<Runner> make_daemonset(const Context&);
 std::unique_ptr<Runner> make_job(const Context&);
 std::unique_ptr<Runner> make_cronjob(const Context&);
+std::unique_ptr<Runner> make_horizontal_pod_autoscaler(const Context&);
 std::unique_ptr<Runner> make_ttl_after_finished(const Context&);
 std::unique_ptr<Runner> make_endpoint_slice(const Context&);
 std::unique_ptr<Runner> make_endpoints(const Context&);

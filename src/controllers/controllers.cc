@@ -20,6 +20,7 @@ constexpr Row kTable[] = {
     {"daemonset-controller", make_daemonset},
     {"job-controller", make_job},
     {"cronjob-controller", make_cronjob},
+    {"horizontal-pod-autoscaler-controller", make_horizontal_pod_autoscaler},
     {"ttl-after-finished-controller", make_ttl_after_finished},
     {"endpointslice-controller", make_endpoint_slice},
     {"endpoints-controller", make_endpoints},

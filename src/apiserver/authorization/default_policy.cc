@@ -197,6 +197,16 @@ create,patch,update : core,events.k8s.io : events
 role system:controller:pv-protection-controller
 get,list,update,watch : core : persistentvolumes
 create,patch,update : core,events.k8s.io : events
+role system:controller:horizontal-pod-autoscaler
+get,list,watch : autoscaling : horizontalpodautoscalers
+update : autoscaling : horizontalpodautoscalers/status
+get,update : * : */scale
+list : core : pods
+list : metrics.k8s.io : pods
+get,list : custom.metrics.k8s.io : *
+get,list : external.metrics.k8s.io : *
+create,patch,update : core,events.k8s.io : events
+bind system:controller:horizontal-pod-autoscaler system:controller:horizontal-pod-autoscaler sa:kube-system/horizontal-pod-autoscaler
 bind system:controller:persistent-volume-binder system:controller:persistent-volume-binder sa:kube-system/persistent-volume-binder
 bind system:controller:attachdetach-controller system:controller:attachdetach-controller sa:kube-system/attachdetach-controller
 bind system:controller:expand-controller system:controller:expand-controller sa:kube-system/expand-controller
