@@ -1,4 +1,4 @@
-// Storms by seed, 40 of them in blocks that ctest runs side by side. CARAVEL_SIM_SEED=N runs one seed,
+// Storms by seed, 240 of them in blocks that ctest runs side by side. CARAVEL_SIM_SEED=N runs one seed,
 // CARAVEL_SIM_SEEDS=A-B all from A to B.
 #include <gtest/gtest.h>
 
@@ -43,7 +43,7 @@ void run(Range seeds, StormOptions options, const std::string& filter) {
   }
 }
 
-constexpr uint64_t kBlocks = 2, kPerBlock = 20;
+constexpr uint64_t kBlocks = 12, kPerBlock = 20;
 
 class Storms : public testing::TestWithParam<uint64_t> {};
 TEST_P(Storms, EverythingComesToRestAndNothingForbiddenHappens) {
