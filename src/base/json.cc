@@ -17,6 +17,20 @@ const Array kEmptyArray;
 const Object kEmptyObject;
 }  // namespace
 
+Object::Object(const Object&) = default;
+Object::Object(Object&&) noexcept = default;
+Object& Object::operator=(const Object&) = default;
+Object& Object::operator=(Object&&) noexcept = default;
+Object::~Object() = default;
+
+Value::Value(const Value&) = default;
+Value::Value(Value&&) noexcept = default;
+Value& Value::operator=(const Value&) = default;
+Value& Value::operator=(Value&&) noexcept = default;
+Value::~Value() = default;
+Value Value::array(std::initializer_list<Value> items) { return Value(Array(items)); }
+Value Value::object() { return Value(Object()); }
+
 Object::Object(std::initializer_list<Member> members) {
   for (const Member& m : members) (*this)[m.key] = m.value;
 }

@@ -25,8 +25,13 @@ struct Member;
 // Members in order, unique names.
 class Object {
  public:
-  Object() = default;
+  Object() noexcept;
   Object(std::initializer_list<Member> members);
+  Object(const Object&);
+  Object(Object&&) noexcept;
+  Object& operator=(const Object&);
+  Object& operator=(Object&&) noexcept;
+  ~Object();
   Value* find(std::string_view key);
   const Value* find(std::string_view key) const;
   Value& operator[](std::string_view key);  // inserts null when absent
@@ -34,13 +39,13 @@ class Object {
   Value& append(std::string key, Value value);
   bool erase(std::string_view key);
   bool contains(std::string_view key) const { return find(key) != nullptr; }
-  size_t size() const { return members_.size(); }
-  bool empty() const { return members_.empty(); }
-  void clear() { members_.clear(); }
-  auto begin() { return members_.begin(); }
-  auto end() { return members_.end(); }
-  auto begin() const { return members_.begin(); }
-  auto end() const { return members_.end(); }
+  size_t size() const;
+  bool empty() const;
+  void clear();
+  std::vector<Member>::iterator begin();
+  std::vector<Member>::iterator end();
+  std::vector<Member>::const_iterator begin() const;
+  std::vector<Member>::const_iterator end() const;
   void sort();  // by key, bytewise: the order in which Go encodes maps
   friend bool operator==(const Object& a, const Object& b);  // order does not count
 
@@ -52,7 +57,12 @@ enum class Type { kNull, kBool, kInt, kDouble, kString, kArray, kObject };
 
 class Value {
  public:
-  Value() = default;
+  Value() noexcept;
+  Value(const Value&);
+  Value(Value&&) noexcept;
+  Value& operator=(const Value&);
+  Value& operator=(Value&&) noexcept;
+  ~Value();  // these in json.cc: every file has them many times, and each is a switch over the types
   Value(std::nullptr_t) {}
   Value(bool b) : v_(b) {}
   Value(int i) : v_(int64_t{i}) {}
@@ -66,8 +76,8 @@ class Value {
   Value(std::string s) : v_(std::move(s)) {}
   Value(Array a) : v_(std::move(a)) {}
   Value(Object o) : v_(std::move(o)) {}
-  static Value array(std::initializer_list<Value> items = {}) { return Value(Array(items)); }
-  static Value object() { return Value(Object{}); }
+  static Value array(std::initializer_list<Value> items = {});
+  static Value object();
 
   Type type() const { return static_cast<Type>(v_.index()); }
   bool is_null() const { return type() == Type::kNull; }
@@ -116,6 +126,16 @@ struct Member {
   std::string key;
   Value value;
 };
+
+inline Object::Object() noexcept = default;
+inline size_t Object::size() const { return members_.size(); }
+inline bool Object::empty() const { return members_.empty(); }
+inline void Object::clear() { members_.clear(); }
+inline std::vector<Member>::iterator Object::begin() { return members_.begin(); }
+inline std::vector<Member>::iterator Object::end() { return members_.end(); }
+inline std::vector<Member>::const_iterator Object::begin() const { return members_.begin(); }
+inline std::vector<Member>::const_iterator Object::end() const { return members_.end(); }
+inline Value::Value() noexcept = default;
 
 struct ParseOptions {
   int max_depth = 512;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "kube/types/meta.h"
 
 namespace caravel::kube {
 
@@ -116,6 +117,146 @@ Task<void> Reflector::run() {
       }
     }
   }
+}
+
+AnyInformer::AnyInformer(Executor& ex, Client client, Type type, InformerOptions options)
+    : synced_event_(ex), ex_(&ex), resync_(options.resync), type_(std::move(type)) {
+  Reflector::Callbacks cb;
+  cb.replace = [this](std::vector<json::Value> items) { replace(std::move(items)); };
+  cb.event = [this](WatchEventType t, json::Value v) { on_event(t, std::move(v)); };
+  reflector_ = std::make_unique<Reflector>(ex, std::move(client), type_.resource, std::move(options), std::move(cb));
+}
+
+void AnyInformer::add_handler(Handler h) {
+  handlers_.push_back(std::make_shared<Handler>(std::move(h)));
+  std::shared_ptr<Handler> added = handlers_.back();
+  if (cache_.empty()) return;
+  for (const Object& o : snapshot()) (*added)(nullptr, o);
+}
+
+void AnyInformer::add_index(std::string name, Indexer f) {
+  auto [it, fresh] = indexers_.try_emplace(std::move(name));
+  if (!fresh) return;
+  it->second.f = std::move(f);
+  for (const auto& [key, o] : cache_)
+    for (const std::string& v : it->second.f(o.get())) it->second.entries[v].insert(key);
+}
+
+void AnyInformer::start(TaskScope& scope) {
+  scope.spawn(reflector_->run());
+  if (resync_ > Duration(0)) scope.spawn(resync_loop());
+}
+
+Task<void> AnyInformer::wait_synced() { co_await synced_event_.wait(); }
+
+AnyInformer::Object AnyInformer::find(const ObjectKey& key) const {
+  auto it = cache_.find(key);
+  return it == cache_.end() ? nullptr : it->second;
+}
+
+std::vector<AnyInformer::Object> AnyInformer::find_in_namespace(const std::string& ns) const {
+  std::vector<Object> out;
+  for (auto it = cache_.lower_bound(ObjectKey{ns, ""}); it != cache_.end() && it->first.ns == ns; ++it) out.push_back(it->second);
+  return out;
+}
+
+std::vector<AnyInformer::Object> AnyInformer::find_by_index(const std::string& name, const std::string& value) const {
+  std::vector<Object> out;
+  auto it = indexers_.find(name);
+  if (it == indexers_.end()) return out;
+  auto found = it->second.entries.find(value);
+  if (found == it->second.entries.end()) return out;
+  out.reserve(found->second.size());
+  for (const ObjectKey& key : found->second)
+    if (Object o = find(key)) out.push_back(std::move(o));
+  return out;
+}
+
+ObjectKey AnyInformer::key_of(const Object& object) const {
+  const meta::ObjectMeta& m = type_.metadata(object.get());
+  return {m.namespace_, m.name};
+}
+
+void AnyInformer::change(const ObjectKey& key, Object now) {
+  auto at = cache_.find(key);
+  Object old = at == cache_.end() ? nullptr : at->second;
+  for (auto& [name, index] : indexers_) {
+    if (old)
+      for (const std::string& v : index.f(old.get())) {
+        auto it = index.entries.find(v);
+        if (it == index.entries.end()) continue;
+        it->second.erase(key);
+        if (it->second.empty()) index.entries.erase(it);
+      }
+    if (now)
+      for (const std::string& v : index.f(now.get())) index.entries[v].insert(key);
+  }
+  if (!now) cache_.erase(key);
+  else if (old) at->second = now;
+  else cache_.emplace(key, now);
+  for (size_t i = 0; i < handlers_.size(); ++i) {
+    std::shared_ptr<Handler> h = handlers_[i];  // it may add another
+    (*h)(old, now);
+  }
+}
+
+std::vector<AnyInformer::Object> AnyInformer::snapshot() const {
+  std::vector<Object> out;
+  out.reserve(cache_.size());
+  for (const auto& [key, o] : cache_) out.push_back(o);
+  return out;
+}
+
+Task<void> AnyInformer::resync_loop() {
+  for (;;) {
+    co_await sleep(*ex_, resync_);
+    for (const Object& o : snapshot())
+      for (size_t i = 0; i < handlers_.size(); ++i) {
+        std::shared_ptr<Handler> h = handlers_[i];
+        (*h)(o, o);
+      }
+  }
+}
+
+void AnyInformer::replace(std::vector<json::Value> items) {
+  Objects fresh;
+  for (const json::Value& v : items) {
+    Result<Object> o = type_.decode(v);
+    if (!o.ok()) {
+      Reflector::log_undecodable(type_.resource, v, o.error());
+      continue;
+    }
+    fresh[key_of(*o)] = *o;
+  }
+  std::vector<ObjectKey> gone;
+  for (const auto& [key, o] : cache_)
+    if (!fresh.count(key)) gone.push_back(key);
+  for (const ObjectKey& key : gone) change(key, nullptr);
+  for (const auto& [key, o] : fresh) {
+    Object old = find(key);
+    if (!old || type_.metadata(old.get()).resource_version != type_.metadata(o.get()).resource_version) change(key, o);
+  }
+  synced_event_.set();
+}
+
+void AnyInformer::on_event(WatchEventType type, json::Value v) {
+  Result<Object> o = type_.decode(v);
+  if (!o.ok()) return Reflector::log_undecodable(type_.resource, v, o.error());
+  ObjectKey key = key_of(*o);
+  if (type != WatchEventType::kDeleted) change(key, std::move(*o));
+  else if (find(key)) change(key, nullptr);
+}
+
+void SharedInformers::start(TaskScope& scope) {
+  for (; started_ < order_.size(); ++started_) order_[started_]->start(scope);
+}
+
+bool SharedInformers::synced() const {
+  return std::all_of(order_.begin(), order_.end(), [](const AnyInformer* i) { return i->synced(); });
+}
+
+Task<void> SharedInformers::wait_synced() {
+  for (size_t i = 0; i < order_.size(); ++i) co_await order_[i]->wait_synced();
 }
 
 }  // namespace caravel::kube

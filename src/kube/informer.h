@@ -6,12 +6,15 @@
 #pragma once
 
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
-#include <string>
-#include <unordered_map>
+#include <optional>
 #include <set>
+#include <string>
 #include <typeindex>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/executor.h"
@@ -19,6 +22,10 @@
 #include "kube/client.h"
 
 namespace caravel::kube {
+
+namespace meta {
+struct ObjectMeta;
+}
 
 struct InformerOptions {
   std::string ns, label_selector, field_selector;
@@ -52,151 +59,133 @@ class Reflector {
 // True when resourceVersion a was given after b (both of one API server; they grow, see KEP-5504).
 inline bool newer_version(const std::string& a, const std::string& b) { return a.size() != b.size() ? a.size() > b.size() : a > b; }
 
-template <class T>
-class Informer {
+// What Informer<T> is made of, for objects whose type is forgotten: one .cc, so that the hundred files which
+// use informers do not each compile a cache.
+class AnyInformer {
  public:
-  using Ptr = std::shared_ptr<const T>;
+  using Object = std::shared_ptr<const void>;
+  using Objects = std::map<ObjectKey, Object>;
   // old is null for an add, now is null for a delete.
-  using Handler = std::function<void(const Ptr& old, const Ptr& now)>;
-  using Indexer = std::function<std::vector<std::string>(const T&)>;
+  using Handler = std::function<void(const Object& old, const Object& now)>;
+  using Indexer = std::function<std::vector<std::string>(const void*)>;
+  struct Type {
+    Resource resource;
+    Result<Object> (*decode)(const json::Value& object);
+    const meta::ObjectMeta& (*metadata)(const void* object);
+  };
 
-  Informer(Executor& ex, Client client, InformerOptions options = {}) : synced_event_(ex), ex_(&ex), resync_(options.resync) {
-    Reflector::Callbacks cb;
-    cb.replace = [this](std::vector<json::Value> items) { replace(std::move(items)); };
-    cb.event = [this](WatchEventType t, json::Value v) { on_event(t, std::move(v)); };
-    reflector_ = std::make_unique<Reflector>(ex, client, T::resource(), std::move(options), std::move(cb));
-  }
-  // A handler added late is told at once about what the cache holds.
-  void add_handler(Handler h) {
-    handlers_.push_back(std::make_shared<Handler>(std::move(h)));
-    auto added = handlers_.back();
-    if (!cache_.empty())
-      for (auto& p : snapshot()) (*added)(nullptr, p);
-  }
-  // by_index("node", "n1") afterwards gives the objects whose indexer returned "n1", ordered by key.
-  // Adding an index of the same name again does nothing.
-  void add_index(std::string name, Indexer f) {
-    auto [it, fresh] = indexers_.try_emplace(std::move(name));
-    if (!fresh) return;
-    it->second.f = std::move(f);
-    for (auto& [key, p] : cache_)
-      for (auto& v : it->second.f(*p)) it->second.entries[v].insert(key);
-  }
-  void start(TaskScope& scope) {
-    scope.spawn(reflector_->run());
-    if (resync_ > Duration(0)) scope.spawn(resync_loop());
-  }
+  AnyInformer(Executor& ex, Client client, Type type, InformerOptions options);
+  AnyInformer(const AnyInformer&) = delete;  // its reflector calls back
+  AnyInformer& operator=(const AnyInformer&) = delete;
+  virtual ~AnyInformer() = default;
+  void start(TaskScope& scope);
   bool synced() const { return synced_event_.is_set(); }
-  Task<void> wait_synced() { co_await synced_event_.wait(); }
-
-  Ptr get(const ObjectKey& key) const {
-    auto it = cache_.find(key);
-    return it == cache_.end() ? nullptr : it->second;
-  }
-  Ptr get(std::string ns, std::string name) const { return get(ObjectKey{std::move(ns), std::move(name)}); }
-  const std::map<ObjectKey, Ptr>& all() const { return cache_; }
-  std::vector<Ptr> in_namespace(const std::string& ns) const {
-    std::vector<Ptr> out;
-    for (auto it = cache_.lower_bound(ObjectKey{ns, ""}); it != cache_.end() && it->first.ns == ns; ++it) out.push_back(it->second);
-    return out;
-  }
-  std::vector<Ptr> by_index(const std::string& name, const std::string& value) const {
-    std::vector<Ptr> out;
-    auto it = indexers_.find(name);
-    if (it == indexers_.end()) return out;
-    auto found = it->second.entries.find(value);
-    if (found == it->second.entries.end()) return out;
-    out.reserve(found->second.size());
-    for (auto& key : found->second)
-      if (Ptr p = get(key)) out.push_back(p);
-    return out;
-  }
+  Task<void> wait_synced();
   size_t size() const { return cache_.size(); }
   // True once the cache holds everything up to this resourceVersion: after a write, what it answered.
   bool has_seen(const std::string& resource_version) const { return !newer_version(resource_version, reflector_->version()); }
+
+ protected:
+  void add_handler(Handler h);
+  void add_index(std::string name, Indexer f);
+  Object find(const ObjectKey& key) const;
+  std::vector<Object> find_in_namespace(const std::string& ns) const;
+  std::vector<Object> find_by_index(const std::string& name, const std::string& value) const;
+  const Objects& objects() const { return cache_; }
 
  private:
   struct Index {
     Indexer f;
     std::unordered_map<std::string, std::set<ObjectKey>> entries;
   };
-  static ObjectKey key_of(const T& t) { return {t.metadata.namespace_, t.metadata.name}; }
-  void change(const ObjectKey& key, Ptr now) {
-    Ptr old = get(key);
-    for (auto& [name, index] : indexers_) {
-      if (old)
-        for (auto& v : index.f(*old)) {
-          auto it = index.entries.find(v);
-          if (it == index.entries.end()) continue;
-          it->second.erase(key);
-          if (it->second.empty()) index.entries.erase(it);
-        }
-      if (now)
-        for (auto& v : index.f(*now)) index.entries[v].insert(key);
-    }
-    if (now) cache_[key] = now;
-    else cache_.erase(key);
-    for (size_t i = 0; i < handlers_.size(); ++i) {
-      auto h = handlers_[i];
-      (*h)(old, now);
-    }
-  }
-  std::vector<Ptr> snapshot() const {
-    std::vector<Ptr> out;
-    out.reserve(cache_.size());
-    for (auto& [k, p] : cache_) out.push_back(p);
-    return out;
-  }
-  Task<void> resync_loop() {
-    for (;;) {
-      co_await sleep(*ex_, resync_);
-      for (auto& p : snapshot())
-        for (size_t i = 0; i < handlers_.size(); ++i) {
-          auto h = handlers_[i];
-          (*h)(p, p);
-        }
-    }
-  }
-  void replace(std::vector<json::Value> items) {
-    std::map<ObjectKey, Ptr> fresh;
-    for (auto& v : items) {
-      auto t = from_json<T>(v);
-      if (!t.ok()) {
-        Reflector::log_undecodable(T::resource(), v, t.error());
-        continue;
-      }
-      auto p = std::make_shared<const T>(std::move(*t));
-      fresh[key_of(*p)] = p;
-    }
-    std::vector<ObjectKey> gone;
-    for (auto& [k, p] : cache_)
-      if (!fresh.count(k)) gone.push_back(k);
-    for (auto& k : gone) change(k, nullptr);
-    for (auto& [k, p] : fresh) {
-      Ptr old = get(k);
-      if (!old || old->metadata.resource_version != p->metadata.resource_version) change(k, p);
-    }
-    synced_event_.set();
-  }
-  void on_event(WatchEventType type, json::Value v) {
-    auto t = from_json<T>(v);
-    if (!t.ok()) return Reflector::log_undecodable(T::resource(), v, t.error());
-    auto p = std::make_shared<const T>(std::move(*t));
-    ObjectKey key = key_of(*p);
-    if (type == WatchEventType::kDeleted) {
-      if (get(key)) change(key, nullptr);
-    } else {
-      change(key, p);
-    }
-  }
+  void change(const ObjectKey& key, Object now);
+  void replace(std::vector<json::Value> items);
+  void on_event(WatchEventType type, json::Value v);
+  std::vector<Object> snapshot() const;
+  Task<void> resync_loop();
+  ObjectKey key_of(const Object& object) const;
 
   Event synced_event_;
   Executor* ex_;
   Duration resync_;
+  Type type_;
   std::unique_ptr<Reflector> reflector_;
-  std::map<ObjectKey, Ptr> cache_;
+  Objects cache_;
   std::map<std::string, Index> indexers_;
   std::vector<std::shared_ptr<Handler>> handlers_;
+};
+
+template <class T>
+class Informer : public AnyInformer {
+ public:
+  using Ptr = std::shared_ptr<const T>;
+  using Handler = std::function<void(const Ptr& old, const Ptr& now)>;
+  using Indexer = std::function<std::vector<std::string>(const T&)>;
+
+  // `for (auto& [key, object] : informer.all())`, ordered by key. Do not suspend inside such a loop.
+  class Range {
+   public:
+    using Entry = std::pair<const ObjectKey&, Ptr>;
+    class Iterator {
+     public:
+      using iterator_category = std::input_iterator_tag;
+      using value_type = Entry;
+      using difference_type = std::ptrdiff_t;
+      using pointer = const Entry*;
+      using reference = const Entry&;
+      explicit Iterator(Objects::const_iterator at) : at_(at) {}
+      reference operator*() const { return entry_.emplace(at_->first, typed(at_->second)); }
+      Iterator& operator++() {
+        ++at_;
+        return *this;
+      }
+      bool operator==(const Iterator& other) const { return at_ == other.at_; }
+
+     private:
+      Objects::const_iterator at_;
+      mutable std::optional<Entry> entry_;  // what operator* gave last
+    };
+    explicit Range(const Objects& objects) : objects_(&objects) {}
+    Iterator begin() const { return Iterator(objects_->begin()); }
+    Iterator end() const { return Iterator(objects_->end()); }
+    size_t size() const { return objects_->size(); }
+    bool empty() const { return objects_->empty(); }
+
+   private:
+    const Objects* objects_;
+  };
+
+  Informer(Executor& ex, Client client, InformerOptions options = {})
+      : AnyInformer(ex, std::move(client), Type{T::resource(), decode, metadata_of}, std::move(options)) {}
+  // A handler added late is told at once about what the cache holds.
+  void add_handler(Handler h) {
+    AnyInformer::add_handler([h = std::move(h)](const Object& old, const Object& now) { h(typed(old), typed(now)); });
+  }
+  // by_index("node", "n1") afterwards gives the objects whose indexer returned "n1", ordered by key.
+  // Adding an index of the same name again does nothing.
+  void add_index(std::string name, Indexer f) {
+    AnyInformer::add_index(std::move(name), [f = std::move(f)](const void* object) { return f(*static_cast<const T*>(object)); });
+  }
+  Ptr get(const ObjectKey& key) const { return typed(find(key)); }
+  Ptr get(std::string ns, std::string name) const { return get(ObjectKey{std::move(ns), std::move(name)}); }
+  Range all() const { return Range(objects()); }
+  std::vector<Ptr> in_namespace(const std::string& ns) const { return typed(find_in_namespace(ns)); }
+  std::vector<Ptr> by_index(const std::string& name, const std::string& value) const { return typed(find_by_index(name, value)); }
+
+ private:
+  static Ptr typed(Object object) { return std::static_pointer_cast<const T>(std::move(object)); }
+  static std::vector<Ptr> typed(std::vector<Object> objects) {
+    std::vector<Ptr> out;
+    out.reserve(objects.size());
+    for (Object& o : objects) out.push_back(typed(std::move(o)));
+    return out;
+  }
+  static Result<Object> decode(const json::Value& v) {
+    Result<T> t = from_json<T>(v);
+    if (!t.ok()) return t.error();
+    return Object(std::make_shared<const T>(std::move(*t)));
+  }
+  static const meta::ObjectMeta& metadata_of(const void* object) { return static_cast<const T*>(object)->metadata; }
 };
 
 // One informer per type, made on first use and shared by all controllers of a process.
@@ -212,47 +201,21 @@ class SharedInformers {
   SharedInformers(Executor& ex, Client client) : ex_(&ex), client_(std::move(client)) {}
   template <class T>
   Informer<T>& get() {
-    auto& slot = entries_[std::type_index(typeid(T))];
-    if (!slot) {
-      auto holder = std::make_unique<Holder<T>>(*ex_, client_);
-      order_.push_back(holder.get());
-      slot = std::move(holder);
-    }
-    return static_cast<Holder<T>*>(slot.get())->informer;
+    std::unique_ptr<AnyInformer>& slot = entries_[std::type_index(typeid(T))];
+    if (!slot) order_.push_back((slot = std::make_unique<Informer<T>>(*ex_, client_)).get());
+    return static_cast<Informer<T>&>(*slot);
   }
-  void start(TaskScope& scope) {
-    for (; started_ < order_.size(); ++started_) order_[started_]->start(scope);
-  }
-  bool synced() const {
-    for (auto* h : order_)
-      if (!h->synced()) return false;
-    return true;
-  }
-  Task<void> wait_synced() {
-    for (size_t i = 0; i < order_.size(); ++i) co_await order_[i]->wait_synced();
-  }
+  void start(TaskScope& scope);
+  bool synced() const;
+  Task<void> wait_synced();
   Executor& executor() const { return *ex_; }
   const Client& client() const { return client_; }
 
  private:
-  struct HolderBase {
-    virtual ~HolderBase() = default;
-    virtual void start(TaskScope& scope) = 0;
-    virtual bool synced() const = 0;
-    virtual Task<void> wait_synced() = 0;
-  };
-  template <class T>
-  struct Holder final : HolderBase {
-    Holder(Executor& ex, const Client& client) : informer(ex, client) {}
-    void start(TaskScope& scope) override { informer.start(scope); }
-    bool synced() const override { return informer.synced(); }
-    Task<void> wait_synced() override { return informer.wait_synced(); }
-    Informer<T> informer;
-  };
   Executor* ex_;
   Client client_;
-  std::map<std::type_index, std::unique_ptr<HolderBase>> entries_;
-  std::vector<HolderBase*> order_;
+  std::map<std::type_index, std::unique_ptr<AnyInformer>> entries_;
+  std::vector<AnyInformer*> order_;
   size_t started_ = 0;
 };
 
