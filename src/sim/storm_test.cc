@@ -2,6 +2,7 @@
 // CARAVEL_SIM_SEEDS=A-B all from A to B.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/log.h"
@@ -51,6 +52,16 @@ TEST_P(Storms, EverythingComesToRestAndNothingForbiddenHappens) {
   if (asked() && block != 0) return;  // block 0 runs what is asked for
   run(asked_for({block * kPerBlock + 1, (block + 1) * kPerBlock}), StormOptions(), "Seeds/Storms.*/0");
 }
+// The first seed of each block: its whole storm, twice.
+TEST_P(Storms, EqualSeedsGiveEqualTraces) {
+  set_log_level(LogLevel::kError);
+  const uint64_t seed = GetParam() * kPerBlock + 1;
+  const std::string a = storm(seed).trace, b = storm(seed).trace;
+  EXPECT_FALSE(a.empty());
+  // Not EXPECT_EQ: what differs first says more than two texts of a megabyte.
+  const size_t at = static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+  EXPECT_TRUE(a == b) << "seed " << seed << ": the traces part at byte " << at << ":\n" << a.substr(at < 300 ? 0 : at - 300, 600) << "\n-- and --\n" << b.substr(at < 300 ? 0 : at - 300, 600);
+}
 INSTANTIATE_TEST_SUITE_P(Seeds, Storms, testing::Range<uint64_t>(0, kBlocks));
 
 TEST(Storm, EvictionsNeverBreakTheBudget) {
@@ -59,14 +70,11 @@ TEST(Storm, EvictionsNeverBreakTheBudget) {
   run(asked_for({1, 10}), o, "Storm.EvictionsNeverBreakTheBudget");
 }
 
-TEST(Storm, EqualSeedsGiveEqualTraces) {
+TEST(Storm, OtherSeedsGiveOtherTraces) {
   set_log_level(LogLevel::kError);
   StormOptions o;
-  o.steps = 6;
-  std::string a = storm(7, o).trace, b = storm(7, o).trace, other = storm(8, o).trace;
-  EXPECT_FALSE(a.empty());
-  EXPECT_TRUE(a == b);
-  EXPECT_FALSE(a == other);
+  o.steps = 2;
+  EXPECT_FALSE(storm(7, o).trace == storm(8, o).trace);
 }
 
 }  // namespace
