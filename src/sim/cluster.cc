@@ -10,7 +10,7 @@
 
 namespace caravel::sim {
 
-Cluster::Cluster(uint64_t seed, ClusterOptions options) : ex_(seed), options_(std::move(options)), trace_(ex_), store_(store::make_memory_store(ex_)) {}
+Cluster::Cluster(uint64_t seed, ClusterOptions options) : ex_(seed), options_(std::move(options)), trace_(ex_, options_.trace), store_(store::make_memory_store(ex_)) {}
 
 Cluster::~Cluster() {
   for (auto& c : components())

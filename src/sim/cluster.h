@@ -31,6 +31,7 @@ struct ClusterOptions {
   hollow::Options hollow;
   // Two controller managers, "controllers" and "controllers-b", of which one leads by a Lease.
   bool elected = false;
+  bool trace = true;  // false: no trace is kept, nor are writes counted
 };
 
 class Cluster {

@@ -84,6 +84,7 @@ class FaultyWatch final : public kube::WatchStream {
 };
 
 void Trace::note(std::string_view who, std::string_view line) {
+  if (!keep_) return;
   text_ += format_rfc3339_micro(ex_->now());
   text_ += ' ';
   text_ += who;
@@ -107,10 +108,11 @@ void FaultTransport::connect(std::shared_ptr<ServerProcess> process, std::unique
 }
 
 Task<Result<kube::ApiResponse>> FaultTransport::call(kube::ApiRequest q) {
-  const bool write = q.verb != "get" && q.verb != "list";
+  const bool write = trace_->keep() && q.verb != "get" && q.verb != "list";
   const bool makes_pod = q.verb == "create" && q.resource.plural == "pods" && q.subresource.empty();
   const bool changes = q.verb == "update" || q.verb == "patch";
-  std::string what = q.verb + " " + (q.path.empty() ? q.resource.group_resource() : q.path) + (q.subresource.empty() ? "" : "/" + q.subresource) + " " +
+  std::string what;
+  if (write) what = q.verb + " " + (q.path.empty() ? q.resource.group_resource() : q.path) + (q.subresource.empty() ? "" : "/" + q.subresource) + " " +
                      (q.ns.empty() ? "" : q.ns + "/") + q.name;
   if (write && !q.name.empty()) trace_->count(who_ + " " + what);
   if (happens(*ex_, faults_->delayed)) {

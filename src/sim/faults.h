@@ -31,7 +31,9 @@ struct Faults {
 // What happened, one line per write. Bytes are compared between runs of one seed.
 class Trace {
  public:
-  explicit Trace(Executor& ex) : ex_(&ex) {}
+  // `keep`: nobody asks a rehearsal of days for its trace, it would be gigabytes.
+  explicit Trace(Executor& ex, bool keep = true) : ex_(&ex), keep_(keep) {}
+  bool keep() const { return keep_; }
   void note(std::string_view who, std::string_view line);
   const std::string& text() const { return text_; }
   // Writes since the last reset, per "who verb resource ns/name".
@@ -49,6 +51,7 @@ class Trace {
   friend class FaultTransport;
   void count(const std::string& what);
   Executor* ex_;
+  bool keep_;
   std::string text_;
   std::map<std::string, int> writes_, attempts_, unheard_pods_, minute_, hot_;
   int64_t minute_number_ = 0;

@@ -72,6 +72,7 @@ class Rehearsal {
   static ClusterOptions options(const Scenario& s) {
     ClusterOptions o;
     o.node_list = s.nodes;
+    o.trace = false;
     return o;
   }
   Duration now() { return cluster_.ex().now() - start_; }
@@ -84,13 +85,24 @@ class Rehearsal {
     deployments_ = std::make_unique<kube::Informer<apps::Deployment>>(cluster_.ex(), admin);
     sets_ = std::make_unique<kube::Informer<apps::StatefulSet>>(cluster_.ex(), admin);
     replica_sets_ = std::make_unique<kube::Informer<apps::ReplicaSet>>(cluster_.ex(), admin);
-    pods_->add_handler([this](auto& old, auto& current) { on_pod(old.get(), current.get()); });
+    pods_->add_handler([this](auto& old, auto& current) {
+      on_pod(old.get(), current.get());
+      changed_ = true;
+    });
+    for_each_workload([this](auto& informer) { informer.add_handler([this](auto&, auto&) { changed_ = true; }); });
     nodes_->add_handler([this](auto& old, auto& current) { on_node(old.get(), current.get()); });
     replica_sets_->start(scope_);
     deployments_->start(scope_);
     sets_->start(scope_);
     nodes_->start(scope_);
     pods_->start(scope_);
+  }
+
+  template <class F>
+  void for_each_workload(F f) {
+    f(*deployments_);
+    f(*sets_);
+    f(*replica_sets_);
   }
 
   std::string workload_of(const Pod& p) const {
@@ -172,27 +184,40 @@ class Rehearsal {
     note(std::string(zone ? "zone " : "node ") + s.where + (fail ? " fails" : " recovers"));
     for (const auto& n : scenario_.nodes) {
       if ((zone ? n.zone : n.name) != s.where) continue;
+      changed_ = true;
       if (fail) cluster_.nodes()->fail(n.name), down_.insert(n.name);
       else cluster_.nodes()->recover(n.name), down_.erase(n.name);
     }
     return ok();
   }
 
-  // A pod serves when it is Ready and its machine runs, whatever the cluster believes.
-  void look(Duration step) {
-    std::map<std::string, int> serving, wanted;
+  // A pod serves when it is Ready and its machine runs, whatever the cluster believes. Counted only when
+  // something has changed: most seconds of a day are like the one before.
+  void count() {
+    if (!changed_) return;
+    changed_ = false;
+    now_.clear();
+    std::map<std::string, int> serving;
     for (const auto& [key, p] : pods_->all())
       if (is_ready(*p) && !p->metadata.deletion_timestamp && !down_.count(p->spec.node_name)) ++serving[workload_of(*p)];
-    auto want = [&](const std::string& kind, const kube::meta::ObjectMeta& m, int n) { wanted[kind + " " + m.namespace_ + "/" + m.name] = n; };
+    auto want = [&](const std::string& kind, const kube::meta::ObjectMeta& m, int n) {
+      std::string name = kind + " " + m.namespace_ + "/" + m.name;
+      now_.push_back({&out_.availability[name], n, serving[name]});
+    };
     for (const auto& [key, d] : deployments_->all()) want("Deployment", d->metadata, d->spec.replicas.value_or(1));
     for (const auto& [key, s] : sets_->all()) want("StatefulSet", s->metadata, s->spec.replicas.value_or(1));
     for (const auto& [key, s] : replica_sets_->all())
       if (!controller_of(s->metadata)) want("ReplicaSet", s->metadata, s->spec.replicas.value_or(1));
+  }
+
+  void look(Duration step) {
+    count();
     const double length = std::chrono::duration<double>(step).count();
-    for (const auto& [name, n] : wanted) {
-      Outcome::Availability& a = out_.availability[name];
+    for (const Look& l : now_) {
+      Outcome::Availability& a = *l.availability;
+      const int n = l.wanted;
       a.wanted = n;
-      a.serving = serving[name];
+      a.serving = l.serving;
       a.complete_once = a.complete_once || a.serving >= n;
       if (!a.complete_once || n == 0) continue;
       a.watched += step;
@@ -224,6 +249,12 @@ class Rehearsal {
   Time start_;
   std::map<std::string, Duration> unplaced_;  // pod uid -> since
   std::set<std::string> placed_, down_;
+  struct Look {
+    Outcome::Availability* availability;  // of out_
+    int wanted, serving;
+  };
+  std::vector<Look> now_;
+  bool changed_ = true;
   std::unique_ptr<kube::Informer<Pod>> pods_;
   std::unique_ptr<kube::Informer<Node>> nodes_;
   std::unique_ptr<kube::Informer<apps::Deployment>> deployments_;
