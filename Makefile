@@ -19,10 +19,13 @@ configure: $(BUILD)/build.ninja
 $(BUILD)/build.ninja:
 	cmake --preset release -B $(BUILD)
 
-build: configure ## compile: $(BUILD)/caravel
+build: configure ## compile $(BUILD)/caravel and the tests
 	ninja -C $(BUILD)
 
-up: deps build  ## install, build, start the platform, drive the four flows, print what happened
+program: configure  ## compile build/caravel alone, without the tests
+	ninja -C $(BUILD) caravel
+
+up: deps program  ## install, build, start the platform, drive the four flows, print what happened
 	$(SUDO) $(BUILD)/caravel up
 
 down:           ## stop the platform; data stays
@@ -46,4 +49,4 @@ tsan:           ## tests with the thread sanitizer
 clean:          ## remove the build
 	rm -rf $(BUILD)
 
-.PHONY: help deps configure build up down test bench lint asan tsan clean
+.PHONY: help deps configure build program up down test bench lint asan tsan clean
