@@ -4,7 +4,7 @@
 # GCC's precompiled headers differ from one build to the next, which would keep ccache from sharing objects between
 # work trees: it is given a checksum of what the header was made from instead (ccache's pch_external_checksum).
 set(CARAVEL_STANDARD_HEADERS
-  <algorithm> <array> <atomic> <charconv> <chrono> <coroutine> <cstdint> <cstring> <deque> <filesystem> <fstream>
+  <algorithm> <array> <atomic> <charconv> <chrono> <coroutine> <cstdint> <cstring> <deque> <fstream>
   <functional> <list> <map> <memory> <mutex> <optional> <set> <span> <sstream> <string> <string_view> <thread> <tuple>
   <unordered_map> <unordered_set> <utility> <variant> <vector>)
 option(CARAVEL_PRECOMPILE "parse the standard library's headers once" OFF)
