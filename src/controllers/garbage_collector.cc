@@ -4,13 +4,14 @@
 // "foreground" deletion keeps the owner until its blocking dependents are gone; "orphan" strips the
 // references first. An owner counts as gone only after the API server has said so for its uid. All kinds
 // that discovery names are watched, CRDs' included.
-// Different here: one graph of metadata is looked at by uid, level-triggered, instead of a stream of graph
+// Different here: one graph of metadata (owner_graph.h) is looked at by uid, level-triggered, instead of a stream of graph
 // events with virtual nodes.
 #include <unordered_map>
 
 #include "controllers/common.h"
 #include "controllers/context.h"
 #include "controllers/discovery.h"
+#include "controllers/owner_graph.h"
 
 namespace caravel::controllers {
 
@@ -21,48 +22,12 @@ constexpr Duration kDiscoveryRetry = 2s;
 // An owner that was found absent is not asked for again within this time.
 constexpr Duration kAbsentFor = 500s;
 constexpr int kGcWorkers = 20;
-constexpr const char* kForeground = "foregroundDeletion";
-constexpr const char* kOrphan = "orphan";
+
+using Node = GraphNode;
+using Owner = OwnerRef;
 
 // High-volume kinds that own nothing and are owned by nothing worth the memory.
 bool is_ignored(const kube::Resource& r) { return r.kind == "Event"; }
-
-struct Owner {
-  std::string api_version, kind, name, uid;
-  bool block = false;
-  bool operator==(const Owner&) const = default;
-};
-
-struct Node {
-  kube::Resource resource;
-  std::string ns, name, uid, version;
-  std::vector<Owner> owners;
-  std::vector<std::string> finalizers;
-  bool deleting = false;
-  bool has(const char* finalizer) const { return std::find(finalizers.begin(), finalizers.end(), finalizer) != finalizers.end(); }
-};
-
-Node node_of(const kube::Resource& r, const json::Value& o) {
-  const json::Value& m = o["metadata"];
-  Node n;
-  n.resource = r;
-  n.ns = m["namespace"].as_string();
-  n.name = m["name"].as_string();
-  n.uid = m["uid"].as_string();
-  n.version = m["resourceVersion"].as_string();
-  n.deleting = m["deletionTimestamp"].is_string();
-  for (const json::Value& f : m["finalizers"].as_array()) n.finalizers.push_back(f.as_string());
-  for (const json::Value& ref : m["ownerReferences"].as_array()) {
-    Owner w;
-    w.api_version = ref["apiVersion"].as_string();
-    w.kind = ref["kind"].as_string();
-    w.name = ref["name"].as_string();
-    w.uid = ref["uid"].as_string();
-    w.block = ref["blockOwnerDeletion"].as_bool();
-    n.owners.push_back(std::move(w));
-  }
-  return n;
-}
 
 class GarbageCollector final : public Runner {
  public:
@@ -161,74 +126,30 @@ class GarbageCollector final : public Runner {
   }
 
   void remember(Node n) {
-    std::string uid = n.uid;
-    auto it = nodes_.find(uid);
-    bool fresh = it == nodes_.end();
-    bool was_deleting = !fresh && it->second.deleting;
-    if (!fresh)
-      for (auto& o : it->second.owners) drop_dependent(o.uid, uid);
-    for (auto& o : n.owners) {
-      dependents_[o.uid].insert(uid);
-      // An owner that is being deleted in the foreground waits for changes of its dependents.
-      auto w = nodes_.find(o.uid);
-      if (w != nodes_.end() && w->second.deleting) queue_.enqueue(o.uid);
-    }
-    bool work = !n.owners.empty() || (n.deleting && (n.has(kForeground) || n.has(kOrphan)));
-    bool begins = n.deleting && !was_deleting;
-    absent_.erase(uid);
-    nodes_[uid] = std::move(n);
-    if (work) queue_.enqueue(uid);
-    if (begins) enqueue_dependents(uid);
+    absent_.erase(n.uid);
+    for (auto& uid : graph_.put(std::move(n))) queue_.enqueue(uid);
   }
   void forget(const std::string& uid) {
-    auto it = nodes_.find(uid);
-    if (it == nodes_.end()) return;
-    std::vector<Owner> owners = std::move(it->second.owners);
-    nodes_.erase(it);
-    for (auto& o : owners) {
-      drop_dependent(o.uid, uid);
-      auto w = nodes_.find(o.uid);
-      if (w != nodes_.end() && w->second.deleting) queue_.enqueue(o.uid);
-    }
-    enqueue_dependents(uid);
-  }
-  void drop_dependent(const std::string& owner, const std::string& uid) {
-    auto it = dependents_.find(owner);
-    if (it == dependents_.end()) return;
-    it->second.erase(uid);
-    if (it->second.empty()) dependents_.erase(it);
-  }
-  void enqueue_dependents(const std::string& uid) {
-    auto it = dependents_.find(uid);
-    if (it == dependents_.end()) return;
-    for (auto& d : it->second) queue_.enqueue(d);
-  }
-  std::vector<Node> dependents_of(const std::string& uid) const {
-    std::vector<Node> out;
-    auto it = dependents_.find(uid);
-    if (it == dependents_.end()) return out;
-    for (auto& d : it->second)
-      if (auto n = nodes_.find(d); n != nodes_.end()) out.push_back(n->second);
-    return out;
+    for (auto& other : graph_.erase(uid)) queue_.enqueue(other);
   }
 
   Task<Result<kube::Requeue>> look_at(std::string uid) {
-    auto it = nodes_.find(uid);
-    if (it == nodes_.end()) co_return kube::Requeue::never();
-    Node n = it->second;
+    const Node* known = graph_.find(uid);
+    if (!known) co_return kube::Requeue::never();
+    Node n = *known;
     if (n.deleting) {
-      if (n.has(kOrphan)) {
+      if (n.has(kOrphanFinalizer)) {
         Result<kube::Requeue> r = co_await orphan_dependents(n);
         co_return r;
       }
-      if (n.has(kForeground)) {
+      if (n.has(kForegroundFinalizer)) {
         Result<kube::Requeue> r = co_await delete_dependents(n);
         co_return r;
       }
       co_return kube::Requeue::never();
     }
     if (n.owners.empty()) co_return kube::Requeue::never();
-    Result<kube::Requeue> r = co_await judge(n);
+    Result<kube::Requeue> r = co_await collect(n);
     co_return r;
   }
 
@@ -236,11 +157,10 @@ class GarbageCollector final : public Runner {
   enum class Life { kSolid, kGone, kWaiting, kUnknown };
 
   Task<Life> life_of(Node n, Owner o) {
-    auto it = nodes_.find(o.uid);
-    if (it != nodes_.end()) {
-      const Node& w = it->second;
+    if (const Node* known = graph_.find(o.uid)) {
+      const Node& w = *known;
       // References across namespaces count as references to nothing.
-      if (w.ns.empty() || w.ns == n.ns) co_return w.deleting && w.has(kForeground) ? Life::kWaiting : Life::kSolid;
+      if (w.ns.empty() || w.ns == n.ns) co_return w.deleting && w.has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
     }
     if (auto a = absent_.find(o.uid); a != absent_.end() && ex_.now() - a->second < kAbsentFor) co_return Life::kGone;
     auto kind = kinds_.find(o.api_version + "/" + o.kind);
@@ -262,15 +182,11 @@ class GarbageCollector final : public Runner {
       co_return Life::kGone;
     }
     Node w = node_of(r, *live);
-    co_return w.deleting && w.has(kForeground) ? Life::kWaiting : Life::kSolid;
+    co_return w.deleting && w.has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
   }
 
-  struct Verdict {
-    std::vector<Owner> solid, gone, waiting;
-    bool unknown = false;
-  };
-  Task<Verdict> owners_of(Node n) {
-    Verdict v;
+  Task<Owners> owners_of(Node n) {
+    Owners v;
     for (auto& o : n.owners) {
       Life l = co_await life_of(n, o);
       if (l == Life::kUnknown) v.unknown = true;
@@ -281,10 +197,12 @@ class GarbageCollector final : public Runner {
 
   // Our copy says where to look, the live object decides, as upstream: the watch may be behind what others
   // and we ourselves have written, and a delete on an old resourceVersion would fail until it catches up.
-  Task<Result<kube::Requeue>> judge(Node seen) {
-    Verdict v = co_await owners_of(seen);
-    if (v.unknown) co_return kube::Requeue::in(kDiscoveryPeriod);
-    if (v.gone.empty() && v.waiting.empty()) co_return kube::Requeue::never();
+  Task<Result<kube::Requeue>> collect(Node seen) {
+    using What = GarbageVerdict::What;
+    Owners owners = co_await owners_of(seen);
+    GarbageVerdict v = judge(seen, owners, graph_.dependents_of(seen.uid));
+    if (v.what == What::kAskAgain) co_return kube::Requeue::in(kDiscoveryPeriod);
+    if (v.what == What::kStay) co_return kube::Requeue::never();
     Result<json::Value> live = co_await client_.get(seen.resource, seen.ns, seen.name);
     if (!live.ok()) {
       if (live.error().code == Code::kNotFound) co_return kube::Requeue::never();
@@ -292,33 +210,23 @@ class GarbageCollector final : public Runner {
     }
     Node n = node_of(seen.resource, *live);
     if (n.uid != seen.uid || n.deleting) co_return kube::Requeue::never();  // the watch will tell
-    v = co_await owners_of(n);
-    if (v.unknown) co_return kube::Requeue::in(kDiscoveryPeriod);
-    if (n.owners.empty()) co_return kube::Requeue::never();
-    if (!v.solid.empty()) {
-      if (v.gone.empty() && v.waiting.empty()) co_return kube::Requeue::never();
-      std::vector<std::string> drop;
-      for (auto* list : {&v.gone, &v.waiting})
-        for (auto& o : *list) drop.push_back(o.uid);
-      Status s = co_await drop_references(n, drop);
+    owners = co_await owners_of(n);
+    v = judge(n, owners, graph_.dependents_of(n.uid));
+    if (v.what == What::kAskAgain) co_return kube::Requeue::in(kDiscoveryPeriod);
+    if (v.what == What::kStay) co_return kube::Requeue::never();
+    if (v.what == What::kDropReferences) {
+      Status s = co_await drop_references(n, v.drop);
       if (!s.ok()) co_return std::move(s).error();
       co_return kube::Requeue::never();
     }
+    if (v.unblock) {
+      Status s = co_await unblock(n);
+      if (!s.ok()) co_return std::move(s).error();
+    }
     kube::DeleteOptions o;
     o.uid = n.uid;
-    o.propagation_policy = n.has(kOrphan) ? "Orphan" : n.has(kForeground) ? "Foreground" : "Background";
-    if (!v.waiting.empty() && !dependents_of(n.uid).empty()) {
-      // Its owner waits for it, so it waits for its own dependents. A circle must not wait for itself.
-      bool circle = false;
-      for (auto& d : dependents_of(n.uid)) circle = circle || (d.deleting && d.has(kForeground));
-      if (circle) {
-        Status s = co_await unblock(n);
-        if (!s.ok()) co_return std::move(s).error();
-      }
-      o.propagation_policy = "Foreground";
-    } else if (v.waiting.empty()) {
-      o.resource_version = n.version;  // a new owner may have been added since
-    }
+    o.propagation_policy = v.propagation;
+    if (v.by_version) o.resource_version = n.version;
     Status s = co_await remove(n, o);
     if (!s.ok()) co_return std::move(s).error();
     co_return kube::Requeue::never();
@@ -347,7 +255,7 @@ class GarbageCollector final : public Runner {
 
   Task<Result<kube::Requeue>> delete_dependents(Node n) {
     bool blocked = false;
-    for (auto& d : dependents_of(n.uid)) {
+    for (auto& d : graph_.dependents_of(n.uid)) {
       bool blocks = false;
       for (auto& o : d.owners)
         if (o.uid == n.uid && o.block) blocks = true;
@@ -355,18 +263,18 @@ class GarbageCollector final : public Runner {
       if (!d.deleting) queue_.enqueue(d.uid);
     }
     if (blocked) co_return kube::Requeue::never();
-    Status s = co_await drop_finalizer(n, kForeground);
+    Status s = co_await drop_finalizer(n, kForegroundFinalizer);
     if (!s.ok()) co_return std::move(s).error();
     co_return kube::Requeue::never();
   }
 
   Task<Result<kube::Requeue>> orphan_dependents(Node n) {
-    std::vector<Node> dependents = dependents_of(n.uid);
+    std::vector<Node> dependents = graph_.dependents_of(n.uid);
     for (auto& d : dependents) {
       Status s = co_await drop_references(d, std::vector<std::string>(1, n.uid));
       if (!s.ok()) co_return std::move(s).error();
     }
-    Status s = co_await drop_finalizer(n, kOrphan);
+    Status s = co_await drop_finalizer(n, kOrphanFinalizer);
     if (!s.ok()) co_return std::move(s).error();
     co_return kube::Requeue::never();
   }
@@ -432,8 +340,7 @@ class GarbageCollector final : public Runner {
   Executor& ex_;
   kube::Client client_;
   Log log_{"garbage-collector"};
-  std::unordered_map<std::string, Node> nodes_;
-  std::unordered_map<std::string, std::set<std::string>> dependents_;  // owner's uid -> uids
+  OwnerGraph graph_;
   std::unordered_map<std::string, Time> absent_;
   std::map<std::string, kube::Resource> kinds_;  // "apps/v1/Deployment"
   kube::Controller queue_;

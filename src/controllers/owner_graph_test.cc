@@ -1,0 +1,103 @@
+// What the garbage collector knows and decides, without a cluster.
+#include "controllers/owner_graph.h"
+
+#include <gtest/gtest.h>
+
+namespace caravel::controllers {
+namespace {
+
+using Uids = std::vector<std::string>;
+using What = GarbageVerdict::What;
+
+OwnerRef owner(const std::string& uid) {
+  OwnerRef o;
+  o.api_version = "apps/v1";
+  o.kind = "ReplicaSet";
+  o.name = o.uid = uid;
+  return o;
+}
+
+GraphNode node(const std::string& uid, const std::vector<std::string>& owners = {}, bool deleting = false, const std::vector<std::string>& finalizers = {}) {
+  GraphNode n;
+  n.uid = n.name = uid;
+  n.deleting = deleting;
+  n.finalizers = finalizers;
+  for (auto& o : owners) n.owners.push_back(owner(o));
+  return n;
+}
+
+TEST(OwnerGraph, AnObjectIsLookedAtWhenItHasOwnersAndWhenItsOwnerGoes) {
+  OwnerGraph g;
+  EXPECT_EQ(g.put(node("set")), Uids());
+  EXPECT_EQ(g.put(node("pod", {"set"})), Uids({"pod"}));
+  EXPECT_EQ(g.erase("set"), Uids({"pod"}));
+  EXPECT_EQ(g.erase("set"), Uids()) << "once";
+}
+
+TEST(OwnerGraph, DependentsAreKnownThoughTheirOwnerIsNot) {
+  OwnerGraph g;
+  g.put(node("pod", {"set"}));
+  ASSERT_EQ(g.dependents_of("set").size(), 1u);
+  EXPECT_EQ(g.find("set"), nullptr);
+  // It lost its reference: nobody depends on the set any more.
+  g.put(node("pod"));
+  EXPECT_TRUE(g.dependents_of("set").empty());
+  EXPECT_EQ(g.erase("set"), Uids());
+}
+
+TEST(OwnerGraph, AnOwnerThatWaitsForItsDependentsHearsOfEachOfTheirChanges) {
+  OwnerGraph g;
+  g.put(node("set"));
+  g.put(node("pod", {"set"}));
+  EXPECT_EQ(g.put(node("set", {}, true, {kForegroundFinalizer})), Uids({"set", "pod"})) << "its deletion begins";
+  EXPECT_EQ(g.put(node("set", {}, true, {kForegroundFinalizer})), Uids({"set"})) << "no second beginning";
+  EXPECT_EQ(g.put(node("pod", {"set"}, true)), Uids({"set", "pod"}));
+  EXPECT_EQ(g.erase("pod"), Uids({"set"}));
+}
+
+TEST(Garbage, AnyLivingOwnerKeepsTheObjectAndTheReferencesToOthersGo) {
+  Owners o;
+  o.solid = {owner("a")};
+  EXPECT_EQ(judge(node("x", {"a"}), o, {}).what, What::kStay);
+  o.gone = {owner("b")};
+  o.waiting = {owner("c")};
+  GarbageVerdict v = judge(node("x", {"a", "b", "c"}), o, {});
+  EXPECT_EQ(v.what, What::kDropReferences);
+  EXPECT_EQ(v.drop, Uids({"b", "c"}));
+}
+
+TEST(Garbage, NothingIsDecidedWhileTheServerCannotBeAsked) {
+  Owners o;
+  o.gone = {owner("a")};
+  o.unknown = true;
+  EXPECT_EQ(judge(node("x", {"a", "b"}), o, {}).what, What::kAskAgain);
+}
+
+TEST(Garbage, AnObjectWhoseOwnersAreGoneGoesAsItsFinalizersSay) {
+  Owners o;
+  o.gone = {owner("a")};
+  GarbageVerdict v = judge(node("x", {"a"}), o, {});
+  EXPECT_EQ(v.what, What::kDelete);
+  EXPECT_EQ(v.propagation, "Background");
+  EXPECT_TRUE(v.by_version) << "somebody may adopt it in this moment";
+  EXPECT_EQ(judge(node("x", {"a"}, false, {kOrphanFinalizer}), o, {}).propagation, "Orphan");
+  EXPECT_EQ(judge(node("x", {"a"}, false, {kForegroundFinalizer}), o, {}).propagation, "Foreground");
+  // An adopter came between two looks: the live object decides, and it has no owner that is gone.
+  EXPECT_EQ(judge(node("x"), o, {}).what, What::kStay);
+}
+
+TEST(Garbage, BelowAnOwnerThatWaitsEverythingGoesInTheForegroundAndACircleDoesNotWaitForItself) {
+  Owners o;
+  o.waiting = {owner("a")};
+  GarbageVerdict v = judge(node("x", {"a"}), o, {node("y", {"x"})});
+  EXPECT_EQ(v.propagation, "Foreground");
+  EXPECT_FALSE(v.unblock);
+  EXPECT_FALSE(v.by_version);
+  v = judge(node("x", {"a"}), o, {node("a", {"x"}, true, {kForegroundFinalizer})});
+  EXPECT_EQ(v.propagation, "Foreground");
+  EXPECT_TRUE(v.unblock);
+  EXPECT_EQ(judge(node("x", {"a"}), o, {}).propagation, "Background") << "nothing depends on it";
+}
+
+}  // namespace
+}  // namespace caravel::controllers
