@@ -1,8 +1,11 @@
 #include "sim/checks.h"
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "kube/kinds.h"
+#include "kube/quantity.h"
 #include "kube/types/apps.h"
 #include "kube/types/batch.h"
 #include "kube/types/core.h"
@@ -35,6 +38,35 @@ bool waits_for_consumer(const json::Value& claim, const std::vector<json::Value>
       if (v.path({"persistentVolumeClaim", "claimName"}).as_string() == member(claim, {"metadata", "name"}).as_string()) return false;
   }
   return delayed;
+}
+
+// An autoscaler of one resource metric with a target of the requests is at rest when its target's pods use what they are
+// to use, within the tolerance of a tenth, or when it may not go further.
+void check_autoscaler(const json::Value& hpa, Cluster& c, const std::vector<json::Value>& all, std::vector<std::string>& wrong) {
+  const std::string ns = member(hpa, {"metadata", "namespace"}).as_string(), name = member(hpa, {"spec", "scaleTargetRef", "name"}).as_string();
+  const json::Value* target = nullptr;
+  for (const json::Value& o : all)
+    if (o["kind"].as_string() == member(hpa, {"spec", "scaleTargetRef", "kind"}).as_string() && member(o, {"metadata", "namespace"}).as_string() == ns &&
+        member(o, {"metadata", "name"}).as_string() == name)
+      target = &o;
+  if (!target) return;
+  for (const json::Value& cond : member(hpa, {"status", "conditions"}).as_array())
+    if ((cond["type"].as_string() == "AbleToScale" || cond["type"].as_string() == "ScalingActive") && cond["status"].as_string() != "True")
+      wrong.push_back(id(hpa) + ": " + cond["type"].as_string() + " is " + cond["status"].as_string() + ": " + cond["message"].as_string());
+  const int64_t have = member(*target, {"spec", "replicas"}).as_int(), least = member(hpa, {"spec", "minReplicas"}).as_int(1), most = member(hpa, {"spec", "maxReplicas"}).as_int();
+  const json::Value& metric = member(hpa, {"spec", "metrics"}).at(0)["resource"];
+  auto request = kube::Quantity::parse(member(*target, {"spec", "template", "spec", "containers"}).at(0).path({"resources", "requests", metric["name"].as_string()}).as_string());
+  if (!request.ok() || have == 0) return;
+  const int64_t target_percent = metric.path({"target", "averageUtilization"}).as_int();
+  const int64_t asked = c.loads().of(target->path({"kind"}).as_string() + " " + ns + "/" + name, metric["name"].as_string());
+  // Whole per cents and whole thousandths, as they are told and reckoned with.
+  const int64_t percent = asked / have * 100 / request->milli_value();
+  const double ratio = static_cast<double>(percent) / static_cast<double>(target_percent);
+  const int64_t unclamped = std::abs(ratio - 1) <= 0.1 + 1e-9 ? have : static_cast<int64_t>(std::ceil(ratio * static_cast<double>(have)));
+  const int64_t wanted = std::clamp(unclamped, least, most);
+  if (have != wanted) wrong.push_back(id(hpa) + ": the target has " + std::to_string(have) + " replicas, " + std::to_string(wanted) + " are wanted for " + std::to_string(asked) + "m");
+  if (member(hpa, {"status", "desiredReplicas"}).as_int() != have)
+    wrong.push_back(id(hpa) + ": status.desiredReplicas is " + std::to_string(member(hpa, {"status", "desiredReplicas"}).as_int()) + ", the target has " + std::to_string(have));
 }
 
 }  // namespace
@@ -98,6 +130,8 @@ std::vector<std::string> settled(Cluster& c) {
       for (const json::Value& cond : member(v, {"status", "conditions"}).as_array())
         complete = complete || (cond["type"].as_string() == "Complete" && cond["status"].as_string() == "True");
       if (!complete) wrong.push_back(id(v) + " is not complete");
+    } else if (kind == "HorizontalPodAutoscaler") {
+      check_autoscaler(v, c, all, wrong);
     } else if (kind == "PersistentVolumeClaim") {
       if (member(v, {"status", "phase"}).as_string() != "Bound" && !waits_for_consumer(v, all)) wrong.push_back(id(v) + " is " + member(v, {"status", "phase"}).as_string());
     } else if (kind == "Pod") {

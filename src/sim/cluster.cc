@@ -10,7 +10,7 @@
 
 namespace caravel::sim {
 
-Cluster::Cluster(uint64_t seed, ClusterOptions options) : ex_(seed), options_(std::move(options)), trace_(ex_, options_.trace), store_(store::make_memory_store(ex_)) {}
+Cluster::Cluster(uint64_t seed, ClusterOptions options) : ex_(seed), options_(std::move(options)), trace_(ex_, options_.trace), loads_(ex_), store_(store::make_memory_store(ex_)) {}
 
 Cluster::~Cluster() {
   for (auto& c : components())
@@ -54,7 +54,7 @@ void Cluster::connect(const std::string& who) {
   apiserver::User user;
   user.name = who == "admin" ? who : "system:" + who;
   user.groups = {"system:masters", "system:authenticated"};
-  doors_.find(who)->second->connect(process_, server_ ? server_->transport(user) : nullptr);
+  doors_.find(who)->second->connect(process_, server_ ? loads_.serve(server_->transport(user)) : nullptr);
 }
 
 kube::Transport& Cluster::transport(std::string_view who) {

@@ -20,6 +20,7 @@
 #include "kube/leader_election.h"
 #include "scheduler/scheduler.h"
 #include "sim/faults.h"
+#include "sim/load.h"
 #include "sim/skew.h"
 #include "store/store.h"
 
@@ -59,6 +60,7 @@ class Cluster {
   VirtualExecutor& ex() { return ex_; }
   Faults& faults() { return faults_; }
   Trace& trace() { return trace_; }
+  Loads& loads() { return loads_; }
   hollow::HollowNodes* nodes() { return hollow_.get(); }
   void run_for(Duration d) { ex_.run_for(d); }
 
@@ -85,6 +87,7 @@ class Cluster {
   ClusterOptions options_;
   Faults faults_;
   Trace trace_;
+  Loads loads_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<apiserver::ApiServer> server_;
   std::shared_ptr<ServerProcess> process_;

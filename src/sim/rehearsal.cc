@@ -7,7 +7,9 @@
 #include "base/yaml.h"
 #include "kube/informer.h"
 #include "kube/kinds.h"
+#include "kube/quantity.h"
 #include "kube/types/apps.h"
+#include "kube/types/autoscaling.h"
 #include "kube/types/core.h"
 #include "sim/cluster.h"
 
@@ -16,6 +18,7 @@ namespace caravel::sim {
 namespace {
 
 namespace apps = kube::apps;
+using kube::autoscaling::HorizontalPodAutoscaler;
 using kube::core::Node;
 using kube::core::Pod;
 
@@ -28,12 +31,6 @@ const kube::meta::OwnerReference* controller_of(const kube::meta::ObjectMeta& m)
   for (const auto& o : m.owner_references)
     if (o.controller.value_or(false)) return &o;
   return nullptr;
-}
-
-bool is_ready(const Pod& p) {
-  for (const auto& c : p.status.conditions)
-    if (c.type == "Ready") return c.status == "True";
-  return false;
 }
 
 std::string seconds(Duration d) {
@@ -84,6 +81,7 @@ class Rehearsal {
     nodes_ = std::make_unique<kube::Informer<Node>>(cluster_.ex(), admin);
     deployments_ = std::make_unique<kube::Informer<apps::Deployment>>(cluster_.ex(), admin);
     sets_ = std::make_unique<kube::Informer<apps::StatefulSet>>(cluster_.ex(), admin);
+    autoscalers_ = std::make_unique<kube::Informer<HorizontalPodAutoscaler>>(cluster_.ex(), admin);
     replica_sets_ = std::make_unique<kube::Informer<apps::ReplicaSet>>(cluster_.ex(), admin);
     pods_->add_handler([this](auto& old, auto& current) {
       on_pod(old.get(), current.get());
@@ -91,6 +89,8 @@ class Rehearsal {
     });
     for_each_workload([this](auto& informer) { informer.add_handler([this](auto&, auto&) { changed_ = true; }); });
     nodes_->add_handler([this](auto& old, auto& current) { on_node(old.get(), current.get()); });
+    autoscalers_->add_handler([this](auto& old, auto& current) { on_autoscaler(old.get(), current.get()); });
+    autoscalers_->start(scope_);
     replica_sets_->start(scope_);
     deployments_->start(scope_);
     sets_->start(scope_);
@@ -103,18 +103,6 @@ class Rehearsal {
     f(*deployments_);
     f(*sets_);
     f(*replica_sets_);
-  }
-
-  std::string workload_of(const Pod& p) const {
-    const kube::meta::OwnerReference* o = controller_of(p.metadata);
-    if (!o) return "Pod " + p.metadata.namespace_ + "/" + p.metadata.name;
-    std::string kind = o->kind, name = o->name;
-    auto hash = p.metadata.labels.find("pod-template-hash");
-    if (kind == "ReplicaSet" && hash != p.metadata.labels.end() && name.ends_with("-" + hash->second)) {
-      kind = "Deployment";
-      name.resize(name.size() - hash->second.size() - 1);
-    }
-    return kind + " " + p.metadata.namespace_ + "/" + name;
   }
 
   void on_pod(const Pod* old, const Pod* current) {
@@ -146,6 +134,12 @@ class Rehearsal {
     if (before != after && !before.empty()) note("node " + current->metadata.name + " is " + (after == "True" ? "Ready" : "NotReady"));
   }
 
+  void on_autoscaler(const HorizontalPodAutoscaler* old, const HorizontalPodAutoscaler* current) {
+    if (!current || !old || old->status.last_scale_time == current->status.last_scale_time) return;
+    note("HorizontalPodAutoscaler " + current->metadata.namespace_ + "/" + current->metadata.name + " scales " + current->spec.scale_target_ref.kind + " " +
+         current->spec.scale_target_ref.name + " from " + std::to_string(current->status.current_replicas) + " to " + std::to_string(current->status.desired_replicas));
+  }
+
   Status apply(const std::vector<json::Value>& objects) {
     for (const auto& o : objects) {
       TRY_VOID(cluster_.apply(yaml::dump(o)));
@@ -174,6 +168,10 @@ class Rehearsal {
         patch["spec"]["replicas"] = s.replicas;
         return cluster_.patch(resource_of(s.target.kind), s.target.ns, s.target.name, std::move(patch));
       }
+      case Step::What::kDemand:
+        note("demand " + s.target.text() + " " + s.metric + " " + kube::Quantity::from_milli(s.milli).text());
+        cluster_.loads().set(s.target.text(), s.metric, s.milli);
+        return ok();
       case Step::What::kFailNode:
       case Step::What::kRecoverNode:
       case Step::What::kFailZone:
@@ -260,6 +258,7 @@ class Rehearsal {
   std::unique_ptr<kube::Informer<apps::Deployment>> deployments_;
   std::unique_ptr<kube::Informer<apps::StatefulSet>> sets_;
   std::unique_ptr<kube::Informer<apps::ReplicaSet>> replica_sets_;
+  std::unique_ptr<kube::Informer<HorizontalPodAutoscaler>> autoscalers_;
   TaskScope scope_;
 };
 

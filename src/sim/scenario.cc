@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "base/yaml.h"
 #include "kube/kinds.h"
+#include "kube/quantity.h"
 
 namespace caravel::sim {
 
@@ -71,13 +72,12 @@ Result<std::vector<json::Value>> objects_at(const json::Value& v, const std::str
   return out;
 }
 
-Status add_load(const json::Value& v, const std::string& where, Duration at, std::vector<Step>& out) {
-  TRY_VOID(only(v, where, {"kind", "namespace", "name", "from", "to", "over", "every"}));
-  Step s;
-  s.what = Step::What::kScale;
-  TRY(s.target, target_at(v, where));
-  TRY(int from, int_at(v["from"], where + ".from", -1, 0, 1'000'000));
-  TRY(int to, int_at(v["to"], where + ".to", -1, 0, 1'000'000));
+// When a curve that begins at `at` takes its steps, and how much of the way (0 to 1) has been gone then.
+struct CurvePoint {
+  Duration at;
+  double share;
+};
+Result<std::vector<CurvePoint>> curve(const json::Value& v, const std::string& where, Duration at) {
   TRY(Duration over, duration_at(v["over"], where + ".over"));
   Duration every = std::chrono::minutes(1);
   if (!v["every"].is_null()) {
@@ -85,21 +85,68 @@ Status add_load(const json::Value& v, const std::string& where, Duration at, std
   }
   if (every <= Duration(0) || over / every > kLoadStepsMax) return wrong(where + ".every", "gives too many steps; at most " + std::to_string(kLoadStepsMax));
   const int64_t steps = std::max<int64_t>(1, over / every);
+  std::vector<CurvePoint> out;
+  for (int64_t i = 0; i <= steps; ++i) out.push_back({at + every * i, static_cast<double>(i) / static_cast<double>(steps)});
+  return out;
+}
+
+Status add_load(const json::Value& v, const std::string& where, Duration at, std::vector<Step>& out) {
+  TRY_VOID(only(v, where, {"kind", "namespace", "name", "from", "to", "over", "every"}));
+  Step s;
+  s.what = Step::What::kScale;
+  TRY(s.target, target_at(v, where));
+  TRY(int from, int_at(v["from"], where + ".from", -1, 0, 1'000'000));
+  TRY(int to, int_at(v["to"], where + ".to", -1, 0, 1'000'000));
+  TRY(auto points, curve(v, where, at));
   int last = -1;
-  for (int64_t i = 0; i <= steps; ++i) {
-    s.at = at + every * i;
-    s.replicas = from + static_cast<int>(std::lround(static_cast<double>(to - from) * static_cast<double>(i) / static_cast<double>(steps)));
+  for (const CurvePoint& p : points) {
+    s.at = p.at;
+    s.replicas = from + static_cast<int>(std::lround(static_cast<double>(to - from) * p.share));
     if (s.replicas != last) out.push_back(s);
     last = s.replicas;
   }
   return ok();
 }
 
+Result<int64_t> milli_at(const json::Value& v, const std::string& where) {
+  auto q = v.is_null() ? Result<kube::Quantity>(invalid("")) : kube::Quantity::parse(v.is_string() ? v.as_string() : json::dump(v));
+  if (!q.ok() || q->milli_value() < 0) return wrong(where, (v.is_null() ? std::string("is required") : json::dump(v) + " is not a quantity") + "; write 2500m, 4 or 8Gi");
+  return q->milli_value();
+}
+
+// What a workload as a whole is asked for: at once, or over a while.
+Status add_demand(const json::Value& v, const std::string& where, Duration at, std::vector<Step>& out) {
+  TRY_VOID(only(v, where, {"kind", "namespace", "name", "metric", "from", "to", "over", "every"}));
+  Step s;
+  s.what = Step::What::kDemand;
+  TRY(s.target, target_at(v, where));
+  s.metric = v["metric"].is_null() ? "cpu" : v["metric"].as_string();
+  if (s.metric.empty()) return wrong(where + ".metric", "must be a name: cpu, memory, or that of a custom metric");
+  TRY(int64_t to, milli_at(v["to"], where + ".to"));
+  if (v["from"].is_null() && v["over"].is_null()) {
+    s.at = at;
+    s.milli = to;
+    out.push_back(std::move(s));
+    return ok();
+  }
+  TRY(int64_t from, milli_at(v["from"], where + ".from"));
+  TRY(auto points, curve(v, where, at));
+  int64_t last = -1;
+  for (const CurvePoint& p : points) {
+    s.at = p.at;
+    s.milli = from + std::llround(static_cast<double>(to - from) * p.share);
+    if (s.milli != last) out.push_back(s);
+    last = s.milli;
+  }
+  return ok();
+}
+
 Status add_step(const json::Value& v, const std::string& where, std::vector<Step>& out) {
-  TRY_VOID(only(v, where, {"at", "apply", "delete", "scale", "failNode", "recoverNode", "failZone", "recoverZone", "load"}));
+  TRY_VOID(only(v, where, {"at", "apply", "delete", "scale", "failNode", "recoverNode", "failZone", "recoverZone", "load", "demand"}));
   TRY(Duration at, duration_at(v["at"], where + ".at"));
   if (v.size() != 2) return wrong(where, "needs `at` and exactly one thing that happens");
   if (!v["load"].is_null()) return add_load(v["load"], where + ".load", at, out);
+  if (!v["demand"].is_null()) return add_demand(v["demand"], where + ".demand", at, out);
   Step s;
   s.at = at;
   if (!v["apply"].is_null()) {

@@ -19,11 +19,13 @@ struct Target {
 };
 
 struct Step {
-  enum class What { kApply, kDelete, kScale, kFailNode, kRecoverNode, kFailZone, kRecoverZone };
+  enum class What { kApply, kDelete, kScale, kDemand, kFailNode, kRecoverNode, kFailZone, kRecoverZone };
   Duration at = Duration(0);
   What what = What::kApply;
-  Target target;      // delete, scale
+  Target target;      // delete, scale, demand
   int replicas = 0;   // scale
+  std::string metric;  // demand: "cpu", "memory" or a name of its own
+  int64_t milli = 0;   // demand, for the target as a whole
   std::string where;  // node or zone
   std::vector<json::Value> objects;  // apply
 };
@@ -33,7 +35,7 @@ struct Scenario {
   Duration duration = std::chrono::hours(1);
   uint64_t seed = 1;
   std::vector<json::Value> objects;
-  std::vector<Step> steps;  // by time; load curves are steps of scaling
+  std::vector<Step> steps;  // by time; curves are steps of scaling and of demand
 };
 
 // The text of a scenario file.

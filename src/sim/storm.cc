@@ -4,6 +4,7 @@
 #include <set>
 
 #include "kube/types/apps.h"
+#include "kube/types/autoscaling.h"
 #include "kube/types/batch.h"
 #include "kube/types/core.h"
 #include "kube/types/policy.h"
@@ -24,6 +25,9 @@ using kube::core::Node;
 using kube::core::Pod;
 
 constexpr int kNodes = 6, kVolumes = 6;
+// The Deployment whose size an autoscaler sets: each pod requests 100m and is to use half of that.
+constexpr int kFrontMin = 1, kFrontMax = 7;
+constexpr uint64_t kFrontRequestMilli = 100;
 
 std::string deployment(const std::string& ns, const std::string& name, int replicas, const std::string& pod_spec) {
   return "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: " + name + ", namespace: " + ns + "}\nspec:\n  replicas: " + std::to_string(replicas) +
@@ -47,6 +51,19 @@ spec:
 
 std::string web() {
   return deployment("shop", "web", 6, R"({containers: [{name: main, image: "nginx:1", resources: {requests: {cpu: 100m, memory: 64Mi}}}]})");
+}
+
+std::string autoscaled() {
+  return deployment("shop", "front", 2, R"({containers: [{name: main, image: "front:1", resources: {requests: {cpu: 100m}}}]})") + R"(---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: front, namespace: shop}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: front}
+  minReplicas: )" + std::to_string(kFrontMin) + "\n  maxReplicas: " + std::to_string(kFrontMax) + R"(
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]
+  behavior: {scaleDown: {stabilizationWindowSeconds: 60}}
+)";
 }
 
 std::string workloads() {
@@ -106,6 +123,7 @@ spec:
   out += deployment("shop", "low", 4, R"({containers: [{name: main, image: "low:1", resources: {requests: {cpu: "3"}}}]})");
   out += deployment("shop", "vip", 0, R"({priorityClassName: high, containers: [{name: main, image: "vip:1", resources: {requests: {cpu: "3"}}}]})");
   out += job("once");
+  out += autoscaled();
   return out;
 }
 
@@ -183,8 +201,9 @@ class Storm {
   }
 
   void wild_step(int step) {
-    switch (ex_.random_below(20)) {
+    switch (ex_.random_below(22)) {
       case 0: case 1: case 2: crash_one(); break;
+      case 20: case 21: load_changes(); break;
       case 3: (void)c_.patch(Deployment::resource(), "shop", "web", replicas_patch(1 + ex_.random_below(10))); break;
       case 4: (void)c_.patch(Deployment::resource(), "shop", "web", image_patch("nginx:" + std::to_string(step + 2))); break;
       case 5: (void)c_.patch(StatefulSet::resource(), "shop", "db", replicas_patch(1 + ex_.random_below(5))); break;
@@ -241,6 +260,11 @@ class Storm {
     if (s.ok() && ready && before == 0) wrong_.push_back("Pod " + name + " was evicted although its budget allows no disruption");
     if (!s.ok() && ready && before > 0 && s.error().code == Code::kTooMany) wrong_.push_back("Pod " + name + " was not evicted although its budget allows it: " + s.error().message);
   }
+  // From nothing to more than the most replicas can bear; now and then nobody knows.
+  void load_changes() {
+    c_.loads().down = ex_.random_unit() < 0.2;
+    c_.loads().set("Deployment shop/front", "cpu", static_cast<int64_t>(ex_.random_below(kFrontRequestMilli * kFrontMax)));
+  }
   void write_note(int step) {
     std::string name = "note-" + std::to_string(ex_.random_below(5));
     if (c_.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + "}\ndata: {n: \"" + std::to_string(step) + "\"}\n").ok()) notes_[name] = step;
@@ -263,6 +287,7 @@ class Storm {
 
   void repair() {
     c_.faults() = Faults();
+    c_.loads().down = false;
     recover_nodes();
     for (int i = 0; i < kNodes; ++i) cordon(static_cast<uint64_t>(i), false);
     if (jumps_)
