@@ -4,7 +4,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 PACKAGES := \
   g++ cmake ninja-build ccache mold pkg-config \
-  libssl-dev libnghttp2-dev librocksdb-dev libgit2-dev libnftables-dev libre2-dev libyaml-dev zlib1g-dev \
+  libssl-dev libnghttp2-dev librocksdb-dev libgit2-dev libnftables-dev libre2-dev libyaml-dev zlib1g-dev libjemalloc-dev \
   libgtest-dev \
   containerd runc haproxy nginx-light pebble git curl ca-certificates openssl jq \
   nftables iproute2 busybox-static procps tzdata python3 wrk etcd-server

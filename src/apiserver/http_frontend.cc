@@ -252,7 +252,8 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     admitted.seat.release();  // it has begun
     long_running_->inc({"WATCH", r.group, r.version, r.plural, scope_of(r)}, 1);
     Gone gone(long_running_, {"WATCH", r.group, r.version, r.plural, scope_of(r)});
-    co_await send_watch(out, std::move(res));
+    double* sent = &watch_events_->cell({r.group, r.version, r.plural});
+    co_await send_watch(out, std::move(res), sent);
     co_return;
   }
   co_await send(in, out, r, std::move(res));
@@ -309,7 +310,7 @@ Task<void> HttpFrontend::send(net::ServerRequest& in, net::ResponseWriter& out, 
   (void)sent;
 }
 
-Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res) {
+Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res, double* sent) {
   net::Headers h;
   h.add("audit-id", new_uid(server_->core().ex));
   h.add("cache-control", "no-cache, private");
@@ -320,10 +321,16 @@ Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res) {
   if (!started.ok()) co_return;
   net::ResponseWriter* writer = &out;
   res.watch->abandoned = [writer] { return writer->peer_gone(); };
+  res.watch->deliver = [writer, sent](const Bytes& wire) {
+    if (!writer->write_now(wire)) return false;
+    ++*sent;
+    return true;
+  };
   std::string buffer;
   while (!out.peer_gone()) {
     auto events = co_await res.watch->next();
     if (events.empty()) break;
+    *sent += static_cast<double>(events.size());
     for (size_t i = 0; i < events.size(); ++i) {
       // Large events go out in pieces of the bytes that all watchers share.
       const Bytes wire = std::move(events[i].wire);

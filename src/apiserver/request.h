@@ -91,6 +91,9 @@ class WatchSession {
   virtual Task<std::vector<WireEvent>> next() = 0;
   // Readers in this process take `object` or `value`: nothing is made for the wire.
   bool in_process = false;
+  // When set, it is offered each event that comes while next() waits and whose bytes all watchers share; what it
+  // does not take comes from next(). It must not end the session.
+  std::function<bool(const Bytes& wire)> deliver;
   // Asked now and then while nothing happens: true ends the watch.
   std::function<bool()> abandoned;
 };

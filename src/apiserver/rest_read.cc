@@ -255,6 +255,8 @@ class ResourceWatch final : public WatchSession {
       Time until = end_;
       if (bookmarks_ && next_bookmark_ < until) until = next_bookmark_;
       if (abandoned && now + kAbandonedCheck < until) until = now + kAbandonedCheck;
+      if (deliver && !watch_->direct && shares_bytes())
+        watch_->direct = [this](const CacheWatch::Item& i) { return deliver(i.event->wire(i.as)); };
       auto items = co_await watch_->next(until > now ? until - now : Duration(0));
       if (!items.empty() && converts()) {
         std::vector<ObjectPtr> objects;
@@ -267,10 +269,7 @@ class ResourceWatch final : public WatchSession {
         }
         for (size_t n = 0; n < items.size(); ++n) items[n].object = (*converted)[n];
       }
-      for (auto& i : items) {
-        out.push_back(event(change_name(i.as), *i.object, converts() ? nullptr : i.event.get(), i.as));
-        last_ = i.revision;
-      }
+      for (auto& i : items) out.push_back(event(change_name(i.as), *i.object, converts() ? nullptr : i.event.get(), i.as));
       if (!out.empty()) co_return out;
       if (abandoned && abandoned()) over_ = true;
       if (watch_->ended()) over_ = true;
@@ -288,6 +287,10 @@ class ResourceWatch final : public WatchSession {
 
  private:
   bool converts() const { return type_->converter && out_.as != Output::kPartial; }
+  // Every watcher of the resource is sent the same bytes.
+  bool shares_bytes() const {
+    return out_.format != Output::kProtobuf && out_.as == Output::kFull && !type_->from_storage && !converts() && !in_process;
+  }
   WireEvent event(std::string_view type, const Object& o, const CacheEvent* e, Change as) {
     WireEvent w;
     w.type = type;
@@ -365,7 +368,6 @@ class ResourceWatch final : public WatchSession {
   ServedTypePtr type_;
   Output out_;
   bool over_ = false;
-  int64_t last_ = 0;
 };
 
 }  // namespace

@@ -114,6 +114,7 @@ void CacheWatch::offer(const CacheEventPtr& e) {
   } else {
     return;
   }
+  if (waiting_ && queue_.empty() && direct && direct(item)) return;
   if (queue_.size() >= kWatchQueue) {  // too slow: it resumes from its last revision
     end();
     return;
@@ -125,7 +126,9 @@ void CacheWatch::offer(const CacheEventPtr& e) {
 Task<std::vector<CacheWatch::Item>> CacheWatch::next(Duration timeout) {
   if (queue_.empty() && !ended_) {
     ready_.reset();
+    waiting_ = true;
     co_await ready_.wait(timeout);
+    waiting_ = false;
   }
   std::vector<Item> out;
   out.swap(queue_);

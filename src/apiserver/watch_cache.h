@@ -89,6 +89,8 @@ class CacheWatch {
   ~CacheWatch();
   // What has gathered; waits until something has, or `timeout` (empty). ended() tells an end from a timeout.
   Task<std::vector<Item>> next(Duration timeout);
+  // While next() waits and nothing has gathered, events are offered here; those that it refuses gather.
+  std::function<bool(const Item&)> direct;
   bool ended() const { return ended_; }
   bool has_pending() const { return !queue_.empty(); }
   void end();
@@ -105,6 +107,7 @@ class CacheWatch {
   std::vector<Item> queue_;
   Event ready_;
   bool ended_ = false;
+  bool waiting_ = false;
   int64_t from_ = 0;  // events at or before are not for this watch
 };
 

@@ -24,6 +24,8 @@ class MetricFamily {
   void set(double v) { value({}) = v; }
   void observe(const LabelValues& labels, double v);
   double get(const LabelValues& labels = {}) const;
+  // One series' value, for those who count often: it stays where it is until erase().
+  double& cell(const LabelValues& labels) { return value(labels); }
   void erase(const LabelValues& labels) { series_.erase(labels); }
   void expose(std::string& out) const;
 

@@ -84,6 +84,9 @@ class ResponseWriter {
   // take the data (bounded buffering); it fails when the peer is gone.
   virtual Task<Status> start(int status, Headers headers) = 0;
   virtual Task<Status> write(std::string_view piece) = 0;
+  // Within a streamed response: takes a shared piece at once, without waiting and without copying it. False when
+  // that cannot be (the peer is gone or has not taken what was written before): write() is for that.
+  virtual bool write_now(const std::shared_ptr<const std::string>& piece) = 0;
   virtual Task<Status> finish(Headers trailers = {}) = 0;
   // HTTP/1.1 only: answers 101 with these headers and hands over the raw stream.
   virtual Task<Result<StreamPtr>> upgrade(Headers headers) = 0;

@@ -71,6 +71,8 @@ class Writer final : public ResponseWriter {
     co_return co_await put(framed);
   }
 
+  bool write_now(const std::shared_ptr<const std::string>&) override { return false; }  // nothing is queued here
+
   Task<Status> finish(Headers trailers) override {
     if (finished_) co_return ok();
     finished_ = true;

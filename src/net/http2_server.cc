@@ -41,6 +41,10 @@ class Writer final : public ResponseWriter {
     if (head_only_ || piece.empty()) co_return ok();
     co_return co_await session_->queue(stream_, std::string(piece));
   }
+  bool write_now(const std::shared_ptr<const std::string>& piece) override {
+    if (!started_ || finished_) return false;
+    return head_only_ || piece->empty() || session_->queue_now(*stream_, piece);
+  }
   Task<Status> finish(Headers trailers) override {
     if (finished_) co_return ok();
     finished_ = true;
@@ -95,7 +99,7 @@ Task<void> handle(ServerShared& server, std::shared_ptr<Http2Session> session, H
     session->reset(*stream, NGHTTP2_INTERNAL_ERROR);
   }
   // The peer may go on sending a body that nobody reads: tell it to stop.
-  if (!stream->remote_end && !stream->closed && writer.finished() && stream->out.empty() && !stream->shared_out) session->reset(*stream, NGHTTP2_NO_ERROR);
+  if (!stream->remote_end && !stream->closed && writer.finished() && stream->out.empty()) session->reset(*stream, NGHTTP2_NO_ERROR);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr size_t kQueuedBytesMax = 256 * 1024;      // per stream: a writer waits beyond this
+constexpr size_t kQueuedNowMax = 32 * 1024;         // the same for pieces that do not wait; a larger one goes alone
 constexpr size_t kWriteBatchBytes = 128 * 1024;     // frames put into one write
 constexpr int32_t kStreamWindow = 1 << 20;
 constexpr int32_t kConnectionWindow = 16 << 20;
@@ -113,20 +114,12 @@ struct Http2Callbacks {
     return 0;
   }
 
-  static ssize_t read_data(nghttp2_session* session, int32_t id, uint8_t* buf, size_t length, uint32_t* flags, nghttp2_data_source*, void* p) {
-    auto stream = self(p).find(id);
-    if (!stream) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+  // The source is the stream: nghttp2 asks only while the stream is open, and so in streams_.
+  static ssize_t read_data(nghttp2_session* session, int32_t id, uint8_t* buf, size_t length, uint32_t* flags, nghttp2_data_source* source, void*) {
+    auto* stream = static_cast<Http2Stream*>(source->ptr);
     size_t n = 0;
-    if (stream->shared_out) {
-      size_t left = stream->shared_out->size() - stream->shared_sent;
-      size_t take = std::min(left, length);
-      std::memcpy(buf, stream->shared_out->data() + stream->shared_sent, take);
-      stream->shared_sent += take;
-      n += take;
-      if (stream->shared_sent == stream->shared_out->size()) stream->shared_out.reset();
-    }
-    while (n < length && !stream->out.empty() && !stream->shared_out) {
-      std::string& front = stream->out.front();
+    while (n < length && !stream->out.empty()) {
+      const std::string& front = *stream->out.front();
       size_t take = std::min(front.size() - stream->out_sent, length - n);
       std::memcpy(buf + n, front.data() + stream->out_sent, take);
       stream->out_sent += take;
@@ -137,7 +130,7 @@ struct Http2Callbacks {
         stream->out_sent = 0;
       }
     }
-    bool empty = stream->out.empty() && !stream->shared_out;
+    bool empty = stream->out.empty();
     if (empty) stream->drained.pulse();
     if (empty && stream->local_end) {
       *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -276,6 +269,7 @@ Result<Http2StreamPtr> Http2Session::request(const std::vector<std::pair<std::st
   s->local_end = end;
   auto nva = name_values(headers);
   nghttp2_data_provider provider{};
+  provider.source.ptr = s.get();
   provider.read_callback = Http2Callbacks::read_data;
   int32_t id = nghttp2_submit_request(session_, nullptr, nva.data(), nva.size(), end ? nullptr : &provider, nullptr);
   if (id < 0) return unavailable(std::string("HTTP/2: ") + nghttp2_strerror(id));
@@ -289,6 +283,7 @@ Status Http2Session::respond(Http2Stream& s, const std::vector<std::pair<std::st
   if (s.closed || dead_) return unavailable("the HTTP/2 peer is gone");
   auto nva = name_values(headers);
   nghttp2_data_provider provider{};
+  provider.source.ptr = &s;
   provider.read_callback = Http2Callbacks::read_data;
   if (end) s.local_end = true;
   int rc = nghttp2_submit_response(session_, s.id, nva.data(), nva.size(), end ? nullptr : &provider);
@@ -299,21 +294,27 @@ Status Http2Session::respond(Http2Stream& s, const std::vector<std::pair<std::st
 
 Task<Status> Http2Session::queue(Http2StreamPtr s, std::string data) {
   if (s->closed || dead_) co_return unavailable("the HTTP/2 peer is gone");
-  s->queued_bytes += data.size();
-  s->out.push_back(std::move(data));
-  if (s->deferred) {
-    s->deferred = false;
-    nghttp2_session_resume_data(session_, s->id);
-  }
-  flush();
+  append(*s, std::make_shared<const std::string>(std::move(data)));
   while (s->queued_bytes > kQueuedBytesMax && !s->closed) co_await s->drained.wait();
   if (s->closed) co_return unavailable("the HTTP/2 peer is gone");
   co_return ok();
 }
 
-void Http2Session::queue_shared(Http2Stream& s, std::shared_ptr<const std::string> data) {
-  s.shared_out = std::move(data);
-  s.shared_sent = 0;
+void Http2Session::append(Http2Stream& s, std::shared_ptr<const std::string> data) {
+  s.queued_bytes += data->size();
+  s.out.push_back(std::move(data));
+  if (!s.deferred) return flush();
+  s.deferred = false;
+  nghttp2_session_resume_data(session_, s.id);
+  flush();
+}
+
+void Http2Session::queue_shared(Http2Stream& s, std::shared_ptr<const std::string> data) { append(s, std::move(data)); }
+
+bool Http2Session::queue_now(Http2Stream& s, const std::shared_ptr<const std::string>& data) {
+  if (s.closed || dead_ || (s.queued_bytes && s.queued_bytes + data->size() > kQueuedNowMax)) return false;
+  append(s, data);
+  return true;
 }
 
 void Http2Session::end(Http2Stream& s, const Headers& trailers) {

@@ -5,9 +5,9 @@
 #include <nghttp2/nghttp2.h>
 
 #include <deque>
-#include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "net/http_internal.h"
 
@@ -28,9 +28,8 @@ struct Http2Stream {
   uint32_t error_code = 0;
   Event changed;                // pulsed on anything received or closed
   // Sending.
-  std::deque<std::string> out;
-  std::shared_ptr<const std::string> shared_out;  // sent before `out`
-  size_t shared_sent = 0, out_sent = 0;
+  std::deque<std::shared_ptr<const std::string>> out;  // pieces may be shared with other streams
+  size_t out_sent = 0;                                 // of the first one
   size_t queued_bytes = 0;
   bool local_end = false;       // no more data will be queued
   bool deferred = false;
@@ -71,6 +70,8 @@ class Http2Session {
   // Queues data and waits while more than a bounded amount is unsent.
   Task<Status> queue(Http2StreamPtr s, std::string data);
   void queue_shared(Http2Stream& s, std::shared_ptr<const std::string> data);
+  // False, and nothing queued, when that would have to wait.
+  bool queue_now(Http2Stream& s, const std::shared_ptr<const std::string>& data);
   void end(Http2Stream& s, const Headers& trailers);
   void reset(Http2Stream& s, uint32_t code);
   // The next piece of the body; gives the bytes back to the peer's window.
@@ -79,11 +80,12 @@ class Http2Session {
  private:
   friend struct Http2Callbacks;
   Task<void> write_loop();
+  void append(Http2Stream& s, std::shared_ptr<const std::string> data);
   void die();
   EventLoop& loop_;
   StreamPtr stream_;
   nghttp2_session* session_ = nullptr;
-  std::map<int32_t, Http2StreamPtr> streams_;
+  std::unordered_map<int32_t, Http2StreamPtr> streams_;
   Event wants_write_;
   // Frames that make work and carry nothing are counted; a peer that sends too many is sent away.
   void count_idle_frame();

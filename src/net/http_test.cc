@@ -15,7 +15,7 @@ struct Site {
   explicit Site(EventLoop& l) : loop(l), event(l) {}
   EventLoop& loop;
   Event event;
-  int watching = 0, slowing = 0, watched = 0, destroyed = 0;
+  int watching = 0, slowing = 0, watched = 0, destroyed = 0, taken_at_once = 0;
 };
 
 struct CountDestroyed {
@@ -24,7 +24,8 @@ struct CountDestroyed {
 };
 
 // /echo gives the body back, /stream sends three pieces and a trailer, /big 8 MiB, /watch streams until
-// the peer has gone, /hang streams once and then waits for ever, /slow answers late, /ws is a WebSocket.
+// the peer has gone, /now what is taken at once, /hang streams once and then waits for ever, /slow answers late,
+// /ws is a WebSocket.
 Task<void> handle(Site& site, ServerRequest& request, ResponseWriter& writer) {
   Headers headers{{"content-type", "text/plain"}, {"x-version", std::to_string(request.version)}};
   std::string path = request.target.path;
@@ -45,6 +46,15 @@ Task<void> handle(Site& site, ServerRequest& request, ResponseWriter& writer) {
     auto body = std::make_shared<const std::string>(8 << 20, 'b');
     Status s = co_await writer.send_shared(200, headers, body);
     (void)s;
+  } else if (path == "/now") {
+    // Pieces of 1 kB without waiting, until the connection wants to be waited for; that one is written.
+    Status s = co_await writer.start(200, headers);
+    auto piece = std::make_shared<const std::string>(1024, 'n');
+    EXPECT_FALSE(writer.peer_gone());
+    while (writer.write_now(piece)) ++site.taken_at_once;
+    s = co_await writer.write("last");
+    s = co_await writer.finish();
+    EXPECT_FALSE(writer.write_now(piece)) << "after the end";
   } else if (path == "/watch") {
     ++site.watching;
     Status s = co_await writer.start(200, headers);
@@ -214,6 +224,13 @@ TEST_P(Http, a_watch_gets_its_pieces_at_once_and_notices_that_the_peer_has_gone)
     loop.run();
   }
   EXPECT_EQ(site.watched, 1);
+}
+
+TEST_P(Http, shared_pieces_are_taken_at_once_up_to_a_bound_and_stay_in_order) {
+  auto r = send(request("/now"));
+  ASSERT_TRUE(r.ok()) << r.error().message;
+  EXPECT_EQ(site.taken_at_once, http2() ? 32 : 0);
+  EXPECT_EQ(r->body, std::string(static_cast<size_t>(site.taken_at_once) * 1024, 'n') + "last");
 }
 
 TEST_P(Http, a_handler_that_waits_for_ever_ends_after_its_peer_has_gone) {
