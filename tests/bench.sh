@@ -4,12 +4,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 build=${1:-build}
-ninja -C "$build" caravel api_bench scheduler_bench scale_bench
+ninja -C "$build" caravel api_bench scheduler_bench scale_bench day_bench
 echo "== API server"
 "$build/api_bench" "$build/caravel"
 echo "== scheduler"
 "$build/scheduler_bench"
 echo "== simulated clusters"
 "$build/scale_bench"
+"$build/day_bench" examples/simulate/day.yaml
 echo "== platform"
 tests/bench_pod_start.sh "$build"

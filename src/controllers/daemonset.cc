@@ -139,11 +139,20 @@ class DaemonSetController final : public Runner {
     std::string hash = revision_hash(*h->update);
     std::vector<PodPtr> claimed = co_await claim<Pod, DaemonSet>(client_, &pods_, ds, ds->spec.selector);
     std::map<std::string, std::vector<PodPtr>> by_node;
-    for (auto& p : claimed)
-      if (!expect_.is_deleted(p->metadata.uid)) by_node[target_node(*p)].push_back(p);
-
-    Plan plan = manage(*ds, by_node, hash);
-    if (ds->spec.update_strategy.type != "OnDelete") roll(*ds, by_node, hash, plan);
+    // A pod that we have deleted and not yet seen going holds its node as one that is seen to: no successor starts
+    // beside it. As upstream, nothing is made or deleted until the news has come.
+    bool unseen = false;
+    for (auto& p : claimed) {
+      if (expect_.is_deleted(p->metadata.uid) && !is_terminating(p->metadata)) unseen = true;
+      by_node[target_node(*p)].push_back(p);
+    }
+    Plan plan;
+    if (!unseen) {
+      plan = manage(*ds, by_node, hash);
+      if (ds->spec.update_strategy.type != "OnDelete") roll(*ds, by_node, hash, plan);
+    } else {
+      plan.again = kExpectationRetry;
+    }
     Status s = co_await carry_out(ds, plan, hash, key);
     if (!s.ok()) co_return std::move(s).error();
     Status st = co_await write_status(ds, by_node, hash);

@@ -17,6 +17,7 @@ namespace {
 // Timers are rounded up to this, so that a thousand pods that start together share a few of them.
 constexpr Duration kWheel = 10ms;
 constexpr Duration kRetry = 1s;
+constexpr Duration kUsualLeasePeriod = 10s;
 constexpr Duration kMend = 2s;  // between two statements that a pod is ready after all
 constexpr size_t kAddresses = 1u << 22;  // 100.64.0.0/10
 
@@ -179,6 +180,14 @@ struct HollowNodes::Impl {
     co_await self->calls.acquire();
     co_await self->renew(name);
     self->calls.release();
+  }
+  static Task<void> last_word(Impl* self, std::string name) {
+    auto it = self->nodes.find(name);
+    if (it == self->nodes.end() || it->second.lease.is_null()) co_return;
+    json::Value lease = it->second.lease;
+    lease["spec"]["renewTime"] = format_rfc3339_micro(self->ex->now());
+    Result<json::Value> r = co_await self->client.update(kLeases, std::move(lease));
+    (void)r;  // the version has changed: renew() reads it again when the machine is back
   }
   Task<void> renew(std::string name) {
     auto it = nodes.find(name);
@@ -417,7 +426,9 @@ void HollowNodes::remove(const std::string& name) { impl_->nodes.erase(name); }
 
 void HollowNodes::fail(const std::string& name) {
   auto it = impl_->nodes.find(name);
-  if (it != impl_->nodes.end()) it->second.failed = true;
+  if (it == impl_->nodes.end() || it->second.failed) return;
+  it->second.failed = true;
+  if (impl_->options.lease_period > kUsualLeasePeriod) impl_->scope.spawn(Impl::last_word(impl_.get(), name));
 }
 
 void HollowNodes::recover(const std::string& name) {

@@ -38,6 +38,8 @@ struct NodeSpec {
 struct Options {
   Duration pod_start_min = std::chrono::milliseconds(50), pod_start_max = std::chrono::milliseconds(500);
   Duration pod_stop_min = std::chrono::milliseconds(20), pod_stop_max = std::chrono::milliseconds(200);
+  // How often a node says that it lives, as kubelets do. A simulation of days may choose longer, below the 50 s after
+  // which the cluster gives a node up: a machine that fails then says so a last time, as it would have until then.
   Duration lease_period = std::chrono::seconds(10);
   Duration lease_duration = std::chrono::seconds(40);
   std::string version = "v1.36.0-eks-caravel";

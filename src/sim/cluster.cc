@@ -15,6 +15,7 @@ Cluster::Cluster(uint64_t seed, ClusterOptions options) : ex_(seed), options_(st
 Cluster::~Cluster() {
   for (auto& c : components())
     if (c != "apiserver") crash(c);
+  crash("scheduler-b");
   crash("apiserver");
 }
 
@@ -94,8 +95,8 @@ void Cluster::crash(const std::string& component) {
     server_.reset();
     return;
   }
-  scopes_.erase(component);
-  if (component == "scheduler") scheduler_.reset();
+  if (scopes_.erase(component) == 0) return;
+  schedulers_.erase(component);
   if (component == "hollow") {
     hollow_.reset();
     failed_nodes_.clear();
@@ -150,9 +151,9 @@ void Cluster::revive(const std::string& component) {
     o.name = "kube-controller-manager";
     o.identity = component;
     scope->spawn(lead(&ex, std::move(o)));
-  } else if (component == "scheduler") {
-    scheduler_ = std::make_unique<scheduler::Scheduler>(ex, kube::Client(transport("kube-scheduler"), "kube-scheduler"));
-    scheduler_->start(*scope);
+  } else if (component.starts_with("scheduler")) {
+    auto& scheduler = schedulers_[component] = std::make_unique<scheduler::Scheduler>(ex, kube::Client(transport("kube-scheduler"), "kube-scheduler"));
+    scheduler->start(*scope);
   } else {
     hollow_ = std::make_unique<hollow::HollowNodes>(ex, kube::Client(transport("hollow"), "hollow"), options_.hollow);
     auto list = options_.node_list.empty() ? hollow::uniform_nodes(options_.nodes, options_.zones) : options_.node_list;

@@ -43,7 +43,7 @@ class Cluster {
   // Brings everything up; false when the API server does not start.
   bool start();
   // "controllers", "scheduler", "hollow", and "apiserver", which loses all but its store. A crash destroys
-  // the component where it stands.
+  // the component where it stands. revive("scheduler-b") starts a second scheduler that believes to be the only one.
   void crash(const std::string& component);
   void revive(const std::string& component);
   std::vector<std::string> components() const;
@@ -96,7 +96,7 @@ class Cluster {
   std::map<std::string, std::unique_ptr<SkewedExecutor>> clocks_;
   std::set<std::string> failed_nodes_;
   int leaders_ = 0, leaders_max_ = 0;
-  std::unique_ptr<scheduler::Scheduler> scheduler_;
+  std::map<std::string, std::unique_ptr<scheduler::Scheduler>> schedulers_;
   std::unique_ptr<hollow::HollowNodes> hollow_;
   std::map<std::string, std::unique_ptr<TaskScope>> scopes_;
 };

@@ -49,6 +49,36 @@ TEST_F(Hearsay, TheGarbageCollectorDeletesWhatTheServerHoldsNotWhatItRemembers) 
     }
 }
 
+// Its own deletions come to the DaemonSet controller's ears late: the successor does not start beside the old pod.
+TEST_F(Hearsay, ADaemonPodStartsWhenItsPredecessorIsGone) {
+  ClusterOptions options;
+  options.nodes = 3;
+  options.hollow.pod_stop_min = options.hollow.pod_stop_max = 8s;
+  Cluster c(2, options);
+  ASSERT_TRUE(c.start());
+  auto agent = [](int version) {
+    return "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent, namespace: default}\nspec:\n  selector: {matchLabels: {app: agent}}\n  template:\n    metadata: {labels: {app: agent}}\n"
+           "    spec: {containers: [{name: main, image: 'agent:" + std::to_string(version) + "'}]}\n";
+  };
+  ASSERT_TRUE(c.apply(agent(1)).ok());
+  c.run_for(20s);
+  ASSERT_EQ(c.list(Pod::resource(), "default").size(), 3u);
+  c.faults().watch_late = "pods";
+  c.faults().watch_delay_max = 4s;
+  ASSERT_TRUE(c.apply(agent(2)).ok());
+  size_t most = 0;
+  for (int i = 0; i < 600; ++i) {
+    c.run_for(200ms);
+    // Anything may wake the controller meanwhile.
+    (void)c.patch(kube::apps::DaemonSet::resource(), "default", "agent", *json::parse(R"({"metadata":{"annotations":{"n":")" + std::to_string(i) + "\"}}}"));
+    most = std::max(most, c.list(Pod::resource(), "default").size());
+  }
+  EXPECT_EQ(most, 3u) << "one pod a node";
+  c.faults() = Faults();
+  c.run_for(1min);
+  for (const json::Value& p : c.list(Pod::resource(), "default")) EXPECT_EQ(p["spec"]["containers"].at(0)["image"].as_string(), "agent:2");
+}
+
 // A StatefulSet is made smaller before its pod was scheduled: the claim waits, and its next pod gets it bound.
 TEST_F(Hearsay, AClaimThatLostItsFirstConsumerWaitsForTheNext) {
   Cluster c(4);

@@ -193,6 +193,23 @@ TEST_F(Sim, PodsLeaveANodeThatFallsSilent) {
   EXPECT_EQ(lines(settle(c, 5min)), "");
 }
 
+// The leader of the schedulers has changed and the old one does not know yet: both bind the same pods.
+TEST_F(Sim, TwoSchedulersBindEachPodOnce) {
+  Cluster c(6);
+  ASSERT_TRUE(c.start());
+  Watchdog dog(c);
+  c.revive("scheduler-b");
+  ASSERT_TRUE(c.apply(kWorkloads).ok());
+  ASSERT_TRUE(c.patch(Deployment::resource(), "shop", "web", replicas_patch(60)).ok());
+  EXPECT_EQ(lines(settle(c, 2min)), "");
+  EXPECT_EQ(lines(dog.violations()), "");
+  size_t refused = 0;
+  const std::string& trace = c.trace().text();
+  for (size_t at = trace.find("pods/binding"); at != std::string::npos; at = trace.find("pods/binding", at + 1))
+    refused += trace.substr(at, trace.find('\n', at) - at).find(" -> conflict") != std::string::npos;
+  EXPECT_GT(refused, 0u) << "they have met";
+}
+
 TEST_F(Sim, ImportantPodsTakeTheRoomOfOthersAndWaitForTheirEnd) {
   ClusterOptions options;
   options.nodes = 2;

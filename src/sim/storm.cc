@@ -151,6 +151,7 @@ class Storm {
       else wild_step(step);
       c_.run_for(Duration(static_cast<int64_t>(10e9 * ex_.random_unit())));
       for (auto& component : c_.components()) c_.revive(component);
+      c_.crash("scheduler-b");
     }
     repair();
     note_all(settle(std::chrono::minutes(20)), "");
@@ -201,7 +202,9 @@ class Storm {
   }
 
   void wild_step(int step) {
-    switch (ex_.random_below(22)) {
+    switch (ex_.random_below(23)) {
+      case 22: c_.revive("scheduler-b"); break;  // until the next step
+
       case 0: case 1: case 2: crash_one(); break;
       case 20: case 21: load_changes(); break;
       case 3: (void)c_.patch(Deployment::resource(), "shop", "web", replicas_patch(1 + ex_.random_below(10))); break;

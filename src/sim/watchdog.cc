@@ -14,6 +14,13 @@ constexpr Duration kNewsTravels = std::chrono::seconds(30);  // until the watchd
 constexpr Duration kSilent = std::chrono::seconds(10);       // what a node said before may arrive so much later
 
 std::string key(const json::Value& v) { return v.path({"metadata", "namespace"}).as_string() + "/" + v.path({"metadata", "name"}).as_string(); }
+std::string target_of(const json::Value& pod) {
+  const json::Value& terms = pod.path({"spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"});
+  for (const json::Value& term : terms.as_array())
+    for (const json::Value& field : term["matchFields"].as_array())
+      if (field["key"].as_string() == "metadata.name") return field["values"].at(0).as_string();
+  return pod.path({"spec", "nodeName"}).as_string();
+}
 const std::string& uid_of(const json::Value& v) { return v.path({"metadata", "uid"}).as_string(); }
 
 }  // namespace
@@ -67,6 +74,7 @@ void Watchdog::on_pod(const json::Value& v) {
     p.uid = uid;
     p.ns = v.path({"metadata", "namespace"}).as_string();
     p.name = name;
+    p.target = target_of(v);
     p.app = v.path({"metadata", "labels", "app"}).as_string();
     auto twin = names_.find(name);
     if (twin != names_.end() && pods_.count(twin->second)) violations_.push_back("two pods are called " + name);
@@ -89,9 +97,11 @@ void Watchdog::on_pod(const json::Value& v) {
   if (fresh && p.active && !p.owner.empty()) {
     auto active_of = [&](auto owned) { return std::count_if(pods_.begin(), pods_.end(), [&](const auto& e) { return e.second.active && owned(e.second); }); };
     made_.push_back({now, name, p.owner, active_of([&](const Pod& o) { return o.owner == p.owner; }), hearsay});
-    if (p.owner_kind == "DaemonSet" && !node.empty()) {
-      auto same = active_of([&](const Pod& o) { return o.owner == p.owner && o.node == node; });
-      if (same > 1) violations_.push_back("a DaemonSet has " + std::to_string(same) + " pods on node " + node);
+    if (p.owner_kind == "DaemonSet" && cluster_.leaders_max() <= 1) {
+      auto same = active_of([&](const Pod& o) { return o.owner == p.owner && o.target == p.target; });
+      auto unheard = cluster_.trace().unheard_pods().find(p.owner);
+      if (same > 1 + (unheard == cluster_.trace().unheard_pods().end() ? 0 : unheard->second))
+        violations_.push_back(format_rfc3339_milli(now) + " a DaemonSet has " + std::to_string(same) + " pods for node " + p.target);
     }
   }
   check_guards();

@@ -29,7 +29,7 @@ class Watchdog {
 
  private:
   struct Pod {
-    std::string uid, ns, name, app, node, owner, owner_kind;
+    std::string uid, ns, name, app, node, target, owner, owner_kind;  // target: the node that a DaemonSet made it for
     bool active = false, ready = false, terminal = false;
   };
   struct Limit {
