@@ -38,6 +38,7 @@ bench: build    ## the benchmarks, with the targets beside the figures
 	tests/bench.sh $(BUILD)
 
 lint: configure ## format and static checks
+	@tools/install-deps.sh clang-format-16
 	tests/lint.sh $(BUILD)
 
 asan:           ## tests with the address and undefined-behaviour sanitizers

@@ -1,10 +1,16 @@
 #!/bin/sh
-# Static checks that need no more than the build: formatting of what changed, headers that stand alone,
-# shell scripts that parse, files within their size.
+# Static checks: formatting (.clang-format), headers that stand alone, shell scripts that parse, files within their size.
 # usage: tests/lint.sh BUILD_DIR
 set -eu
 cd "$(dirname "$0")/.."
 status=0
+# Formatting. The version matters: others break lines elsewhere.
+if command -v clang-format-16 >/dev/null; then
+  git ls-files 'src/*.cc' 'src/*.h' | xargs clang-format-16 --dry-run --Werror 2>/tmp/lint.$$ || { grep error: /tmp/lint.$$ | head -20; echo "clang-format-16 -i FILE puts it right"; status=1; }
+else
+  echo "clang-format-16 is not installed: apt-get install clang-format-16"
+  status=1
+fi
 # A file of more than 800 lines wants to be two.
 for f in $(git ls-files 'src/*.cc' 'src/*.h'); do
   lines=$(wc -l < "$f")

@@ -20,8 +20,7 @@ class PolicyTest : public WebhookTest {
                 R"({"metadata":{"name":"b"},"spec":{"policyName":")" + policy + R"(")" + (rest.empty() ? "" : "," + rest) + "}}");
   }
   Answer deployment(std::string name, int replicas) {
-    return call("POST", kDeployments, R"({"metadata":{"name":")" + name + R"("},"spec":{"replicas":)" + std::to_string(replicas) +
-                                          R"(,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})");
+    return call("POST", kDeployments, R"({"metadata":{"name":")" + name + R"("},"spec":{"replicas":)" + std::to_string(replicas) + R"(,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})");
   }
 };
 
@@ -91,8 +90,9 @@ TEST_F(PolicyTest, TheStatusTellsWhatCannotFit) {
 
 TEST_F(PolicyTest, PoliciesAndBindingsAreChecked) {
   const std::string head = R"(ValidatingAdmissionPolicy.admissionregistration.k8s.io "p" is invalid: )";
-  EXPECT_EQ(policy("p", rules("", "pods")).message(), head + "[spec.validations: Required value: validations or auditAnnotations must contain at least one item, "
-                                                            "spec.auditAnnotations: Required value: validations or auditAnnotations must contain at least one item]");
+  EXPECT_EQ(policy("p", rules("", "pods")).message(), head +
+                                                          "[spec.validations: Required value: validations or auditAnnotations must contain at least one item, "
+                                                          "spec.auditAnnotations: Required value: validations or auditAnnotations must contain at least one item]");
   EXPECT_EQ(policy("p", R"("validations":[{"expression":"true"}])").message(), head + "spec.matchConstraints: Required value");
   EXPECT_EQ(policy("p", rules("", "pods") + R"(,"validations":[{"expression":"1 + 1"}])").message(), head + R"(spec.validations[0].expression: Invalid value: "1 + 1": must evaluate to bool)");
   EXPECT_NE(policy("p", rules("", "pods") + R"(,"validations":[{"expression":"params.x == 1"}])").message().find("compilation failed: ERROR: <input>:1:1: undeclared reference to 'params'"), std::string::npos);
@@ -104,7 +104,8 @@ TEST_F(PolicyTest, PoliciesAndBindingsAreChecked) {
 TEST_F(PolicyTest, MutationsMergeAndPatch) {
   Answer made = policy("m", rules("", "configmaps") + R"x(,"reinvocationPolicy":"Never","mutations":[
       {"patchType":"ApplyConfiguration","applyConfiguration":{"expression":"Object{metadata: Object.metadata{labels: Object.metadata.labels{added: 'yes'}}}"}},
-      {"patchType":"JSONPatch","jsonPatch":{"expression":"[JSONPatch{op: 'add', path: '/metadata/annotations', value: {'seen': object.metadata.labels.added}}]"}}])x", "mutating");
+      {"patchType":"JSONPatch","jsonPatch":{"expression":"[JSONPatch{op: 'add', path: '/metadata/annotations', value: {'seen': object.metadata.labels.added}}]"}}])x",
+                       "mutating");
   ASSERT_EQ(made.code, 201) << made.message();
   ASSERT_EQ(bind("m", "", "mutating").code, 201);
   Answer a = call("POST", kMapsPath, R"({"metadata":{"name":"m","labels":{"own":"1"}},"data":{"k":"v"}})");

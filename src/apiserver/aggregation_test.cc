@@ -104,7 +104,8 @@ TEST_F(AggregationTest, WhatThisServerServesHasLocalApiServices) {
   EXPECT_EQ(reason("v1.apps"), "Local");
   Value crd = call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
                    R"({"metadata":{"name":"boats.sea.io"},"spec":{"group":"sea.io","scope":"Namespaced","names":{"plural":"boats","kind":"Boat"},
-                      "versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object"}}}]}})").second;
+                      "versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object"}}}]}})")
+                  .second;
   EXPECT_EQ(reason("v1.sea.io"), "Local");
   EXPECT_EQ(call("GET", "/apis/apiregistration.k8s.io/v1/apiservices/v1.sea.io").second["metadata"]["labels"][kAutomanaged].as_string(), "true");
   call("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/boats.sea.io");

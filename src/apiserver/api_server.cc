@@ -1,9 +1,9 @@
 #include "apiserver/api_server.h"
 
 #include "apiserver/admission/dynamic.h"
+#include "apiserver/admission/policy_status.h"
 #include "apiserver/aggregation/aggregator.h"
 #include "apiserver/authorization/access.h"
-#include "apiserver/admission/policy_status.h"
 #include "apiserver/component_status.h"
 #include "apiserver/crd.h"
 #include "apiserver/discovery.h"

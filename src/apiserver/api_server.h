@@ -29,11 +29,11 @@ struct ApiServerOptions {
   int advertise_port = 443;
   std::string version = "v1.36.2-eks-5f2c8d1";
   std::string git_commit = "5f2c8d1a7b9e4c3d6f8a0b1c2d3e4f5a6b7c8d9e";
-  TokenOptions tokens;             // no signing key: no tokens are issued (simulations)
-  std::string client_ca;           // PEM, published in kube-system/extension-apiserver-authentication
+  TokenOptions tokens;                         // no signing key: no tokens are issued (simulations)
+  std::string client_ca;                       // PEM, published in kube-system/extension-apiserver-authentication
   std::shared_ptr<WebhookTransport> webhooks;  // null: webhooks cannot be reached (simulations)
-  std::string front_proxy_ca;      // PEM, published beside it: by which aggregated servers know this one's client certificate
-  bool publish_endpoints = true;   // keep default/kubernetes' endpoints at the advertise address
+  std::string front_proxy_ca;                  // PEM, published beside it: by which aggregated servers know this one's client certificate
+  bool publish_endpoints = true;               // keep default/kubernetes' endpoints at the advertise address
 };
 
 class Aggregator;

@@ -230,7 +230,8 @@ TEST_F(ApiServerTest, CustomResourcesAreServedAtOnceAndCleanedUp) {
 TEST_F(ApiServerTest, RulesOfCustomResourcesAreChecked) {
   auto crd = [](const std::string& rule) {
     return R"({"metadata":{"name":"bars.ex.io"},"spec":{"group":"ex.io","scope":"Namespaced","names":{"plural":"bars","kind":"Bar"},"versions":[{"name":"v1","served":true,"storage":true,
-      "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","x-kubernetes-validations":[{"rule":")" + rule + R"("},
+      "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","x-kubernetes-validations":[{"rule":")" +
+           rule + R"("},
         {"rule":"self.name == oldSelf.name","message":"name is immutable","fieldPath":".name","reason":"FieldValueForbidden"}],
         "properties":{"min":{"type":"integer"},"max":{"type":"integer"},"name":{"type":"string"}}}}}}}]}})";
   };

@@ -19,7 +19,10 @@
 
 namespace caravel::apiserver {
 
-enum class AuditLevel { kNone, kMetadata, kRequest, kRequestResponse };
+enum class AuditLevel { kNone,
+                        kMetadata,
+                        kRequest,
+                        kRequestResponse };
 
 struct AuditDecision {
   AuditLevel level = AuditLevel::kNone;
@@ -54,7 +57,7 @@ class AuditTrail {
  public:
   virtual ~AuditTrail() = default;
   virtual void annotate(std::string_view key, std::string value) = 0;
-  virtual void started(const Response& res) = 0;   // a watch: the answer has begun
+  virtual void started(const Response& res) = 0;  // a watch: the answer has begun
   virtual void completed(const Response& res) = 0;
 };
 

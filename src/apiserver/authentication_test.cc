@@ -168,7 +168,8 @@ jwt:
   claimValidationRules: [{expression: 'claims.level > 2', message: too low}]
   userValidationRules: [{expression: '!user.username.startsWith("system:")', message: reserved}]
 anonymous: {enabled: true, conditions: [{path: /livez}]}
-)", "");
+)",
+                                            "");
   ASSERT_TRUE(config.ok()) << config.error().message;
   EXPECT_EQ(config->anonymous_paths, (std::vector<std::string>{"/livez"}));
   issuer = config->issuers[0];

@@ -3,8 +3,8 @@
 
 #include "apiserver/admission/builtin.h"
 #include "apiserver/admission/dynamic.h"
-#include "apiserver/aggregation/aggregator.h"
 #include "apiserver/admission/policy_status.h"
+#include "apiserver/aggregation/aggregator.h"
 #include "apiserver/api_server.h"
 #include "apiserver/builtin_model.h"
 #include "apiserver/conversion.h"

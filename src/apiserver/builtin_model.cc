@@ -1,7 +1,7 @@
 #include "apiserver/builtin_model.h"
 
-#include "apiserver/defaults.h"
 #include "apiserver/columns.h"
+#include "apiserver/defaults.h"
 #include "apiserver/ownership.h"
 #include "kube/patch.h"
 #include "kube/schema.h"

@@ -9,10 +9,7 @@ namespace {
 using json::Value;
 
 constexpr std::pair<std::string_view, std::string_view> kEventFields[] = {
-    {"involvedObject", "regarding"},       {"message", "note"},
-    {"reportingComponent", "reportingController"}, {"source", "deprecatedSource"},
-    {"firstTimestamp", "deprecatedFirstTimestamp"}, {"lastTimestamp", "deprecatedLastTimestamp"},
-    {"count", "deprecatedCount"}};
+    {"involvedObject", "regarding"}, {"message", "note"}, {"reportingComponent", "reportingController"}, {"source", "deprecatedSource"}, {"firstTimestamp", "deprecatedFirstTimestamp"}, {"lastTimestamp", "deprecatedLastTimestamp"}, {"count", "deprecatedCount"}};
 
 Status rename(Value& o, bool to_core) {
   for (auto& [core, events] : kEventFields) {

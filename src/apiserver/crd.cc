@@ -326,8 +326,7 @@ Task<Status> CrdController::clean_up(const Value& crd_object) {
     }
   }
   Value status = crd["status"];
-  set_condition(status, condition("Terminating", true, left ? "InstanceDeletionInProgress" : "InstanceDeletionCompleted",
-                                  left ? "CustomResource deletion is in progress" : "removed all instances"), core_->ex.now());
+  set_condition(status, condition("Terminating", true, left ? "InstanceDeletionInProgress" : "InstanceDeletionCompleted", left ? "CustomResource deletion is in progress" : "removed all instances"), core_->ex.now());
   if (!(status == crd["status"])) {
     Status s = co_await write_status(name, status);
     if (!s.ok()) co_return s;

@@ -45,8 +45,9 @@ class CrdModel final : public TypeModel {
     for (auto& e : errors) causes.push_back({e.field, e.reason, e.message});
   }
   Result<Value> strategic_merge(const Value&, const Value&) const override {
-    return status::unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
-                                          "application/merge-patch+json, application/apply-patch+yaml");
+    return status::unsupported_media_type(
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+        "application/merge-patch+json, application/apply-patch+yaml");
   }
   Result<Value> apply(const Value* live, const Value& config, const Writer& w, bool force) const override {
     return apply_owned(*schema_, live, config, w, force, has_status_);

@@ -248,10 +248,12 @@ bool Discovery::serve(const Request& r, Response* out) {
     bool core_group = p == "/api";
     for (auto& part : split(r.accept, ',')) {
       if (part.find("g=apidiscovery.k8s.io") == part.npos || part.find("as=APIGroupDiscoveryList") == part.npos || part.find("json") == part.npos) continue;
-      std::string version = part.find("v=v2beta1") != part.npos ? "v2beta1" : part.find("v=v2") != part.npos ? "v2" : "";
+      std::string version = part.find("v=v2beta1") != part.npos ? "v2beta1" : part.find("v=v2") != part.npos ? "v2"
+                                                                                                             : "";
       if (version.empty()) continue;
-      *out = cached(p + "#" + version, [&] { return json::dump(aggregated(core_group, version)); },
-                    "application/json;g=apidiscovery.k8s.io;v=" + version + ";as=APIGroupDiscoveryList");
+      *out = cached(
+          p + "#" + version, [&] { return json::dump(aggregated(core_group, version)); },
+          "application/json;g=apidiscovery.k8s.io;v=" + version + ";as=APIGroupDiscoveryList");
       out->headers.emplace_back("ETag", "\"" + to_upper(sha256_hex(*out->body)) + "\"");
       out->headers.emplace_back("Vary", "Accept");
       return true;
@@ -266,16 +268,18 @@ bool Discovery::serve(const Request& r, Response* out) {
       v["serverAddressByClientCIDRs"] = Value::array({a});
       *out = json_response(200, v);
     } else {
-      *out = cached("/apis", [&] {
-        Value v = Value::object();
-        v["kind"] = "APIGroupList";
-        v["apiVersion"] = "v1";
-        Value list = Value::array();
-        for (auto& g : groups())
-          if (!g.empty()) list.push_back(group_entry(g));
-        v["groups"] = std::move(list);
-        return json::dump(v);
-      }, "application/json");
+      *out = cached(
+          "/apis", [&] {
+            Value v = Value::object();
+            v["kind"] = "APIGroupList";
+            v["apiVersion"] = "v1";
+            Value list = Value::array();
+            for (auto& g : groups())
+              if (!g.empty()) list.push_back(group_entry(g));
+            v["groups"] = std::move(list);
+            return json::dump(v);
+          },
+          "application/json");
     }
     out->headers.emplace_back("Vary", "Accept");
     return true;
@@ -284,19 +288,22 @@ bool Discovery::serve(const Request& r, Response* out) {
     std::string group = seg[0] == "api" ? "" : seg[1], version = seg.back();
     auto vs = versions(group);
     if (std::find(vs.begin(), vs.end(), version) == vs.end()) return false;
-    *out = cached(p, [&] { return json::dump(resource_list(group, version)); }, "application/json");
+    *out = cached(
+        p, [&] { return json::dump(resource_list(group, version)); }, "application/json");
     return true;
   }
   if (seg[0] == "apis" && seg.size() == 2) {
     if (versions(seg[1]).empty()) return false;
-    *out = cached(p, [&] {
-      Value g = group_entry(seg[1]);
-      Value v = Value::object();
-      v["kind"] = "APIGroup";
-      v["apiVersion"] = "v1";
-      for (auto& m : g.as_object()) v[m.key] = m.value;
-      return json::dump(v);
-    }, "application/json");
+    *out = cached(
+        p, [&] {
+          Value g = group_entry(seg[1]);
+          Value v = Value::object();
+          v["kind"] = "APIGroup";
+          v["apiVersion"] = "v1";
+          for (auto& m : g.as_object()) v[m.key] = m.value;
+          return json::dump(v);
+        },
+        "application/json");
     return true;
   }
   return false;

@@ -59,7 +59,8 @@ Result<std::vector<EncryptionRule>> parse_encryption_config(std::string_view tex
       for (size_t k = 0; k < keys.size(); ++k) {
         TRY(std::string secret, secret_of(keys.at(k), where + "." + kind + ".keys[" + std::to_string(k) + "]", kind == "secretbox"));
         std::string name = keys.at(k)["name"].as_string();
-        rule.transformers.push_back(kind == "aesgcm" ? make_aes_gcm(name, secret) : kind == "aescbc" ? make_aes_cbc(name, secret) : make_secretbox(name, secret));
+        rule.transformers.push_back(kind == "aesgcm" ? make_aes_gcm(name, secret) : kind == "aescbc" ? make_aes_cbc(name, secret)
+                                                                                                     : make_secretbox(name, secret));
       }
     }
     rules.push_back(std::move(rule));

@@ -24,7 +24,7 @@
 
 namespace caravel::apiserver {
 
-constexpr int kTotalSeats = 600;                               // --max-requests-inflight and its mutating twin
+constexpr int kTotalSeats = 600;  // --max-requests-inflight and its mutating twin
 constexpr Duration kQueueWaitMax = std::chrono::seconds(15);
 
 // What exists before anybody configures anything: levels first, then schemas.

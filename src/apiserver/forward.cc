@@ -19,7 +19,7 @@ bool replaced(const ForwardGoal& goal, const std::string& name) { return goal.ex
 
 bool hop_by_hop(const std::string& name) {
   static constexpr std::string_view kNames[] = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-                                               "upgrade", "host", "content-length", "authorization", "http2-settings"};
+                                                "upgrade", "host", "content-length", "authorization", "http2-settings"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) || name.compare(0, 12, "impersonate-") == 0;
 }
 

@@ -14,10 +14,10 @@ struct ForwardGoal {
   std::string address;  // host:port to connect to
   std::string host;     // of the URL; "": the address
   bool tls = false;
-  std::string path;     // with query
+  std::string path;                                // with query
   std::shared_ptr<net::TlsClientContext> context;  // of TLS
-  std::string server_name;  // to verify; "": the host
-  net::Headers extra;   // replace what the client sent under these names
+  std::string server_name;                         // to verify; "": the host
+  net::Headers extra;                              // replace what the client sent under these names
 };
 
 // Headers that concern one connection or that say who asks, by lower-case name.

@@ -10,7 +10,7 @@ namespace {
 
 struct Check {
   std::string_view name;
-  bool at_start;   // passes once the server has started
+  bool at_start;    // passes once the server has started
   bool ready_only;  // of /readyz alone
 };
 

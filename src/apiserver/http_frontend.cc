@@ -20,9 +20,9 @@ std::string audit_id(const net::ServerRequest& in, ApiServer& server) {
   return new_uid(server.core().ex);
 }
 
-constexpr size_t kBodyMax = 3u << 20;         // as upstream
-constexpr size_t kGzipFrom = 128u << 10;      // responses from this size are compressed for who accepts it, unless on this host
-constexpr size_t kWatchWrite = 32u << 10;     // events written together: what a watcher that does not read holds
+constexpr size_t kBodyMax = 3u << 20;      // as upstream
+constexpr size_t kGzipFrom = 128u << 10;   // responses from this size are compressed for who accepts it, unless on this host
+constexpr size_t kWatchWrite = 32u << 10;  // events written together: what a watcher that does not read holds
 
 Bytes gzip(const std::string& text) {
   z_stream z{};
@@ -201,12 +201,12 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     if (!allowed.ok()) {
       Response refused = error_response(allowed.error());
       if (r.trail) r.trail->completed(refused);
-    co_await send(in, out, r, std::move(refused));
+      co_await send(in, out, r, std::move(refused));
       co_return;
     }
     if (!proxy_) {
       Response refused = error_response(status::unavailable("this server has no way to nodes"));
-    co_await send(in, out, r, std::move(refused));
+      co_await send(in, out, r, std::move(refused));
       co_return;
     }
     std::shared_ptr<AuditTrail> trail = r.trail;
@@ -219,7 +219,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     }
     if (!done.ok() && !out.started()) {
       Response refused = error_response(done.error());
-    co_await send(in, out, r, std::move(refused));
+      co_await send(in, out, r, std::move(refused));
     }
     co_return;
   }
@@ -228,7 +228,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     if (!body.ok()) {
       Error e = body.error().code == Code::kTooLarge ? status::too_large("Request entity too large: limit is " + std::to_string(kBodyMax)) : status::bad_request(body.error().message);
       Response refused = error_response(e);
-    co_await send(in, out, r, std::move(refused));
+      co_await send(in, out, r, std::move(refused));
       co_return;
     }
     r.body = std::move(*body);

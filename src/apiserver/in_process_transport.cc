@@ -19,8 +19,7 @@ Request to_request(const UserPtr& user, kube::ApiRequest&& a) {
   r.body = std::move(a.body);
   r.user_agent = "caravel";
   static const std::map<std::string, std::string, std::less<>> kMethods = {
-      {"get", "GET"}, {"list", "GET"}, {"watch", "GET"}, {"create", "POST"}, {"post", "POST"}, {"update", "PUT"}, {"put", "PUT"}, {"patch", "PATCH"}, {"delete", "DELETE"},
-      {"deletecollection", "DELETE"}};
+      {"get", "GET"}, {"list", "GET"}, {"watch", "GET"}, {"create", "POST"}, {"post", "POST"}, {"update", "PUT"}, {"put", "PUT"}, {"patch", "PATCH"}, {"delete", "DELETE"}, {"deletecollection", "DELETE"}};
   auto it = kMethods.find(a.verb);
   r.method = it == kMethods.end() ? "GET" : it->second;
   if (!a.path.empty()) {
@@ -60,10 +59,10 @@ class Stream final : public kube::WatchStream {
     if (!v.ok()) co_return internal("an event of the watch cannot be parsed: " + v.error().message);
     if (e.type == "ERROR") co_return to_error(static_cast<int>((*v)["code"].as_int(500)), *v);
     kube::WatchEvent out;
-    out.type = e.type == "ADDED" ? kube::WatchEventType::kAdded
+    out.type = e.type == "ADDED"      ? kube::WatchEventType::kAdded
                : e.type == "MODIFIED" ? kube::WatchEventType::kModified
-               : e.type == "DELETED" ? kube::WatchEventType::kDeleted
-                                     : kube::WatchEventType::kBookmark;
+               : e.type == "DELETED"  ? kube::WatchEventType::kDeleted
+                                      : kube::WatchEventType::kBookmark;
     out.object = std::move(*v);
     co_return std::optional<kube::WatchEvent>(std::move(out));
   }

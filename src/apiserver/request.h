@@ -42,13 +42,13 @@ inline UserPtr make_user(std::string name, std::vector<std::string> groups) {
 
 struct Request {
   std::string method = "GET";
-  std::string path;                                         // decoded
-  std::vector<std::pair<std::string, std::string>> query;   // decoded
+  std::string path;                                        // decoded
+  std::vector<std::pair<std::string, std::string>> query;  // decoded
   std::string accept, content_type, user_agent;
   std::string body;
   UserPtr user;
-  std::string audit_id, source;   // of audit events: the client's id or ours, the client's address
-  bool audited = false;           // the audit policy has been asked
+  std::string audit_id, source;       // of audit events: the client's id or ours, the client's address
+  bool audited = false;               // the audit policy has been asked
   std::shared_ptr<AuditTrail> trail;  // null: the request is not logged
 
   // Filled by parse_request_info(). verb: get list watch create update patch delete deletecollection for
@@ -80,7 +80,7 @@ void parse_request_info(Request& r);
 struct WireEvent {
   std::string_view type;  // ADDED MODIFIED DELETED BOOKMARK ERROR
   Bytes wire;
-  Bytes object;  // the object alone
+  Bytes object;                              // the object alone
   std::shared_ptr<const json::Value> value;  // decoded, when it was at hand
 };
 
@@ -102,10 +102,10 @@ struct Response {
   int status = 200;
   std::string content_type = "application/json";
   Bytes body;
-  std::shared_ptr<const json::Value> value;  // the body decoded, when it was at hand
-  std::vector<std::string> warnings;                           // texts for Warning headers (code 299)
-  std::vector<std::pair<std::string, std::string>> headers;    // further ones
-  std::unique_ptr<WatchSession> watch;                          // instead of the body
+  std::shared_ptr<const json::Value> value;                  // the body decoded, when it was at hand
+  std::vector<std::string> warnings;                         // texts for Warning headers (code 299)
+  std::vector<std::pair<std::string, std::string>> headers;  // further ones
+  std::unique_ptr<WatchSession> watch;                       // instead of the body
 };
 
 Response json_response(int status, const json::Value& v);

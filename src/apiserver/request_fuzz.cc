@@ -88,11 +88,13 @@ FUZZ(Requests, "POST /api/v1/namespaces/default/configmaps?fieldValidation=Stric
   EXPECT_LT(code, 505) << text;
 }
 
-FUZZ(Tokens, [] {
-  std::string text;
-  world().ask("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "application/json", "{\"spec\":{}}", &text);
-  return json::parse(text)->path({"status", "token"}).as_string();
-}(), "a.b.c", "..", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.") {
+FUZZ(
+    Tokens, [] {
+      std::string text;
+      world().ask("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "application/json", "{\"spec\":{}}", &text);
+      return json::parse(text)->path({"status", "token"}).as_string();
+    }(),
+    "a.b.c", "..", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.") {
   static const std::string good = [] {
     std::string text;
     world().ask("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "application/json", "{\"spec\":{}}", &text);

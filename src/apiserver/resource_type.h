@@ -57,7 +57,7 @@ struct Storage {
   std::string group, plural;
   bool namespaced = true;
   WatchCache* cache = nullptr;
-  std::string prefix;  // "/registry/apps/deployments/"
+  std::string prefix;                   // "/registry/apps/deployments/"
   std::vector<std::string> selectable;  // fields that selectors may name, beyond metadata.name and .namespace
 };
 
@@ -66,7 +66,7 @@ class RemoteConverter;
 
 // Behaviour of a kind beyond its schema. All have workable defaults.
 struct Strategy {
-  bool generation = false;         // metadata.generation counts changes of the spec
+  bool generation = false;          // metadata.generation counts changes of the spec
   bool status_subresource = false;  // the main endpoint ignores status, /status ignores the rest
   bool unconditional_update = true;
   bool create_on_update = false;
@@ -99,14 +99,14 @@ struct ServedType {
   std::shared_ptr<Storage> storage;  // null: nothing is stored (reviews)
   std::shared_ptr<const TypeModel> model;
   std::shared_ptr<const Strategy> strategy;
-  bool custom = false;               // from a CRD
-  std::string deprecation_warning;   // for every answer of a deprecated version
+  bool custom = false;              // from a CRD
+  std::string deprecation_warning;  // for every answer of a deprecated version
   // From and to the storage's version; null: the same.
   Convert from_storage, to_storage;
   // A webhook that converts between versions; with it from_storage and to_storage are null, and what is stored must
   // pass through it before it is shown.
   std::shared_ptr<RemoteConverter> converter;
-  std::string storage_api_version;   // apiVersion that stored objects carry
+  std::string storage_api_version;  // apiVersion that stored objects carry
   // Paths for scale: empty when there is none.
   std::string scale_spec_path, scale_status_path, scale_selector_path;
 

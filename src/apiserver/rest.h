@@ -18,8 +18,12 @@ namespace caravel::apiserver {
 
 // The form in which the caller wants objects.
 struct Output {
-  enum As { kFull, kTable, kPartial } as = kFull;
-  enum Format { kJson, kYaml, kProtobuf } format = kJson;
+  enum As { kFull,
+            kTable,
+            kPartial } as = kFull;
+  enum Format { kJson,
+                kYaml,
+                kProtobuf } format = kJson;
   std::string include_object;  // of tables: "", "None", "Metadata", "Object"
 };
 Result<Output> negotiate(const Request& r);
@@ -29,7 +33,7 @@ Result<Output> negotiate(const Request& r, const ServedType& t);
 // A stored object after a write.
 struct Stored {
   Bytes bytes;
-  ValuePtr value;   // in the served version
+  ValuePtr value;  // in the served version
   int64_t revision = 0;
   bool created = false;
 };
@@ -40,7 +44,7 @@ inline constexpr std::string_view kKeepManagedFields = "\x01keep";
 struct WriteCall {
   ServedTypePtr type;
   std::string ns, name;
-  std::string subresource;    // "", "status", ...
+  std::string subresource;  // "", "status", ...
   UserPtr user;
   std::string manager;
   bool dry_run = false;
@@ -60,8 +64,8 @@ struct DeleteCall {
   std::optional<int64_t> grace;
   std::string propagation;  // "", Background, Foreground, Orphan
   std::string uid, resource_version;
-  json::Value options;           // as admission sees them
-  bool admitted = false;         // webhooks and policies have judged the deletion as something else
+  json::Value options;    // as admission sees them
+  bool admitted = false;  // webhooks and policies have judged the deletion as something else
   std::shared_ptr<AuditTrail> trail;
   std::shared_ptr<std::vector<std::string>> warnings = std::make_shared<std::vector<std::string>>();
 };

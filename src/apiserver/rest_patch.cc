@@ -1,15 +1,17 @@
 // patch, in its four forms.
 #include "apiserver/object_meta.h"
 #include "apiserver/rest.h"
-#include "kube/patch.h"
 #include "base/strings.h"
 #include "base/yaml.h"
+#include "kube/patch.h"
 
 namespace caravel::apiserver {
 
 namespace {
 
-enum class Form { kJson, kMerge, kStrategic };
+enum class Form { kJson,
+                  kMerge,
+                  kStrategic };
 
 // Applies a patch to the live object and brings the result to its canonical form.
 Result<json::Value> patched(const ServedType& t, Form form, const json::Value& patch, const json::Value& live, const WriteCall& call,
@@ -76,8 +78,7 @@ Error not_declared(const ServedType& t, const Request& r, const std::vector<std:
     list += (warnings.size() > 1 ? "\n  ." : ".") + w.substr(a + 1, b - a - 1) + ": field not declared in schema";
   }
   std::string who = r.ns.empty() ? "/" + r.name : r.ns + "/" + r.name;
-  return status::make(500, "", "failed to create typed patch object (" + who + "; " + t.resource.api_version() + ", Kind=" + t.resource.kind + "): " +
-                                   (warnings.size() > 1 ? "errors:" : "") + list);
+  return status::make(500, "", "failed to create typed patch object (" + who + "; " + t.resource.api_version() + ", Kind=" + t.resource.kind + "): " + (warnings.size() > 1 ? "errors:" : "") + list);
 }
 
 struct ApplyState {

@@ -206,9 +206,9 @@ class ResourceWatch final : public WatchSession {
   ResourceWatch(Core& core, ServedTypePtr t, Output out) : core_(&core), type_(std::move(t)), out_(out) {}
 
   std::unique_ptr<CacheWatch> watch_;
-  std::vector<ObjectPtr> initial_;   // sent first
+  std::vector<ObjectPtr> initial_;  // sent first
   size_t sent_ = 0;
-  bool initial_bookmark_ = false;     // after them, with the annotation
+  bool initial_bookmark_ = false;  // after them, with the annotation
   bool bookmarks_ = false;
   int64_t initial_revision_ = 0;
   Time end_, next_bookmark_;
@@ -384,10 +384,10 @@ Task<Response> Rest::watch(Request& r, ServedTypePtr t) {
   std::string match = r.param_or("resourceVersionMatch");
   if (r.param("sendInitialEvents") && match != "NotOlderThan")
     co_return error_response(status::invalid("meta.k8s.io", "ListOptions", "",
-        {{"resourceVersionMatch", "FieldValueForbidden", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"}}));
+                                             {{"resourceVersionMatch", "FieldValueForbidden", "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"}}));
   if (!match.empty() && !r.param("sendInitialEvents"))
     co_return error_response(status::invalid("meta.k8s.io", "ListOptions", "",
-        {{"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"}}));
+                                             {{"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"}}));
   auto w = std::make_unique<ResourceWatch>(*core_, t, *out);
   Time now = core_->ex.now();
   auto seconds = parse_int(r.param_or("timeoutSeconds", "0"));

@@ -72,8 +72,7 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
     if (spec["user"].as_string().empty() && spec["groups"].size() == 0)
       co_return error_response(status::invalid("authorization.k8s.io", kind, "", {{"spec.user", "FieldValueInvalid", "Invalid value: \"\": at least one of user or group must be specified"}}));
     if (spec["resourceAttributes"].is_object() == spec["nonResourceAttributes"].is_object())
-      co_return error_response(status::invalid("authorization.k8s.io", kind, "", {{"spec.resourceAttributes", "FieldValueInvalid",
-          "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified"}}));
+      co_return error_response(status::invalid("authorization.k8s.io", kind, "", {{"spec.resourceAttributes", "FieldValueInvalid", "Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified"}}));
     if (kind == "LocalSubjectAccessReview" && spec.path({"resourceAttributes", "namespace"}).as_string() != r.ns)
       co_return error_response(status::bad_request("spec.resourceAttributes.namespace must match namespace: " + r.ns));
     User u;

@@ -22,7 +22,12 @@ class LabelSelector {
   bool empty() const { return terms_.empty(); }
 
  private:
-  enum Op { kIn, kNotIn, kExists, kNotExists, kGreater, kLess };
+  enum Op { kIn,
+            kNotIn,
+            kExists,
+            kNotExists,
+            kGreater,
+            kLess };
   struct Term {
     std::string key;
     Op op = kExists;

@@ -26,11 +26,14 @@ constexpr Duration kRepairPeriod = std::chrono::minutes(3);
 constexpr Duration kOrphanGrace = std::chrono::seconds(60);
 
 struct IpRepair {
-  enum Kind { kCreate, kRecreate, kDelete, kTell } kind = kTell;
+  enum Kind { kCreate,
+              kRecreate,
+              kDelete,
+              kTell } kind = kTell;
   std::string ip;
   const json::Value* about = nullptr;    // the Service or IPAddress that the event is about
   const json::Value* service = nullptr;  // kCreate, kRecreate: whose address it is
-  std::string reason, message;            // of the event; "" for none
+  std::string reason, message;           // of the event; "" for none
 };
 struct IpRepairPlan {
   std::vector<IpRepair> actions;

@@ -10,7 +10,9 @@ Code code_of(int http, std::string_view reason) {
     case 401: return Code::kUnauthorized;
     case 403: return Code::kForbidden;
     case 404: return Code::kNotFound;
-    case 405: case 406: case 415: return Code::kUnsupported;
+    case 405:
+    case 406:
+    case 415: return Code::kUnsupported;
     case 409: return reason == "AlreadyExists" ? Code::kAlreadyExists : Code::kConflict;
     case 410: return Code::kGone;
     case 413: return Code::kTooLarge;

@@ -25,7 +25,8 @@ bool counts_generation(std::string_view group, std::string_view kind) {
 }
 
 int64_t pod_grace(const Value& pod, std::optional<int64_t> asked) {
-  int64_t grace = asked ? *asked : pod.path({"spec", "terminationGracePeriodSeconds"}).is_int() ? pod.path({"spec", "terminationGracePeriodSeconds"}).as_int() : 30;
+  int64_t grace = asked ? *asked : pod.path({"spec", "terminationGracePeriodSeconds"}).is_int() ? pod.path({"spec", "terminationGracePeriodSeconds"}).as_int()
+                                                                                                : 30;
   if (grace < 0) grace = 1;
   const std::string& phase = pod.path({"status", "phase"}).as_string();
   if (pod.path({"spec", "nodeName"}).as_string().empty() || phase == "Failed" || phase == "Succeeded") return 0;

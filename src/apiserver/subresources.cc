@@ -101,7 +101,8 @@ std::string selector_text(const Value& s) {
 Value scale_of(const ServedType& t, const Value& o) {
   std::string spec = t.scale_spec_path.empty() ? ".spec.replicas" : t.scale_spec_path;
   std::string stat = t.scale_status_path.empty() ? ".status.replicas" : t.scale_status_path;
-  std::string selector = !t.scale_selector_path.empty() ? t.scale_selector_path : t.custom ? "" : ".spec.selector";
+  std::string selector = !t.scale_selector_path.empty() ? t.scale_selector_path : t.custom ? ""
+                                                                                           : ".spec.selector";
   Value s = Value::object();
   s["kind"] = "Scale";
   s["apiVersion"] = "autoscaling/v1";
@@ -447,14 +448,15 @@ Task<Response> serve_token(ApiServer& server, Request& r, ServedTypePtr accounts
   if (spec.audiences.empty()) spec.audiences = core.tokens->api_audiences();
   if (s["expirationSeconds"].is_int()) spec.seconds = s["expirationSeconds"].as_int();
   if (spec.seconds < 600)
-    co_return error_response(status::invalid("authentication.k8s.io", "TokenRequest", "", {{"spec.expirationSeconds", "FieldValueInvalid",
-        "Invalid value: " + std::to_string(spec.seconds) + ": may not specify a duration less than 10 minutes"}}));
+    co_return error_response(status::invalid("authentication.k8s.io", "TokenRequest", "", {{"spec.expirationSeconds", "FieldValueInvalid", "Invalid value: " + std::to_string(spec.seconds) + ": may not specify a duration less than 10 minutes"}}));
   spec.seconds = std::min<int64_t>(spec.seconds, 86'400);
   Value ref = s["boundObjectRef"];
   if (ref.is_object()) {
     const std::string& kind = ref["kind"].as_string();
     const std::string& name = ref["name"].as_string();
-    std::string plural = kind == "Pod" ? "pods" : kind == "Secret" ? "secrets" : kind == "Node" ? "nodes" : "";
+    std::string plural = kind == "Pod" ? "pods" : kind == "Secret" ? "secrets"
+                                              : kind == "Node"     ? "nodes"
+                                                                   : "";
     if (plural.empty()) co_return error_response(status::bad_request("cannot bind token for serviceaccount to object of type " + ref["apiVersion"].as_string() + ", Kind=" + kind));
     ServedTypePtr t = core.types.find("", "v1", plural);
     auto bound = server.rest().live(*t, kind == "Node" ? "" : r.ns, name);

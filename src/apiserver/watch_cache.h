@@ -48,7 +48,9 @@ using ObjectPtr = std::shared_ptr<const Object>;
 // The same object as bytes with another resourceVersion.
 Bytes restamp(const Bytes& bytes, int64_t revision);
 
-enum class Change { kAdded, kModified, kDeleted };
+enum class Change { kAdded,
+                    kModified,
+                    kDeleted };
 std::string_view change_name(Change c);
 
 struct CacheEvent {
@@ -123,14 +125,14 @@ class WatchCache {
 
   struct ListQuery {
     const Filter* filter = nullptr;
-    int64_t revision = 0;   // 0: now
+    int64_t revision = 0;  // 0: now
     size_t limit = 0;
-    std::string start;       // key to start at ("ns/name")
+    std::string start;  // key to start at ("ns/name")
   };
   struct ListPage {
     std::vector<ObjectPtr> items;
-    std::string next;        // start of the next page; "" at the end
-    size_t remaining = 0;     // objects after this page (only counted without selectors)
+    std::string next;      // start of the next page; "" at the end
+    size_t remaining = 0;  // objects after this page (only counted without selectors)
   };
   // kGone when the revision has left the window.
   Result<ListPage> list(const ListQuery& q) const;

@@ -103,7 +103,8 @@ TEST_F(WebhookTest, SlowOnesTimeOut) {
 TEST_F(WebhookTest, AServiceIsReachedThroughItsEndpointsUnderItsName) {
   hooks->answers["/check"] = [](const Value&) { return yes(); };
   std::string w = R"({"name":"s.example.com","clientConfig":{"service":{"namespace":"default","name":"hook","path":"/check","port":8443},"caBundle":"Q0E="},"admissionReviewVersions":["v1"],)"
-                  R"("sideEffects":"None","rules":[)" + std::string(kMaps) + "]}";
+                  R"("sideEffects":"None","rules":[)" +
+                  std::string(kMaps) + "]}";
   ASSERT_EQ(configure("Validating", "c", w).code, 201);
   EXPECT_EQ(make_map("m").message(), R"(Internal error occurred: failed calling webhook "s.example.com": failed to call webhook: Post "https://hook.default.svc:8443/check?timeout=10s": services "hook" not found)");
   call("POST", "/api/v1/namespaces/default/services", R"({"metadata":{"name":"hook"},"spec":{"ports":[{"port":8443,"targetPort":9000}]}})");
@@ -142,7 +143,9 @@ TEST_F(WebhookTest, AConditionThatCannotBeJudgedRefuses) {
 TEST_F(WebhookTest, AnAuthorizerAnswersConditions) {
   hooks->answers["/a"] = [](const Value&) { return no("seen"); };
   ASSERT_EQ(configure("Validating", "c", hook("a", R"x("matchConditions":[{"name":"may","expression":"authorizer.group('').resource('pods').namespace('default').check('create').allowed()"},
-      {"name":"may-not","expression":"!authorizer.serviceAccount('default','nobody').group('').resource('pods').check('create').allowed()"}])x")).code, 201);
+      {"name":"may-not","expression":"!authorizer.serviceAccount('default','nobody').group('').resource('pods').check('create').allowed()"}])x"))
+                .code,
+            201);
   EXPECT_EQ(make_map("m").code, 400);
 }
 

@@ -10,7 +10,7 @@ namespace caravel::apiserver {
 
 namespace {
 
-constexpr size_t kClientsMax = 64;        // kept for their connections, by caBundle and address
+constexpr size_t kClientsMax = 64;  // kept for their connections, by caBundle and address
 constexpr size_t kAnswerMax = 16u << 20;
 
 class HttpsTransport final : public WebhookTransport {

@@ -17,10 +17,10 @@ class EventLoop;
 namespace caravel::apiserver {
 
 struct WebhookCall {
-  std::string url;          // with its query
-  std::string connect_to;   // "address:port"; "": the url's host
-  std::string ca;           // PEM; "": the system's authorities
-  std::string body;         // JSON
+  std::string url;         // with its query
+  std::string connect_to;  // "address:port"; "": the url's host
+  std::string ca;          // PEM; "": the system's authorities
+  std::string body;        // JSON
   Duration timeout = Duration(0);
 };
 struct WebhookReply {

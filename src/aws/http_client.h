@@ -18,8 +18,8 @@ namespace caravel::aws {
 
 struct ClientOptions {
   std::string region;
-  std::string endpoint;   // "http://10.0.0.4:4566"; empty: AWS' own (https://<service>.<region>.amazonaws.com)
-  Credentials credentials;        // static keys, when access_key is set
+  std::string endpoint;     // "http://10.0.0.4:4566"; empty: AWS' own (https://<service>.<region>.amazonaws.com)
+  Credentials credentials;  // static keys, when access_key is set
   std::string web_identity_token_file, role_arn, role_session_name;
   std::string imds_endpoint = "http://169.254.169.254";
   bool use_imds = true;

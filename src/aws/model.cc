@@ -84,7 +84,10 @@ struct Parser {
     service->xml_namespace = option(w, "namespace");
     service->query_compatible = has(w, "query-compatible");
     std::string p = option(w, "protocol");
-    service->protocol = p == "ec2" ? Protocol::kEc2 : p == "query" ? Protocol::kQuery : p == "rest-json" ? Protocol::kRestJson : p == "rest-xml" ? Protocol::kRestXml : Protocol::kJson;
+    service->protocol = p == "ec2" ? Protocol::kEc2 : p == "query"   ? Protocol::kQuery
+                                                  : p == "rest-json" ? Protocol::kRestJson
+                                                  : p == "rest-xml"  ? Protocol::kRestXml
+                                                                     : Protocol::kJson;
   }
   void action_line(const std::vector<std::string>& w) {
     Action& a = service->actions[w[1]];

@@ -21,7 +21,16 @@
 
 namespace caravel::aws {
 
-enum class ShapeType { kString, kInteger, kBool, kDouble, kTime, kBlob, kDocument, kStruct, kList, kMap };
+enum class ShapeType { kString,
+                       kInteger,
+                       kBool,
+                       kDouble,
+                       kTime,
+                       kBlob,
+                       kDocument,
+                       kStruct,
+                       kList,
+                       kMap };
 
 struct Shape;
 struct ShapeMember {
@@ -39,8 +48,8 @@ struct Shape {
   ShapeType type = ShapeType::kString;
   std::vector<ShapeMember> members;  // struct
   std::string payload;
-  const Shape* item = nullptr;       // list item, map value
-  std::string item_wire;             // "" when not named
+  const Shape* item = nullptr;  // list item, map value
+  std::string item_wire;        // "" when not named
   std::string key_wire, value_wire;
   bool flat = false;
   const ShapeMember* member(std::string_view name) const;
@@ -48,14 +57,18 @@ struct Shape {
 
 struct Action {
   std::string name;
-  const Shape* input = nullptr;   // null: none
+  const Shape* input = nullptr;  // null: none
   const Shape* output = nullptr;
   std::string method = "POST", uri = "/";
   int status = 200;
   std::string wrapper;
 };
 
-enum class Protocol { kEc2, kQuery, kJson, kRestJson, kRestXml };
+enum class Protocol { kEc2,
+                      kQuery,
+                      kJson,
+                      kRestJson,
+                      kRestXml };
 
 struct Service {
   std::string name, version, json_version, target, xml_namespace;

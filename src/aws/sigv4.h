@@ -23,8 +23,8 @@ struct Credentials {
 
 struct SignableRequest {
   std::string method;
-  std::string path;   // raw, as sent
-  std::string query;  // raw, without '?'
+  std::string path;                                          // raw, as sent
+  std::string query;                                         // raw, without '?'
   std::vector<std::pair<std::string, std::string>> headers;  // any case; must hold host
   std::string body;
 };

@@ -86,11 +86,12 @@ Status check_required(const Service& service, const Shape& shape, const json::Va
 
 Error service_error(std::string code, std::string message, int http_status) {
   Error e;
-  e.code = http_status == 403 ? Code::kForbidden
-           : http_status >= 500 ? Code::kUnavailable
+  e.code = http_status == 403                                                                                                                   ? Code::kForbidden
+           : http_status >= 500                                                                                                                 ? Code::kUnavailable
            : code.find("NotFound") != code.npos || code == "NoSuchEntity" || code == "QueueDoesNotExist" || code == "ResourceNotFoundException" ? Code::kNotFound
-           : code.find("AlreadyExists") != code.npos || code.find("Duplicate") != code.npos ? Code::kAlreadyExists
-           : code == "Throttling" || code == "RequestLimitExceeded" ? Code::kTooMany : Code::kInvalid;
+           : code.find("AlreadyExists") != code.npos || code.find("Duplicate") != code.npos                                                     ? Code::kAlreadyExists
+           : code == "Throttling" || code == "RequestLimitExceeded"                                                                             ? Code::kTooMany
+                                                                                                                                                : Code::kInvalid;
   e.message = std::move(message);
   e.details = std::move(code);
   return e;

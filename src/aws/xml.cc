@@ -91,7 +91,9 @@ class Parser {
         uint32_t c = 0;
         bool hex = e[1] == 'x';
         for (char ch : e.substr(hex ? 2 : 1)) {
-          int d = ch >= '0' && ch <= '9' ? ch - '0' : hex && ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : hex && ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
+          int d = ch >= '0' && ch <= '9' ? ch - '0' : hex && ch >= 'a' && ch <= 'f' ? ch - 'a' + 10
+                                                  : hex && ch >= 'A' && ch <= 'F'   ? ch - 'A' + 10
+                                                                                    : -1;
           if (d < 0) return fail("a malformed character reference");
           c = c * (hex ? 16 : 10) + static_cast<uint32_t>(d);
           if (c > 0x10FFFF) return fail("a character out of range");

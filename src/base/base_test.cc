@@ -52,7 +52,8 @@ TEST(Yaml, refuses_a_bomb_and_a_duplicate_key) {
 TEST(Yaml, dump_reads_back_the_same) {
   auto v = json::parse(R"({"a":{"b":["x",{"c":"1","d":"multi\nline\n"}],"e":[]},"t":"true","n":null,"s":"a: b"})");
   auto back = yaml::parse(yaml::dump(*v));
-  ASSERT_TRUE(back.ok()) << back.error().message << "\n" << yaml::dump(*v);
+  ASSERT_TRUE(back.ok()) << back.error().message << "\n"
+                         << yaml::dump(*v);
   EXPECT_TRUE(*back == *v) << yaml::dump(*v);
 }
 

@@ -10,9 +10,9 @@
 namespace caravel {
 
 struct Command {
-  std::string name;      // "karpenter"
-  std::string summary;   // one line
-  std::string usage;     // text before the flags in --help, with examples
+  std::string name;     // "karpenter"
+  std::string summary;  // one line
+  std::string usage;    // text before the flags in --help, with examples
   std::vector<Flag> flags;
   // Returns the exit code. An error is printed as one line by the caller.
   std::function<Result<int>(const Flags&)> run;

@@ -24,7 +24,7 @@ class Flags {
   // args without the program and subcommand. Arguments that are no flags are kept in order.
   static Result<Flags> parse(const std::vector<Flag>& table, const std::vector<std::string>& args);
   bool given(std::string_view name) const;
-  bool on(std::string_view name) const;         // a switch
+  bool on(std::string_view name) const;          // a switch
   std::string get(std::string_view name) const;  // given value or the fallback
   std::vector<std::string> all(std::string_view name) const;
   Result<int64_t> get_int(std::string_view name) const;

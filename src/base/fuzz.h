@@ -107,11 +107,11 @@ inline void run(void (*target)(std::string_view), std::vector<std::string> examp
 }  // namespace caravel::fuzz
 
 #ifdef CARAVEL_LIBFUZZER
-#define FUZZ_ENTRY(name, ...)                                                       \
-  extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {          \
-    fuzz_##name({reinterpret_cast<const char*>(data), size});                        \
-    if (::testing::Test::HasFailure()) std::abort();                                 \
-    return 0;                                                                        \
+#define FUZZ_ENTRY(name, ...)                                               \
+  extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) { \
+    fuzz_##name({reinterpret_cast<const char*>(data), size});               \
+    if (::testing::Test::HasFailure()) std::abort();                        \
+    return 0;                                                               \
   }
 #else
 #define FUZZ_ENTRY(name, ...) \

@@ -46,14 +46,20 @@ class Object {
   std::vector<Member>::iterator end();
   std::vector<Member>::const_iterator begin() const;
   std::vector<Member>::const_iterator end() const;
-  void sort();  // by key, bytewise: the order in which Go encodes maps
+  void sort();                                               // by key, bytewise: the order in which Go encodes maps
   friend bool operator==(const Object& a, const Object& b);  // order does not count
 
  private:
   std::vector<Member> members_;
 };
 
-enum class Type { kNull, kBool, kInt, kDouble, kString, kArray, kObject };
+enum class Type { kNull,
+                  kBool,
+                  kInt,
+                  kDouble,
+                  kString,
+                  kArray,
+                  kObject };
 
 class Value {
  public:

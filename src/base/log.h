@@ -11,7 +11,10 @@
 
 namespace caravel {
 
-enum class LogLevel { kDebug, kInfo, kWarning, kError };
+enum class LogLevel { kDebug,
+                      kInfo,
+                      kWarning,
+                      kError };
 
 struct LogField {
   std::string key;

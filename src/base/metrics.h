@@ -13,7 +13,9 @@ namespace caravel {
 
 using LabelValues = std::vector<std::string>;
 
-enum class MetricType { kCounter, kGauge, kHistogram };
+enum class MetricType { kCounter,
+                        kGauge,
+                        kHistogram };
 
 class MetricFamily {
  public:

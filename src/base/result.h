@@ -73,16 +73,31 @@ class [[nodiscard]] Result {
 
   bool ok() const { return v_.index() == 0; }
   explicit operator bool() const { return ok(); }
-  T& value() & { assert(ok()); return *std::get_if<0>(&v_); }
-  const T& value() const& { assert(ok()); return *std::get_if<0>(&v_); }
-  T&& value() && { assert(ok()); return std::move(*std::get_if<0>(&v_)); }
+  T& value() & {
+    assert(ok());
+    return *std::get_if<0>(&v_);
+  }
+  const T& value() const& {
+    assert(ok());
+    return *std::get_if<0>(&v_);
+  }
+  T&& value() && {
+    assert(ok());
+    return std::move(*std::get_if<0>(&v_));
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
-  const Error& error() const& { assert(!ok()); return *std::get_if<1>(&v_); }
-  Error&& error() && { assert(!ok()); return std::move(*std::get_if<1>(&v_)); }
+  const Error& error() const& {
+    assert(!ok());
+    return *std::get_if<1>(&v_);
+  }
+  Error&& error() && {
+    assert(!ok());
+    return std::move(*std::get_if<1>(&v_));
+  }
   T value_or(T fallback) const { return ok() ? value() : std::move(fallback); }
 
  private:
@@ -98,8 +113,14 @@ class [[nodiscard]] Result<void> {
   bool ok() const { return !error_; }
   explicit operator bool() const { return ok(); }
   void value() const { assert(ok()); }
-  const Error& error() const& { assert(error_); return *error_; }
-  Error&& error() && { assert(error_); return std::move(*error_); }
+  const Error& error() const& {
+    assert(error_);
+    return *error_;
+  }
+  Error&& error() && {
+    assert(error_);
+    return std::move(*error_);
+  }
 
  private:
   std::optional<Error> error_;
@@ -118,10 +139,10 @@ inline Status ok() { return {}; }
   decl = std::move(tmp).value()
 #define TRY(decl, ...) CARAVEL_TRY_(return, CARAVEL_CAT(try_, __LINE__), decl, __VA_ARGS__)
 #define CO_TRY(decl, ...) CARAVEL_TRY_(co_return, CARAVEL_CAT(try_, __LINE__), decl, __VA_ARGS__)
-#define CARAVEL_TRY_VOID_(ret, tmp, ...)                          \
-  do {                                                            \
-    auto tmp = (__VA_ARGS__);                                     \
-    if (!tmp.ok()) ret std::move(tmp).error();                    \
+#define CARAVEL_TRY_VOID_(ret, tmp, ...)       \
+  do {                                         \
+    auto tmp = (__VA_ARGS__);                  \
+    if (!tmp.ok()) ret std::move(tmp).error(); \
   } while (0)
 #define TRY_VOID(...) CARAVEL_TRY_VOID_(return, CARAVEL_CAT(try_, __LINE__), __VA_ARGS__)
 #define CO_TRY_VOID(...) CARAVEL_TRY_VOID_(co_return, CARAVEL_CAT(try_, __LINE__), __VA_ARGS__)

@@ -160,7 +160,11 @@ static std::optional<std::string> base64_from(std::string_view text, char c62, c
       continue;
     }
     if (pads) return std::nullopt;
-    int v = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52 : c == c62 ? 62 : c == c63 ? 63 : -1;
+    int v = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26
+                                         : c >= '0' && c <= '9'   ? c - '0' + 52
+                                         : c == c62               ? 62
+                                         : c == c63               ? 63
+                                                                  : -1;
     if (v < 0) return std::nullopt;
     acc = acc << 6 | static_cast<uint32_t>(v);
     bits += 6;

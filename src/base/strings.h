@@ -11,8 +11,8 @@
 
 namespace caravel {
 
-std::vector<std::string> split(std::string_view s, char sep);        // "a,,b" -> {"a","","b"}; "" -> {""}
-std::vector<std::string> split_words(std::string_view s);            // by white space, no empty ones
+std::vector<std::string> split(std::string_view s, char sep);  // "a,,b" -> {"a","","b"}; "" -> {""}
+std::vector<std::string> split_words(std::string_view s);      // by white space, no empty ones
 std::string join(const std::vector<std::string>& parts, std::string_view sep);
 std::string_view trim(std::string_view s);
 std::string to_lower(std::string_view s);

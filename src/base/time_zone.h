@@ -22,7 +22,9 @@ class TimeZone {
  private:
   // "M3.2.0/2": the nth (5: last) weekday of a month, or a day of the year; at `seconds` of local time.
   struct RuleDate {
-    enum Kind { kMonth, kJulian, kDayOfYear } kind = kMonth;
+    enum Kind { kMonth,
+                kJulian,
+                kDayOfYear } kind = kMonth;
     int month = 0, week = 0, day = 0, seconds = 7200;
   };
   struct Transition {

@@ -180,7 +180,8 @@ std::string quoted(const std::string& s) {
       continue;
     }
     auto byte = [&](size_t k) { return static_cast<unsigned>(static_cast<unsigned char>(q[i + k])); };
-    unsigned code = n == 1 ? byte(0) : n == 2 ? (byte(0) & 0x1f) << 6 | (byte(1) & 0x3f) : (byte(0) & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f);
+    unsigned code = n == 1 ? byte(0) : n == 2 ? (byte(0) & 0x1f) << 6 | (byte(1) & 0x3f)
+                                              : (byte(0) & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f);
     out += format("\\u%04x", code);
     i += n - 1;
   }

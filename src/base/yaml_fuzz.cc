@@ -13,7 +13,8 @@ FUZZ(Yaml, "a: 1\nb: [x, 'y', \"z\\n\"]\nc:\n  - d: e\n    f: |\n      text\n   
   }
   for (auto& v : *all) {
     auto back = yaml::parse(yaml::dump(v));
-    ASSERT_TRUE(back.ok()) << back.error().message << "\n" << yaml::dump(v);
+    ASSERT_TRUE(back.ok()) << back.error().message << "\n"
+                           << yaml::dump(v);
     EXPECT_EQ(json::dump_sorted(*back), json::dump_sorted(v)) << yaml::dump(v);
   }
   (void)yaml::parse_json_or_yaml(input).ok();

@@ -91,7 +91,9 @@ Task<Result<AcmeClient::Answer>> AcmeClient::post(std::string url, std::string p
     if (answer.status < 400) co_return answer;
     std::string type = answer.json["type"].as_string();
     if (type.ends_with(":badNonce") && attempt < kBadNonceRetries) continue;
-    Code code = answer.status == 429 ? Code::kTooMany : answer.status >= 500 ? Code::kUnavailable : answer.status == 404 ? Code::kNotFound : Code::kInvalid;
+    Code code = answer.status == 429 ? Code::kTooMany : answer.status >= 500 ? Code::kUnavailable
+                                                    : answer.status == 404   ? Code::kNotFound
+                                                                             : Code::kInvalid;
     std::string why = problem_text(answer.json);
     co_return Error{code, std::to_string(answer.status) + " " + type + ": " + (why.empty() ? answer.body.substr(0, 200) : why), type};
   }

@@ -18,7 +18,7 @@
 namespace caravel::certs {
 
 struct Violation {
-  std::string reason;   // "DoesNotExist", "MissingData", "Renewing", ...
+  std::string reason;  // "DoesNotExist", "MissingData", "Renewing", ...
   std::string message;
 };
 

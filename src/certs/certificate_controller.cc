@@ -268,7 +268,8 @@ Task<Status> CertificateController::fail(const json::Value& certificate, json::V
 
 std::unique_ptr<kube::Controller> make_certificate_controller(Context& c) {
   auto self = std::make_shared<CertificateController>(c);
-  auto controller = std::make_unique<kube::Controller>(c.loop, "certificates", [self](std::string key) { return self->reconcile(std::move(key)); }, 2);
+  auto controller = std::make_unique<kube::Controller>(
+      c.loop, "certificates", [self](std::string key) { return self->reconcile(std::move(key)); }, 2);
   auto* queue = controller.get();
   c.certificates.add_handler([queue](auto& old, auto& now) { queue->enqueue(kube::key_of(now ? *now : *old)); });
   c.requests.add_handler([queue](auto& old, auto& now) {

@@ -146,7 +146,8 @@ Task<Result<kube::Requeue>> ChallengeController::reconcile(std::string key) {
 
 std::unique_ptr<kube::Controller> make_challenge_controller(Context& c) {
   auto self = std::make_shared<ChallengeController>(c);
-  auto controller = std::make_unique<kube::Controller>(c.loop, "challenges", [self](std::string key) { return self->reconcile(std::move(key)); }, 4);
+  auto controller = std::make_unique<kube::Controller>(
+      c.loop, "challenges", [self](std::string key) { return self->reconcile(std::move(key)); }, 4);
   auto* queue = controller.get();
   c.challenges.add_handler([queue](auto& old, auto& now) { queue->enqueue(kube::key_of(now ? *now : *old)); });
   return controller;

@@ -23,10 +23,7 @@ struct Settings {
 
 struct Context {
   Context(net::EventLoop& loop, kube::Client client, Settings settings)
-      : loop(loop), client(client), settings(std::move(settings)), events(loop, client, "cert-manager"),
-        certificates(loop, client, kCertificates), requests(loop, client, kCertificateRequests), issuers(loop, client, kIssuers),
-        cluster_issuers(loop, client, kClusterIssuers), orders(loop, client, kOrders), challenges(loop, client, kChallenges),
-        ingresses(loop, client, kIngresses), secrets(loop, client, kSecrets) {}
+      : loop(loop), client(client), settings(std::move(settings)), events(loop, client, "cert-manager"), certificates(loop, client, kCertificates), requests(loop, client, kCertificateRequests), issuers(loop, client, kIssuers), cluster_issuers(loop, client, kClusterIssuers), orders(loop, client, kOrders), challenges(loop, client, kChallenges), ingresses(loop, client, kIngresses), secrets(loop, client, kSecrets) {}
 
   // Where the Secrets of an issuer live: its namespace, or the cluster resource namespace.
   std::string secrets_namespace(const json::Value& issuer) const {

@@ -12,7 +12,10 @@ namespace {
 struct PassedOn {
   const char* annotation;
   std::initializer_list<std::string_view> field;
-  enum { kText, kDuration, kNumber, kList } kind;
+  enum { kText,
+         kDuration,
+         kNumber,
+         kList } kind;
 };
 
 const PassedOn kPassedOn[] = {

@@ -177,7 +177,8 @@ Task<Status> OrderController::drop_challenges(const json::Value& order) {
 
 std::unique_ptr<kube::Controller> make_order_controller(Context& c) {
   auto self = std::make_shared<OrderController>(c);
-  auto controller = std::make_unique<kube::Controller>(c.loop, "orders", [self](std::string key) { return self->reconcile(std::move(key)); }, 2);
+  auto controller = std::make_unique<kube::Controller>(
+      c.loop, "orders", [self](std::string key) { return self->reconcile(std::move(key)); }, 2);
   auto* queue = controller.get();
   c.orders.add_handler([queue](auto& old, auto& now) { queue->enqueue(kube::key_of(now ? *now : *old)); });
   c.challenges.add_handler([queue](auto& old, auto& now) {

@@ -195,7 +195,8 @@ Task<Status> RequestController::sign_acme(const json::Value& request, json::Valu
 
 std::unique_ptr<kube::Controller> make_request_controller(Context& c) {
   auto self = std::make_shared<RequestController>(c);
-  auto controller = std::make_unique<kube::Controller>(c.loop, "certificaterequests", [self](std::string key) { return self->reconcile(std::move(key)); }, 2);
+  auto controller = std::make_unique<kube::Controller>(
+      c.loop, "certificaterequests", [self](std::string key) { return self->reconcile(std::move(key)); }, 2);
   auto* queue = controller.get();
   c.requests.add_handler([queue](auto& old, auto& now) { queue->enqueue(kube::key_of(now ? *now : *old)); });
   c.orders.add_handler([queue](auto& old, auto& now) {

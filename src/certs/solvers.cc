@@ -71,7 +71,8 @@ Result<ChosenSolver> choose_solver(const json::Value& issuer, const json::Value&
   std::optional<Rank> best;
   ChosenSolver out;
   for (auto& solver : issuer["spec"]["acme"]["solvers"].as_array()) {
-    std::string_view type = solver["http01"].is_object() ? "http-01" : solver["dns01"].is_object() ? "dns-01" : "";
+    std::string_view type = solver["http01"].is_object() ? "http-01" : solver["dns01"].is_object() ? "dns-01"
+                                                                                                   : "";
     if (authorization["wildcard"].as_bool() && type == "http-01") continue;  // RFC 8555: wildcards need DNS-01
     const json::Value* offered = nullptr;
     for (auto& c : authorization["challenges"].as_array())

@@ -93,7 +93,8 @@ Task<Served> fetch_verified(FlowContext& c, std::string host, std::string secret
 
 Task<void> remove_renewal(FlowContext& c) {
   for (int i = 0; i < 3; ++i) {
-    const kube::Resource& what = i == 0 ? kCertificates : i == 1 ? kIngresses : kSecrets;
+    const kube::Resource& what = i == 0 ? kCertificates : i == 1 ? kIngresses
+                                                                 : kSecrets;
     std::string name = i == 2 ? "renewal-tls" : "renewal";
     auto removed = co_await c.client.remove(what, "demo", name);
     (void)removed;

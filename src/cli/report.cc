@@ -15,7 +15,9 @@ void Report::step(Time start, Time now, const std::string& what) const {
 void Report::flow(const FlowResult& f) {
   flows_.push_back(f);
   if (json_) return;
-  std::printf("%s %-12s %6.2f s  %s\n", f.skipped ? "[skipped]" : f.ok ? "[  ok  ]" : "[FAILED]", f.name.c_str(), f.seconds, f.detail.c_str());
+  std::printf("%s %-12s %6.2f s  %s\n", f.skipped ? "[skipped]" : f.ok ? "[  ok  ]"
+                                                                       : "[FAILED]",
+              f.name.c_str(), f.seconds, f.detail.c_str());
 }
 
 json::Value Report::document() const {
@@ -49,7 +51,9 @@ int Report::finish(double total_seconds, int64_t memory_bytes) {
     std::printf("%s\n", json::dump_pretty(v).c_str());
     return all ? 0 : 1;
   }
-  std::printf("\n%s in %.1f s, memory of everything %.0f MB (must 600)\n", flows_.empty() ? "up" : all ? "all flows done" : "some flows failed", total_seconds, static_cast<double>(memory_bytes) / 1e6);
+  std::printf("\n%s in %.1f s, memory of everything %.0f MB (must 600)\n", flows_.empty() ? "up" : all ? "all flows done"
+                                                                                                       : "some flows failed",
+              total_seconds, static_cast<double>(memory_bytes) / 1e6);
   for (auto& m : std::as_const(extra_)["urls"].as_object()) std::printf("  %-12s %s\n", m.key.c_str(), m.value.as_string().c_str());
   if (extra_["kubeconfig"].is_string()) std::printf("\nexport KUBECONFIG=%s\n", std::as_const(extra_)["kubeconfig"].as_string().c_str());
   return all ? 0 : 1;

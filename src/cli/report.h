@@ -10,7 +10,7 @@
 namespace caravel::cli {
 
 struct FlowResult {
-  std::string name;    // "deployment"
+  std::string name;  // "deployment"
   bool ok = false;
   bool skipped = false;
   double seconds = 0;

@@ -104,7 +104,9 @@ TEST_F(Fixture, TheNetworkHasTheSeedsShape) {
     for (const auto& r : s.routes)
       if (r.destination == "0.0.0.0/0") to = r.target.substr(0, 3);
     bool is_public = s.name.find("public") != std::string::npos, is_private = s.name.find("private") != std::string::npos;
-    EXPECT_EQ(to, is_public ? "igw" : is_private ? "nat" : "") << s.name;
+    EXPECT_EQ(to, is_public ? "igw" : is_private ? "nat"
+                                                 : "")
+        << s.name;
   }
 }
 

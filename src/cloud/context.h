@@ -21,10 +21,10 @@ struct CloudOptions {
   std::string cluster_ca;                                   // PEM; DescribeCluster's certificateAuthority
   std::string service_cidr = "172.20.0.0/16";
   std::string oidc_issuer = "https://oidc.eks.us-east-1.amazonaws.com/id/CARAVEL";
-  std::string jwks;             // the cluster's ServiceAccount keys: web identities are verified by them
-  bool trust_any_web_identity = false;  // a cloud without a cluster: signatures cannot be verified
-  std::string endpoint = "http://127.0.0.1:4566";           // how clients name us (queue URLs)
-  bool strict_iam = false;      // only keys made by IAM; else test/test too
+  std::string jwks;                                // the cluster's ServiceAccount keys: web identities are verified by them
+  bool trust_any_web_identity = false;             // a cloud without a cluster: signatures cannot be verified
+  std::string endpoint = "http://127.0.0.1:4566";  // how clients name us (queue URLs)
+  bool strict_iam = false;                         // only keys made by IAM; else test/test too
   std::vector<std::string> zones = {"a", "b", "c"};
 };
 

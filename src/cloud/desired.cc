@@ -67,7 +67,11 @@ machines::RuleCondition condition_of(const Value& v) {
   machines::RuleCondition c;
   c.field = v["Field"].as_string();
   std::vector<std::string> plain = strings(v["Values"]);
-  const char* config = c.field == "host-header" ? "HostHeaderConfig" : c.field == "path-pattern" ? "PathPatternConfig" : c.field == "http-header" ? "HttpHeaderConfig" : c.field == "http-request-method" ? "HttpRequestMethodConfig" : c.field == "source-ip" ? "SourceIpConfig" : "QueryStringConfig";
+  const char* config = c.field == "host-header" ? "HostHeaderConfig" : c.field == "path-pattern"      ? "PathPatternConfig"
+                                                                   : c.field == "http-header"         ? "HttpHeaderConfig"
+                                                                   : c.field == "http-request-method" ? "HttpRequestMethodConfig"
+                                                                   : c.field == "source-ip"           ? "SourceIpConfig"
+                                                                                                      : "QueryStringConfig";
   if (c.field == "query-string") {
     for (const Value& q : v[config]["Values"].as_array()) c.query.emplace_back(q["Key"].as_string(), q["Value"].as_string());
   } else {

@@ -167,11 +167,13 @@ Output describe_status(Context& c, const Value& in) {
     v["Events"] = i["_events"].is_array() ? i["_events"] : Value::array();
     for (const char* which : {"InstanceStatus", "SystemStatus", "AttachedEbsStatus"}) {
       std::string fault = i[std::string("_") + which].as_string();
-      std::string status = state != kRunning ? "not-applicable" : fault.empty() ? "ok" : fault;
+      std::string status = state != kRunning ? "not-applicable" : fault.empty() ? "ok"
+                                                                                : fault;
       v[which]["Status"] = status;
       Value d = Value::object();
       d["Name"] = "reachability";
-      d["Status"] = status == "ok" ? "passed" : status == "impaired" ? "failed" : status;
+      d["Status"] = status == "ok" ? "passed" : status == "impaired" ? "failed"
+                                                                     : status;
       if (status == "impaired") d["ImpairedSince"] = i["_impaired_since"];
       v[which]["Details"] = Value::array({std::move(d)});
     }

@@ -1,6 +1,6 @@
 // The catalogue's actions: instance types, offerings, spot prices.
-#include "cloud/instance_types.h"
 #include "base/strings.h"
+#include "cloud/instance_types.h"
 #include "cloud/query.h"
 #include "cloud/resources.h"
 

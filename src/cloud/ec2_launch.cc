@@ -241,7 +241,9 @@ Status collect(Context& c, const Value& config, bool spot, std::vector<Candidate
     if (!o.find("InstanceType")) k.overrides["InstanceType"] = k.type;
     if (!o.find("AvailabilityZone")) k.overrides["AvailabilityZone"] = k.zone;
     const InstanceType* t = find_instance_type(k.type);
-    k.price = t ? (spot ? spot_price(*t, k.zone) : t->price > 0 ? t->price : 1e9) : 1e9;
+    k.price = t ? (spot ? spot_price(*t, k.zone) : t->price > 0 ? t->price
+                                                                : 1e9)
+                : 1e9;
     k.priority = o["Priority"].is_number() ? o["Priority"].as_double() : 1e9;
     out.push_back(std::move(k));
   }

@@ -130,7 +130,11 @@ struct Rule {
 
 std::string protocol_name(const std::string& p) {
   std::string l = to_lower(p);
-  return l == "6" ? "tcp" : l == "17" ? "udp" : l == "1" ? "icmp" : l == "58" ? "icmpv6" : l == "all" ? "-1" : l;
+  return l == "6" ? "tcp" : l == "17" ? "udp"
+                        : l == "1"    ? "icmp"
+                        : l == "58"   ? "icmpv6"
+                        : l == "all"  ? "-1"
+                                      : l;
 }
 
 // The request's permissions as single rules: IpPermissions, or the older flat members.

@@ -64,7 +64,8 @@ Output describe_vpc_attribute(Context& c, const Value& in) {
   Value out = Value::object();
   out["VpcId"] = in["VpcId"];
   const std::string& a = in["Attribute"].as_string();
-  std::string member = a == "enableDnsHostnames" ? "EnableDnsHostnames" : a == "enableDnsSupport" ? "EnableDnsSupport" : "";
+  std::string member = a == "enableDnsHostnames" ? "EnableDnsHostnames" : a == "enableDnsSupport" ? "EnableDnsSupport"
+                                                                                                  : "";
   if (member.empty()) return fail("InvalidParameterValue", "Value (" + a + ") for parameter attribute is invalid. Unknown attribute");
   out[member]["Value"] = (*v)["_" + member].as_bool(true);
   return out;
@@ -142,9 +143,9 @@ Output put_route(Context& c, const Value& in, bool replace) {
   route["Origin"] = "CreateRoute";
   route["State"] = "active";
   static const std::tuple<const char*, const char*, const char*, const char*> kTargets[] = {{"GatewayId", "internet-gateways", "InvalidInternetGatewayID.NotFound", "internetGateway ID"},
-                                                                                          {"NatGatewayId", "nat-gateways", "NatGatewayNotFound", "natGateway ID"},
-                                                                                          {"NetworkInterfaceId", "network-interfaces", "InvalidNetworkInterfaceID.NotFound", "networkInterface ID"},
-                                                                                          {"InstanceId", "instances", "InvalidInstanceID.NotFound", "instance ID"}};
+                                                                                            {"NatGatewayId", "nat-gateways", "NatGatewayNotFound", "natGateway ID"},
+                                                                                            {"NetworkInterfaceId", "network-interfaces", "InvalidNetworkInterfaceID.NotFound", "networkInterface ID"},
+                                                                                            {"InstanceId", "instances", "InvalidInstanceID.NotFound", "instance ID"}};
   int targets = 0;
   for (auto& [member, table, code, noun] : kTargets) {
     if (!in.find(member)) continue;

@@ -50,7 +50,8 @@ Output create_target_group(Context& c, const Value& in) {
   g["HealthCheckPort"] = in["HealthCheckPort"].as_string().empty() ? "traffic-port" : in["HealthCheckPort"].as_string();
   g["HealthCheckEnabled"] = in["HealthCheckEnabled"].as_bool(true);
   g["HealthCheckIntervalSeconds"] = in["HealthCheckIntervalSeconds"].as_int(30);
-  g["HealthCheckTimeoutSeconds"] = in["HealthCheckTimeoutSeconds"].as_int(http ? 5 : is_http(check) ? 6 : 10);
+  g["HealthCheckTimeoutSeconds"] = in["HealthCheckTimeoutSeconds"].as_int(http ? 5 : is_http(check) ? 6
+                                                                                                    : 10);
   g["HealthyThresholdCount"] = in["HealthyThresholdCount"].as_int(5);
   g["UnhealthyThresholdCount"] = in["UnhealthyThresholdCount"].as_int(2);
   if (is_http(check)) {

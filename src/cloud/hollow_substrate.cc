@@ -46,7 +46,8 @@ class Hollow final : public machines::Substrate {
           h.target_group_arn = g.arn;
           h.target_id = t.id;
           h.port = t.port;
-          h.state = t.draining ? "draining" : t.ip.empty() ? "unused" : "healthy";
+          h.state = t.draining ? "draining" : t.ip.empty() ? "unused"
+                                                           : "healthy";
           updates.push_back(std::move(h));
         }
     std::weak_ptr<bool> alive = alive_;

@@ -96,8 +96,10 @@ Result<KnownKey> find_key(const Records& r, const CloudOptions& o, const std::st
     out.secret = (*k)["_secret"].as_string();
     std::string user = (*k)["UserName"].as_string();
     const Value* u = r.find("users", user);
-    out.caller.arn = user.empty() ? "arn:aws:iam::" + o.account + ":root" : u ? (*u)["Arn"].as_string() : "arn:aws:iam::" + o.account + ":user/" + user;
-    out.caller.user_id = user.empty() ? o.account : u ? (*u)["UserId"].as_string() : user;
+    out.caller.arn = user.empty() ? "arn:aws:iam::" + o.account + ":root" : u ? (*u)["Arn"].as_string()
+                                                                              : "arn:aws:iam::" + o.account + ":user/" + user;
+    out.caller.user_id = user.empty() ? o.account : u ? (*u)["UserId"].as_string()
+                                                      : user;
     return out;
   }
   if (!o.strict_iam && key == "test") {

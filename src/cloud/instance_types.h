@@ -31,8 +31,8 @@ struct InstanceType {
   std::string nvme_disks, gpus, accelerators;
   std::vector<std::string> placement;
   bool nitro_enclaves = false, encryption_in_transit = false;
-  std::string zones;   // letters
-  double price = 0;    // USD per hour, on demand, Linux; 0 unknown
+  std::string zones;  // letters
+  double price = 0;   // USD per hour, on demand, Linux; 0 unknown
 };
 
 const std::map<std::string, InstanceType, std::less<>>& instance_types();

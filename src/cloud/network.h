@@ -16,10 +16,10 @@ std::string private_dns_name(const CloudOptions& o, std::string_view ip);
 
 struct InterfaceRequest {
   std::string subnet_id;
-  std::string ip;                        // "" any
-  std::vector<std::string> groups;       // empty: the VPC's default group
+  std::string ip;                   // "" any
+  std::vector<std::string> groups;  // empty: the VPC's default group
   std::string description;
-  std::string owner = "none";            // none instance control-plane load-balancer nat-gateway
+  std::string owner = "none";  // none instance control-plane load-balancer nat-gateway
   std::string owner_id;
   int secondary_count = 0;
   std::vector<std::string> secondary;

@@ -31,7 +31,8 @@ Output get_products(Context& c, const Value& in) {
     bool hit = true;
     for (const Value& f : in["Filters"].as_array()) {
       const std::string& field = f["Field"].as_string();
-      std::string have = field == "productFamily" ? std::as_const(p)["productFamily"].as_string() : field == "serviceCode" ? "AmazonEC2" : std::as_const(p)["attributes"][field].as_string();
+      std::string have = field == "productFamily" ? std::as_const(p)["productFamily"].as_string() : field == "serviceCode" ? "AmazonEC2"
+                                                                                                                           : std::as_const(p)["attributes"][field].as_string();
       const std::string& type = f["Type"].as_string();
       if (type == "ANY_OF" ? [&] { for (const std::string& v : split(f["Value"].as_string(), ',')) if (v == have) return false; return true; }() : !equals_ignore_case(have, f["Value"].as_string())) hit = false;
     }

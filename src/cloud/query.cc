@@ -166,9 +166,22 @@ Value string_list(const std::vector<std::string>& v) {
 
 std::string_view table_of(std::string_view id) {
   static const std::pair<std::string_view, std::string_view> kPrefixes[] = {
-      {"i-", "instances"}, {"vpc-", "vpcs"}, {"subnet-", "subnets"}, {"rtb-", "route-tables"}, {"igw-", "internet-gateways"}, {"nat-", "nat-gateways"},
-      {"eipalloc-", "addresses"}, {"sg-", "security-groups"}, {"sgr-", "security-group-rules"}, {"eni-", "network-interfaces"}, {"lt-", "launch-templates"},
-      {"vol-", "volumes"}, {"key-", "key-pairs"}, {"fleet-", "fleets"}, {"ami-", "images"}, {"acl-", "network-acls"},
+      {"i-", "instances"},
+      {"vpc-", "vpcs"},
+      {"subnet-", "subnets"},
+      {"rtb-", "route-tables"},
+      {"igw-", "internet-gateways"},
+      {"nat-", "nat-gateways"},
+      {"eipalloc-", "addresses"},
+      {"sg-", "security-groups"},
+      {"sgr-", "security-group-rules"},
+      {"eni-", "network-interfaces"},
+      {"lt-", "launch-templates"},
+      {"vol-", "volumes"},
+      {"key-", "key-pairs"},
+      {"fleet-", "fleets"},
+      {"ami-", "images"},
+      {"acl-", "network-acls"},
   };
   for (auto& [prefix, table] : kPrefixes)
     if (id.substr(0, prefix.size()) == prefix) return table;

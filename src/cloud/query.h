@@ -25,8 +25,8 @@ std::vector<std::string> texts_at(const Value& item, std::string_view path);
 
 struct Describe {
   std::string_view table;
-  std::string_view output;      // "Vpcs"
-  std::string_view ids = "";    // input member with identifiers: "VpcIds"
+  std::string_view output;          // "Vpcs"
+  std::string_view ids = "";        // input member with identifiers: "VpcIds"
   std::string_view not_found = "";  // error code, and the noun of its message
   std::string_view noun = "";
   const FilterTable* filters = nullptr;

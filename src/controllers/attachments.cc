@@ -51,7 +51,8 @@ AttachPlan plan_attachments(const AttachWorld& w) {
     auto n = nodes.find(p->spec.node_name);
     if (n == nodes.end() || !n->second->metadata.annotations.count(kManaged)) continue;
     for (auto& v : p->spec.volumes) {
-      std::string name = v.persistent_volume_claim ? v.persistent_volume_claim->claim_name : v.ephemeral ? p->metadata.name + "-" + v.name : "";
+      std::string name = v.persistent_volume_claim ? v.persistent_volume_claim->claim_name : v.ephemeral ? p->metadata.name + "-" + v.name
+                                                                                                         : "";
       auto c = w.claims.find({p->metadata.namespace_, name});
       if (name.empty() || c == w.claims.end() || c->second->status.phase != "Bound") continue;
       auto pv = w.volumes.find(c->second->spec.volume_name);

@@ -1,8 +1,8 @@
 // CSR approving: the client and serving certificates that node agents ask for are approved when the asker
 // may have them. CSR signing: approved requests of the signers kubernetes.io/* get their certificate.
+#include "kube/types/certificates.h"
 #include "controllers/common.h"
 #include "controllers/context.h"
-#include "kube/types/certificates.h"
 
 namespace caravel::controllers {
 
@@ -53,8 +53,7 @@ std::string objection(const CertificateSigningRequest& c, const Signer::Subject&
 class Approver final : public Runner {
  public:
   explicit Approver(const Context& c)
-      : ex_(c.ex), client_(c.client("certificate-controller")), signer_(c.options.signer), csrs_(c.informer<CertificateSigningRequest>()),
-        queue_(c.ex, "csr-approving", [this](std::string key) { return sync(std::move(key)); }) {
+      : ex_(c.ex), client_(c.client("certificate-controller")), signer_(c.options.signer), csrs_(c.informer<CertificateSigningRequest>()), queue_(c.ex, "csr-approving", [this](std::string key) { return sync(std::move(key)); }) {
     csrs_.add_handler([this](auto&, auto& now) {
       if (now) queue_.enqueue(now->metadata.name);
     });
@@ -95,8 +94,7 @@ class Approver final : public Runner {
 class CsrSigner final : public Runner {
  public:
   explicit CsrSigner(const Context& c)
-      : ex_(c.ex), client_(c.client("certificate-controller")), signer_(c.options.signer), lifetime_(c.options.certificate_lifetime),
-        csrs_(c.informer<CertificateSigningRequest>()), queue_(c.ex, "csr-signing", [this](std::string key) { return sync(std::move(key)); }) {
+      : ex_(c.ex), client_(c.client("certificate-controller")), signer_(c.options.signer), lifetime_(c.options.certificate_lifetime), csrs_(c.informer<CertificateSigningRequest>()), queue_(c.ex, "csr-signing", [this](std::string key) { return sync(std::move(key)); }) {
     csrs_.add_handler([this](auto&, auto& now) {
       if (now) queue_.enqueue(now->metadata.name);
     });

@@ -18,7 +18,7 @@
 namespace caravel::controllers {
 
 struct ClaimPod {
-  std::string name, uid;  // uid "": it does not exist yet
+  std::string name, uid;   // uid "": it does not exist yet
   bool condemned = false;  // beyond the replicas
 };
 

@@ -12,8 +12,7 @@ namespace {
 class Aggregation final : public Runner {
  public:
   explicit Aggregation(const Context& c)
-      : client_(c.client("clusterrole-aggregation-controller")), roles_(c.informer<ClusterRole>()),
-        queue_(c.ex, "clusterrole-aggregation-controller", [this](std::string key) { return sync(std::move(key)); }) {
+      : client_(c.client("clusterrole-aggregation-controller")), roles_(c.informer<ClusterRole>()), queue_(c.ex, "clusterrole-aggregation-controller", [this](std::string key) { return sync(std::move(key)); }) {
     roles_.add_handler([this](auto&, auto&) {
       for (auto& [k, r] : roles_.all())
         if (r->aggregation_rule) queue_.enqueue(r->metadata.name);

@@ -34,7 +34,8 @@ int64_t restarts(const Pod& p) {
 }
 
 namespace {
-int phase_rank(const Pod& p) { return p.status.phase == "Running" ? 2 : p.status.phase == "Unknown" ? 1 : 0; }
+int phase_rank(const Pod& p) { return p.status.phase == "Running" ? 2 : p.status.phase == "Unknown" ? 1
+                                                                                                    : 0; }
 int deletion_cost(const Pod& p) {
   auto it = p.metadata.annotations.find("controller.kubernetes.io/pod-deletion-cost");
   return it == p.metadata.annotations.end() ? 0 : std::atoi(it->second.c_str());

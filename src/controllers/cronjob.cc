@@ -19,7 +19,8 @@ class CronJobController final : public Runner {
         events_(c.ex, client_, "cronjob-controller"),
         cronjobs_(c.informer<CronJob>()),
         jobs_(c.informer<Job>()),
-        queue_(c.ex, "cronjob-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "cronjob-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     add_owner_index(jobs_);
     cronjobs_.add_handler([this](auto& old, auto& now) {
       if (now) queue_.enqueue(kube::ObjectKey{now->metadata.namespace_, now->metadata.name});

@@ -17,12 +17,12 @@ struct CronJobEvent {
   std::string reason, message;
 };
 struct CronJobDecision {
-  kube::batch::CronJobStatus status;        // before the new Job is entered
+  kube::batch::CronJobStatus status;  // before the new Job is entered
   std::vector<CronJobEvent> events;
-  std::vector<kube::batch::Job> remove;     // finished ones beyond the history limits, running ones that are replaced
-  std::optional<kube::batch::Job> create;   // its owner reference is set
-  Time scheduled;                           // of `create`
-  std::optional<Duration> again;            // when to look again
+  std::vector<kube::batch::Job> remove;    // finished ones beyond the history limits, running ones that are replaced
+  std::optional<kube::batch::Job> create;  // its owner reference is set
+  Time scheduled;                          // of `create`
+  std::optional<Duration> again;           // when to look again
 };
 
 // `jobs`: those that the CronJob controls. `zone`: its spec.timeZone, or why there is no such zone.

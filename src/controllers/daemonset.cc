@@ -92,7 +92,8 @@ class DaemonSetController final : public Runner {
         pods_(c.informer<Pod>()),
         nodes_(c.informer<Node>()),
         revisions_(c.informer<ControllerRevision>()),
-        queue_(c.ex, "daemonset-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "daemonset-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     add_owner_index(pods_);
     add_orphan_index(pods_);
     add_owner_index(revisions_);

@@ -27,7 +27,8 @@ class DeploymentController final : public Runner {
         deployments_(c.informer<Deployment>()),
         sets_(c.informer<ReplicaSet>()),
         pods_(c.informer<Pod>()),
-        queue_(c.ex, "deployment-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "deployment-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     add_owner_index(sets_);
     add_orphan_index(sets_);
     add_owner_index(pods_);

@@ -16,8 +16,8 @@ struct ServedResource {
 };
 
 struct Discovered {
-  std::vector<ServedResource> resources;  // the preferred version of each, without subresources
-  std::vector<std::string> failed_groups; // groups whose documents could not be had
+  std::vector<ServedResource> resources;   // the preferred version of each, without subresources
+  std::vector<std::string> failed_groups;  // groups whose documents could not be had
 };
 Task<Result<Discovered>> discover(kube::Client client);
 

@@ -127,7 +127,8 @@ class DisruptionController final : public Runner {
     kube::meta::Condition c;
     c.type = "DisruptionAllowed";
     c.status = s.disruptions_allowed > 0 ? "True" : "False";
-    c.reason = !unmanaged.empty() ? "SyncFailed" : s.disruptions_allowed > 0 ? "SufficientPods" : "InsufficientPods";
+    c.reason = !unmanaged.empty() ? "SyncFailed" : s.disruptions_allowed > 0 ? "SufficientPods"
+                                                                             : "InsufficientPods";
     if (!unmanaged.empty()) c.message = "pod " + unmanaged + " has no controller whose scale is known; use minAvailable with a number";
     c.observed_generation = generation;
     c.last_transition_time = Time::from_seconds(now.seconds());

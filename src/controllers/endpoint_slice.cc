@@ -104,7 +104,8 @@ class EndpointSliceController final : public Runner {
         pods_(c.informer<Pod>()),
         nodes_(c.informer<Node>()),
         slices_(c.informer<EndpointSlice>()),
-        queue_(c.ex, "endpointslice-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers),
+        queue_(
+            c.ex, "endpointslice-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers),
         matcher_(services_, pods_, queue_) {
     slices_.add_index("service", [](const EndpointSlice& s) {
       std::vector<std::string> out;
@@ -307,7 +308,8 @@ class EndpointsController final : public Runner {
         services_(c.informer<Service>()),
         pods_(c.informer<Pod>()),
         endpoints_(c.informer<Endpoints>()),
-        queue_(c.ex, "endpoint-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers),
+        queue_(
+            c.ex, "endpoint-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers),
         matcher_(services_, pods_, queue_) {
     endpoints_.add_handler([this](auto& old, auto& now) {
       if (old && now) return;

@@ -84,7 +84,8 @@ class MirroringController final : public Runner {
         services_(c.informer<Service>()),
         endpoints_(c.informer<Endpoints>()),
         slices_(c.informer<EndpointSlice>()),
-        queue_(c.ex, "endpointslicemirroring-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "endpointslicemirroring-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     services_.add_handler([this](auto& old, auto& now) {
       const Service& s = now ? *now : *old;
       queue_.enqueue(kube::ObjectKey{s.metadata.namespace_, s.metadata.name});

@@ -34,7 +34,8 @@ class GarbageCollector final : public Runner {
   explicit GarbageCollector(const Context& c)
       : ex_(c.ex),
         client_(c.client("generic-garbage-collector")),
-        queue_(c.ex, "garbage-collector", [this](std::string uid) { return look_at(std::move(uid)); }, kGcWorkers) {}
+        queue_(
+            c.ex, "garbage-collector", [this](std::string uid) { return look_at(std::move(uid)); }, kGcWorkers) {}
 
   void start(TaskScope& scope) override { scope.spawn(run(this)); }
 
@@ -154,13 +155,16 @@ class GarbageCollector final : public Runner {
   }
 
   // What is known of an owner. kUnknown: the API server could not be asked.
-  enum class Life { kSolid, kGone, kWaiting, kUnknown };
+  enum class Life { kSolid,
+                    kGone,
+                    kWaiting,
+                    kUnknown };
 
   Task<Life> life_of(Node n, Owner o) {
     if (const Node* known = graph_.find(o.uid)) {
       const Node& w = *known;
       // References across namespaces count as references to nothing.
-      if (w.ns.empty() || w.ns == n.ns) co_return w.deleting && w.has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
+      if (w.ns.empty() || w.ns == n.ns) co_return w.deleting&& w.has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
     }
     if (auto a = absent_.find(o.uid); a != absent_.end() && ex_.now() - a->second < kAbsentFor) co_return Life::kGone;
     auto kind = kinds_.find(o.api_version + "/" + o.kind);
@@ -182,7 +186,7 @@ class GarbageCollector final : public Runner {
       co_return Life::kGone;
     }
     Node w = node_of(r, *live);
-    co_return w.deleting && w.has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
+    co_return w.deleting&& w.has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
   }
 
   Task<Owners> owners_of(Node n) {
@@ -190,7 +194,9 @@ class GarbageCollector final : public Runner {
     for (auto& o : n.owners) {
       Life l = co_await life_of(n, o);
       if (l == Life::kUnknown) v.unknown = true;
-      else (l == Life::kSolid ? v.solid : l == Life::kGone ? v.gone : v.waiting).push_back(o);
+      else (l == Life::kSolid ? v.solid : l == Life::kGone ? v.gone
+                                                           : v.waiting)
+               .push_back(o);
     }
     co_return v;
   }

@@ -24,7 +24,8 @@ class HpaController final : public Runner {
         events_(c.ex, client_, kName),
         autoscalers_(c.informer<HorizontalPodAutoscaler>()),
         pods_(c.informer<Pod>()),
-        queue_(c.ex, "horizontal-pod-autoscaler-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "horizontal-pod-autoscaler-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     autoscalers_.add_handler([this](auto& old, auto& now) {
       const HorizontalPodAutoscaler& h = now ? *now : *old;
       std::string key = kube::ObjectKey{h.metadata.namespace_, h.metadata.name}.text();
@@ -158,7 +159,7 @@ class HpaController final : public Runner {
   kube::EventRecorder events_;
   kube::Informer<HorizontalPodAutoscaler>& autoscalers_;
   kube::Informer<Pod>& pods_;
-  std::map<std::string, HpaMemory> memory_;       // by key
+  std::map<std::string, HpaMemory> memory_;      // by key
   std::map<std::string, Controlled> selectors_;  // by key
   kube::Controller queue_;
 };

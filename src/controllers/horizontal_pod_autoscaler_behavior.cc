@@ -83,7 +83,9 @@ Normalized without_behavior(const HorizontalPodAutoscaler& hpa, HpaMemory& memor
   out.able = stable == desired ? ready() : held_up();
   const int least = hpa.spec.min_replicas.value_or(1), fast = std::max(2 * current, 4), most = std::min(hpa.spec.max_replicas, fast);
   out.replicas = std::clamp(stable, std::min(least, most), most);
-  out.limited = stable < least ? too_few() : stable <= most ? within_range() : hpa.spec.max_replicas > fast ? too_fast_up() : too_many();
+  out.limited = stable < least ? too_few() : stable <= most             ? within_range()
+                                         : hpa.spec.max_replicas > fast ? too_fast_up()
+                                                                        : too_many();
   return out;
 }
 
@@ -98,7 +100,8 @@ Normalized with_behavior(const HorizontalPodAutoscaler& hpa, HpaMemory& memory, 
   }
   remember(memory, desired, std::max(up_window, down_window), now);
   const int stable = std::min(std::max(current, lowest), highest);
-  out.able = stable == desired ? ready() : desired >= current ? held_down() : held_up();
+  out.able = stable == desired ? ready() : desired >= current ? held_down()
+                                                              : held_up();
   out.replicas = stable;
   out.limited = within_range();
   if (stable > current) {

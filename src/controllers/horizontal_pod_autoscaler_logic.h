@@ -44,7 +44,7 @@ struct HpaDecision {
   std::vector<HpaEvent> events;
   std::optional<int> rescale;  // to so many
   std::string why;
-  bool decided = false;        // false: something is amiss, it is tried again at the next look
+  bool decided = false;  // false: something is amiss, it is tried again at the next look
 };
 
 // False where the bounds decide alone, or the target is switched off.

@@ -23,7 +23,8 @@ constexpr Step kSteps[] = {{0, 100, 0}, {90, 500, 15}, {450, 1000, 30}, {900, 20
 class NodeTtl final : public Runner {
  public:
   explicit NodeTtl(const Context& c)
-      : client_(c.client("ttl-controller")), nodes_(c.informer<Node>()), queue_(c.ex, "ttl-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+      : client_(c.client("ttl-controller")), nodes_(c.informer<Node>()), queue_(
+                                                                             c.ex, "ttl-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     nodes_.add_handler([this](auto& old, auto& now) {
       int before = seconds_;
       seconds_ = node_ttl(nodes_.size(), step_);

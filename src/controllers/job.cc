@@ -27,7 +27,8 @@ class JobController final : public Runner {
         events_(c.ex, client_, kName),
         jobs_(c.informer<Job>()),
         pods_(c.informer<Pod>()),
-        queue_(c.ex, kName, [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, kName, [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     add_owner_index(pods_);
     add_orphan_index(pods_);
     jobs_.add_handler([this](auto& old, auto& now) { on_job(old, now); });
@@ -260,7 +261,7 @@ class JobController final : public Runner {
   kube::Informer<Pod>& pods_;
   std::map<std::string, JobBackoff> backoff_;  // by uid of the Job
   Expectations pods_written_, jobs_written_;
-  std::set<std::string> deleted_, released_;   // uids of pods
+  std::set<std::string> deleted_, released_;  // uids of pods
   kube::Controller queue_;
 };
 

@@ -47,19 +47,19 @@ struct JobEvent {
 };
 
 struct JobPlan {
-  std::vector<PodPtr> remove;         // active ones
-  bool forget_removed = false;        // their finalizer goes first: they do not count as failed
+  std::vector<PodPtr> remove;   // active ones
+  bool forget_removed = false;  // their finalizer goes first: they do not count as failed
   std::vector<kube::core::Pod> create;
   std::optional<Duration> again;      // when to look again
   std::optional<JobVerdict> verdict;  // holds once `remove` is gone
   JobBackoff backoff;                 // to be kept once the status is written
   // What it was decided on.
   std::optional<Time> start_time;
-  bool managed = false;               // the number of pods was looked at
+  bool managed = false;  // the number of pods was looked at
   int active = 0, ready = 0, terminating = 0, succeeded = 0;
   IndexSet succeeded_indexes;
   std::optional<IndexSet> failed_indexes;
-  std::map<int, PodPtr> to_replace;   // the last failed pod of an index; it stays until its replacement has its count
+  std::map<int, PodPtr> to_replace;  // the last failed pod of an index; it stays until its replacement has its count
 };
 JobPlan plan_job(const JobInput& in, Time now);
 

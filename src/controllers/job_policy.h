@@ -23,8 +23,8 @@ bool has_failed(const kube::batch::Job& job, const kube::core::Pod& p);
 
 // The first rule of the pod failure policy that a failed pod meets.
 struct FailureMatch {
-  std::string action;  // "" if none
-  std::string message; // why the Job fails, for FailJob
+  std::string action;   // "" if none
+  std::string message;  // why the Job fails, for FailJob
   bool counts() const { return action != "Ignore"; }
 };
 FailureMatch match_failure_policy(const kube::batch::Job& job, const kube::core::Pod& p);

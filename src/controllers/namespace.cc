@@ -45,7 +45,8 @@ class NamespaceController final : public Runner {
       : ex_(c.ex),
         client_(c.client("namespace-controller")),
         namespaces_(c.informer<Namespace>()),
-        queue_(c.ex, "namespace-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "namespace-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     namespaces_.add_handler([this](auto& old, auto& now) {
       if (!now || !is_terminating(now->metadata)) return;
       // Our own conditions are no news: each look would bring the next one.

@@ -85,7 +85,8 @@ class NodeLifecycle final : public Runner {
         nodes_(c.informer<Node>()),
         leases_(c.informer<Lease>()),
         pods_(c.informer<Pod>()),
-        queue_(c.ex, "node-lifecycle-controller", [this](std::string key) { return sync(std::move(key)); }, 8) {
+        queue_(
+            c.ex, "node-lifecycle-controller", [this](std::string key) { return sync(std::move(key)); }, 8) {
     pods_.add_index("node", [](const Pod& p) { return p.spec.node_name.empty() ? std::vector<std::string>() : std::vector<std::string>(1, p.spec.node_name); });
     nodes_.add_handler([this](auto& old, auto& now) {
       if (!now) {
@@ -152,7 +153,9 @@ class NodeLifecycle final : public Runner {
     }
   }
 
-  enum class ZoneState { kNormal, kPartial, kFull };
+  enum class ZoneState { kNormal,
+                         kPartial,
+                         kFull };
   struct Zone {
     size_t nodes = 0, bad = 0;
     ZoneState state = ZoneState::kNormal;
@@ -241,7 +244,9 @@ class NodeLifecycle final : public Runner {
     std::vector<Taint> next;
     std::set<std::string> have;
     std::string ready = ready_status(*n);
-    const char* execute = !find(*n, "Ready") ? nullptr : ready == "False" ? kNotReady : ready == "Unknown" ? kUnreachable : nullptr;
+    const char* execute = !find(*n, "Ready") ? nullptr : ready == "False" ? kNotReady
+                                                     : ready == "Unknown" ? kUnreachable
+                                                                          : nullptr;
     bool had_execute = false;
     for (auto& t : n->spec.taints) {
       if (t.effect == "NoSchedule") {

@@ -102,7 +102,8 @@ GarbageVerdict judge(const GraphNode& n, const Owners& owners, const std::vector
     return v;
   }
   v.what = GarbageVerdict::What::kDelete;
-  v.propagation = n.has(kOrphanFinalizer) ? "Orphan" : n.has(kForegroundFinalizer) ? "Foreground" : "Background";
+  v.propagation = n.has(kOrphanFinalizer) ? "Orphan" : n.has(kForegroundFinalizer) ? "Foreground"
+                                                                                   : "Background";
   if (!owners.waiting.empty() && !dependents.empty()) {
     v.propagation = "Foreground";
     // Its owner waits for it, so it waits for its own dependents. A circle must not wait for itself.

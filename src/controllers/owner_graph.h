@@ -60,7 +60,10 @@ struct Owners {
 };
 
 struct GarbageVerdict {
-  enum class What { kStay, kAskAgain, kDropReferences, kDelete };
+  enum class What { kStay,
+                    kAskAgain,
+                    kDropReferences,
+                    kDelete };
   What what = What::kStay;
   std::vector<std::string> drop;  // kDropReferences: uids of owners
   // kDelete.

@@ -42,7 +42,8 @@ class TaintEviction final : public Runner {
         events_(c.ex, client_, "taint-eviction-controller"),
         nodes_(c.informer<Node>()),
         pods_(c.informer<Pod>()),
-        queue_(c.ex, "taint-eviction-controller", [this](std::string key) { return sync(std::move(key)); }, 8) {
+        queue_(
+            c.ex, "taint-eviction-controller", [this](std::string key) { return sync(std::move(key)); }, 8) {
     pods_.add_index("node", [](const Pod& p) { return p.spec.node_name.empty() ? std::vector<std::string>() : std::vector<std::string>(1, p.spec.node_name); });
     nodes_.add_handler([this](auto& old, auto& now) {
       if (!now || (old && old->spec.taints == now->spec.taints)) return;

@@ -10,8 +10,8 @@
 namespace caravel::controllers {
 
 using kube::apps::ReplicaSet;
-using kube::core::ReplicationController;
 using kube::core::Pod;
+using kube::core::ReplicationController;
 
 namespace {
 
@@ -84,7 +84,8 @@ class ReplicaController final : public Runner {
         events_(c.ex, client_, Kind<Set>::kController),
         sets_(c.informer<Set>()),
         pods_(c.informer<Pod>()),
-        queue_(c.ex, Kind<Set>::kController, [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, Kind<Set>::kController, [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     add_owner_index(pods_);
     add_orphan_index(pods_);
     add_owner_index(sets_);

@@ -12,9 +12,9 @@
 
 namespace caravel::controllers {
 
+using json::Value;
 using kube::core::Pod;
 using kube::core::ResourceQuota;
-using json::Value;
 
 namespace {
 
@@ -30,7 +30,8 @@ class ResourceQuotaController final : public Runner {
         client_(c.client("resourcequota-controller")),
         quotas_(c.informer<ResourceQuota>()),
         pods_(c.informer<Pod>()),
-        queue_(c.ex, "resource-quota", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "resource-quota", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     quotas_.add_handler([this](auto& old, auto& now) {
       if (now && !(old && old->spec == now->spec)) queue_.enqueue(key_of(*now));
     });

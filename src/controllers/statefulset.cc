@@ -59,7 +59,8 @@ class StatefulSetController final : public Runner {
         pods_(c.informer<Pod>()),
         claims_(c.informer<PersistentVolumeClaim>()),
         revisions_(c.informer<ControllerRevision>()),
-        queue_(c.ex, "statefulset-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "statefulset-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     add_owner_index(pods_);
     add_orphan_index(pods_);
     add_owner_index(revisions_);

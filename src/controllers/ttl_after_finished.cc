@@ -12,8 +12,7 @@ using kube::batch::Job;
 class TtlController final : public Runner {
  public:
   explicit TtlController(const Context& c)
-      : ex_(c.ex), client_(c.client("ttl-after-finished-controller")), jobs_(c.informer<Job>()),
-        queue_(c.ex, "ttl-after-finished-controller", [this](std::string key) { return sync(std::move(key)); }) {
+      : ex_(c.ex), client_(c.client("ttl-after-finished-controller")), jobs_(c.informer<Job>()), queue_(c.ex, "ttl-after-finished-controller", [this](std::string key) { return sync(std::move(key)); }) {
     jobs_.add_handler([this](auto&, auto& now) {
       if (now && now->spec.ttl_seconds_after_finished && is_done(now->status)) queue_.enqueue(kube::ObjectKey{now->metadata.namespace_, now->metadata.name});
     });

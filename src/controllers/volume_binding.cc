@@ -103,10 +103,7 @@ void provision(VolumePlan& plan, const PersistentVolumeClaim& c, const VolumeWor
   }
   // In-tree drivers left long ago; what stands for them is the CSI driver that took them over.
   static const std::map<std::string, std::string> kMigrated = {
-      {"kubernetes.io/aws-ebs", "ebs.csi.aws.com"},       {"kubernetes.io/gce-pd", "pd.csi.storage.gke.io"},
-      {"kubernetes.io/azure-disk", "disk.csi.azure.com"}, {"kubernetes.io/azure-file", "file.csi.azure.com"},
-      {"kubernetes.io/cinder", "cinder.csi.openstack.org"}, {"kubernetes.io/vsphere-volume", "csi.vsphere.vmware.com"},
-      {"kubernetes.io/portworx-volume", "pxd.portworx.com"}};
+      {"kubernetes.io/aws-ebs", "ebs.csi.aws.com"}, {"kubernetes.io/gce-pd", "pd.csi.storage.gke.io"}, {"kubernetes.io/azure-disk", "disk.csi.azure.com"}, {"kubernetes.io/azure-file", "file.csi.azure.com"}, {"kubernetes.io/cinder", "cinder.csi.openstack.org"}, {"kubernetes.io/vsphere-volume", "csi.vsphere.vmware.com"}, {"kubernetes.io/portworx-volume", "pxd.portworx.com"}};
   std::string provisioner = cls->provisioner;
   auto it = kMigrated.find(provisioner);
   if (it != kMigrated.end()) {

@@ -44,7 +44,8 @@ struct VolumeWorld {
 // What is to be done, in this order; the first failure ends it. The objects are the wanted ones: whoever
 // carries it out gives each write the resourceVersion that the step before returned.
 struct VolumeStep {
-  enum class What { kUpdate, kStatus } what = What::kUpdate;
+  enum class What { kUpdate,
+                    kStatus } what = What::kUpdate;
   std::variant<kube::core::PersistentVolume, kube::core::PersistentVolumeClaim> object;
 };
 struct VolumeEvent {

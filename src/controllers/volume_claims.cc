@@ -18,7 +18,8 @@ class EphemeralVolumes final : public Runner {
         events_(c.ex, client_, "ephemeral_volume"),
         pods_(c.informer<Pod>()),
         claims_(c.informer<PersistentVolumeClaim>()),
-        queue_(c.ex, "ephemeral-volume-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
+        queue_(
+            c.ex, "ephemeral-volume-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
     pods_.add_handler([this](auto&, auto& now) {
       if (!now) return;
       for (auto& v : now->spec.volumes)

@@ -91,7 +91,8 @@ TEST(ClusterRecords, pods_reverse_and_the_zone_itself) {
 
 TEST(VpcRecords, tables_wildcards_instances_and_what_does_not_exist) {
   auto r = VpcRecords::parse(R"({"git.caravel.internal.":["10.0.0.5"],"*.elb.amazonaws.com":["10.0.1.5","10.0.2.5"],"a.us-east-1.elb.amazonaws.com.":["10.0.3.3"],
-    "app.example.com.":["a.us-east-1.elb.amazonaws.com."],"example.com.":[]})", "us-east-1");
+    "app.example.com.":["a.us-east-1.elb.amazonaws.com."],"example.com.":[]})",
+                             "us-east-1");
   ASSERT_TRUE(r.ok()) << r.error().message;
   EXPECT_EQ(ask(*r, "git.caravel.internal.", wire::kA), "A 10.0.0.5");
   EXPECT_EQ(ask(*r, "git.caravel.internal.", wire::kAaaa), "NODATA");

@@ -6,8 +6,8 @@
 namespace caravel::dns {
 namespace {
 
-constexpr uint32_t kTtl = 60;        // what Amazon's resolver gives for instances
-constexpr uint32_t kTableTtl = 5;    // the table changes as the cloud does
+constexpr uint32_t kTtl = 60;      // what Amazon's resolver gives for instances
+constexpr uint32_t kTableTtl = 5;  // the table changes as the cloud does
 using net::dns::Question;
 using net::dns::Record;
 
@@ -89,13 +89,15 @@ Answer VpcRecords::resolve(const Question& q) const {
   if (auto* list = find(name)) {
     for (auto& v : *list) {
       bool address = net::dns::reverse_name(v).has_value();
-      uint16_t type = !address ? net::dns::kCname : v.find(':') == v.npos ? net::dns::kA : net::dns::kAaaa;
+      uint16_t type = !address ? net::dns::kCname : v.find(':') == v.npos ? net::dns::kA
+                                                                          : net::dns::kAaaa;
       if (type == q.type || any || type == net::dns::kCname) a.answers.push_back(record(q.name, type, kTableTtl, address ? v : with_dot(v)));
     }
     size_t dot = name.find('.');
     return a.answers.empty() ? negative(name.substr(dot + 1).empty() ? name : name.substr(dot + 1), kTableTtl, true) : a;
   }
-  std::string zone = in_zone(name, region_ + ".compute.internal.") ? region_ + ".compute.internal." : in_zone(name, "ec2.internal.") ? "ec2.internal." : "";
+  std::string zone = in_zone(name, region_ + ".compute.internal.") ? region_ + ".compute.internal." : in_zone(name, "ec2.internal.") ? "ec2.internal."
+                                                                                                                                     : "";
   if (!zone.empty() && name.size() > zone.size()) {
     std::string ip = instance_address(name.substr(0, name.size() - zone.size() - 1));
     if (ip.empty()) return negative(zone, kTtl, false);

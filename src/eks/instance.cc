@@ -50,7 +50,9 @@ Status merge(NodeConfig& c, const Value& doc) {
 
 int64_t default_reserved_cpu(int cpus) {  // thousandths
   int64_t tenths_of_milli = 0;
-  for (int i = 0; i < cpus; ++i) tenths_of_milli += i == 0 ? 600 : i == 1 ? 100 : i < 4 ? 50 : 25;
+  for (int i = 0; i < cpus; ++i) tenths_of_milli += i == 0 ? 600 : i == 1 ? 100
+                                                               : i < 4    ? 50
+                                                                          : 25;
   return tenths_of_milli / 10;
 }
 

@@ -18,9 +18,9 @@ namespace core = kube::core;
 struct NodeConfig {
   std::string cluster_name, api_server_endpoint, certificate_authority;  // PEM
   std::string service_cidr;
-  int max_pods = 0;                       // 0: by the ENI formula
+  int max_pods = 0;  // 0: by the ENI formula
   std::vector<std::string> cluster_dns;
-  std::vector<core::Taint> taints;        // registerWithTaints and --register-with-taints
+  std::vector<core::Taint> taints;  // registerWithTaints and --register-with-taints
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> kube_reserved, system_reserved, eviction_hard;
   std::string bootstrap_token;

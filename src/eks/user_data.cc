@@ -57,7 +57,8 @@ Result<std::vector<Part>> split_parts(std::string_view text) {
   if (!media_type(type).starts_with("multipart/")) {
     if (!headers.empty() && !type.empty()) return std::vector<Part>{{media_type(type), std::string(rest)}};
     std::string_view t = trim(text);
-    std::string kind = t.starts_with("#!") ? "text/x-shellscript" : t.find("node.eks.aws") != t.npos ? "application/node.eks.aws" : "text/plain";
+    std::string kind = t.starts_with("#!") ? "text/x-shellscript" : t.find("node.eks.aws") != t.npos ? "application/node.eks.aws"
+                                                                                                     : "text/plain";
     return std::vector<Part>{{kind, std::string(text)}};
   }
   std::string boundary = parameter(type, "boundary");

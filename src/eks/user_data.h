@@ -13,8 +13,8 @@
 namespace caravel::eks {
 
 struct UserData {
-  json::Value node_config;            // merged NodeConfig; null if there is none
-  std::vector<std::string> scripts;   // in order
+  json::Value node_config;           // merged NodeConfig; null if there is none
+  std::vector<std::string> scripts;  // in order
 };
 
 Result<UserData> parse_user_data(std::string_view text);

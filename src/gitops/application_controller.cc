@@ -109,9 +109,9 @@ json::Value& result_for(json::Value& results, json::Value fresh) {
 }  // namespace
 
 ApplicationController::ApplicationController(Executor& ex, kube::Client client, Settings settings)
-    : ex_(ex), client_(client), settings_(std::move(settings)), events_(ex, client, "argocd-application-controller"), applications_(ex, client, kApplications, in_namespace(settings_.ns)),
-      projects_(ex, client, kProjects, in_namespace(settings_.ns)), settings_map_(ex, client, kConfigMaps, in_namespace(settings_.ns, "argocd-cm")),
-      controller_(ex, "applications", [this](std::string key) { return reconcile(std::move(key)); }, 4), cluster_(ex, client, [this](const json::Value& o) {
+    : ex_(ex), client_(client), settings_(std::move(settings)), events_(ex, client, "argocd-application-controller"), applications_(ex, client, kApplications, in_namespace(settings_.ns)), projects_(ex, client, kProjects, in_namespace(settings_.ns)), settings_map_(ex, client, kConfigMaps, in_namespace(settings_.ns, "argocd-cm")), controller_(
+                                                                                                                                                                                                                                                                                                                                               ex, "applications", [this](std::string key) { return reconcile(std::move(key)); }, 4),
+      cluster_(ex, client, [this](const json::Value& o) {
         const std::string& id = kube::annotation(o, kTrackingAnnotation);
         controller_.enqueue(kube::ObjectKey{settings_.ns, id.substr(0, id.find(':'))});
       }) {}

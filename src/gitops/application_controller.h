@@ -44,11 +44,11 @@ class ApplicationController {
     std::string source;  // the source it was rendered from
     std::string error;
   };
-  struct Row {  // one object of an Application
+  struct Row {           // one object of an Application
     json::Value wanted;  // null: no longer wanted (to prune)
     kube::Resource resource;
     std::shared_ptr<const json::Value> live;
-    json::Value patch;   // non-empty: out of sync
+    json::Value patch;  // non-empty: out of sync
     std::string problem;
     bool synced() const { return !wanted.is_null() && live && patch.size() == 0 && problem.empty(); }
   };

@@ -123,7 +123,9 @@ Health health_of(const json::Value& o) {
     }
     if (kind == "PersistentVolumeClaim") {
       const std::string& phase = o["status"]["phase"].as_string();
-      return {phase == "Bound" ? "Healthy" : phase == "Lost" ? "Degraded" : "Progressing", ""};
+      return {phase == "Bound" ? "Healthy" : phase == "Lost" ? "Degraded"
+                                                             : "Progressing",
+              ""};
     }
   }
   if (group == "networking.k8s.io" && kind == "Ingress") return {o.path({"status", "loadBalancer", "ingress"}).size() ? "Healthy" : "Progressing", ""};

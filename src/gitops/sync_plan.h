@@ -8,7 +8,11 @@
 
 namespace caravel::gitops {
 
-enum class Phase { kPreSync, kSync, kPostSync, kSyncFail, kSkip };
+enum class Phase { kPreSync,
+                   kSync,
+                   kPostSync,
+                   kSyncFail,
+                   kSkip };
 
 struct SyncItem {
   const json::Value* object = nullptr;

@@ -18,7 +18,7 @@ namespace {
 constexpr Duration kWheel = 10ms;
 constexpr Duration kRetry = 1s;
 constexpr Duration kUsualLeasePeriod = 10s;
-constexpr Duration kMend = 2s;  // between two statements that a pod is ready after all
+constexpr Duration kMend = 2s;           // between two statements that a pod is ready after all
 constexpr size_t kAddresses = 1u << 22;  // 100.64.0.0/10
 
 const kube::Resource kPods{"", "v1", "pods", "Pod", true};
@@ -40,10 +40,10 @@ struct HollowNodes::Impl {
     std::string ns, name, uid, node;
     bool running = false, stopping = false, busy = false, finished = false;
     std::string address;
-    int conflicts = 0;  // in a row
+    int conflicts = 0;     // in a row
     bool mending = false;  // it will be said again that it is ready
     Time next;             // not before this
-    json::Value object;  // until nothing more is written
+    json::Value object;    // until nothing more is written
   };
 
   Impl(Executor& e, kube::Client c, Options o) : ex(&e), client(std::move(c)), options(std::move(o)), calls(e, options.calls_at_once) {

@@ -13,10 +13,10 @@
 namespace caravel::images {
 
 struct ImageFile {
-  std::string path;      // in the image, absolute
-  std::string source;    // a file of this machine (links are followed), or
-  std::string content;   // the content itself, or
-  std::string link;      // the target of a symbolic link
+  std::string path;     // in the image, absolute
+  std::string source;   // a file of this machine (links are followed), or
+  std::string content;  // the content itself, or
+  std::string link;     // the target of a symbolic link
   unsigned mode = 0644;
   bool directory = false;
   unsigned uid = 0, gid = 0;

@@ -11,9 +11,11 @@ namespace {
 
 Task<void> health(IngressController* controller, net::ServerRequest& request, net::ResponseWriter& writer) {
   bool known = request.target.path == "/healthz" || request.target.path == "/readyz";
-  int status = !known ? 404 : controller->ready() ? 200 : 500;
+  int status = !known ? 404 : controller->ready() ? 200
+                                                  : 500;
   net::Headers headers{{"content-type", "text/plain; charset=utf-8"}};
-  auto sent = co_await writer.send(status, headers, status == 200 ? "ok" : status == 404 ? "404 page not found\n" : "nginx is not configured yet\n");
+  auto sent = co_await writer.send(status, headers, status == 200 ? "ok" : status == 404 ? "404 page not found\n"
+                                                                                         : "nginx is not configured yet\n");
   (void)sent;
 }
 

@@ -40,10 +40,7 @@ Objects values(const kube::DynamicInformer& i) {
 }  // namespace
 
 IngressController::IngressController(net::EventLoop& loop, kube::Client client, ControllerSettings settings)
-    : loop_(loop), client_(client), settings_(std::move(settings)), events_(loop, client, "nginx-ingress-controller"), ingresses_(loop, client, kIngresses),
-      classes_(loop, client, kIngressClasses), services_(loop, client, kServices), slices_(loop, client, kEndpointSlices),
-      secrets_(loop, client, kSecrets, tls_secrets_only()), config_maps_(loop, client, kConfigMaps, named(settings_.config_map)), changed_(loop),
-      nginx_(loop, settings_.paths, settings_.nginx) {}
+    : loop_(loop), client_(client), settings_(std::move(settings)), events_(loop, client, "nginx-ingress-controller"), ingresses_(loop, client, kIngresses), classes_(loop, client, kIngressClasses), services_(loop, client, kServices), slices_(loop, client, kEndpointSlices), secrets_(loop, client, kSecrets, tls_secrets_only()), config_maps_(loop, client, kConfigMaps, named(settings_.config_map)), changed_(loop), nginx_(loop, settings_.paths, settings_.nginx) {}
 
 Inputs IngressController::inputs() const {
   Inputs in;

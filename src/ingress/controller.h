@@ -12,9 +12,9 @@ namespace caravel::ingress {
 
 struct ControllerSettings {
   std::string controller_class = "k8s.io/ingress-nginx";
-  std::string publish_service;      // "ns/name": whose addresses the Ingresses' status shows
-  std::string config_map;           // "ns/name"
-  std::string default_ssl_secret;   // "ns/name"
+  std::string publish_service;     // "ns/name": whose addresses the Ingresses' status shows
+  std::string config_map;          // "ns/name"
+  std::string default_ssl_secret;  // "ns/name"
   std::string nginx = "nginx";
   NginxPaths paths;
 };

@@ -52,20 +52,20 @@ struct LocationOptions {
 };
 
 struct Location {
-  std::string path;      // "/"
+  std::string path;  // "/"
   bool exact = false;
   std::string upstream;  // name
   LocationOptions options;
-  std::string ingress;   // "ns/name", for logs and metrics
+  std::string ingress;  // "ns/name", for logs and metrics
   std::string service;
 };
 
 struct Server {
-  std::string host;            // "_" is the catch-all
-  std::string certificate;     // PEM chain, or "" (the default certificate)
+  std::string host;         // "_" is the catch-all
+  std::string certificate;  // PEM chain, or "" (the default certificate)
   std::string key;
-  std::string secret;          // "ns/name" of the certificate
-  bool tls = false;            // named in some spec.tls
+  std::string secret;  // "ns/name" of the certificate
+  bool tls = false;    // named in some spec.tls
   std::vector<Location> locations;
 };
 

@@ -81,8 +81,7 @@ Task<Status> CloudProvider::refresh_catalog() {
   for (const char* family : {"Compute Instance", "Compute Instance (bare metal)"}) {
     json::Value prices;
     prices["ServiceCode"] = "AmazonEC2";
-    for (auto [field, value] : {std::pair<const char*, std::string>("regionCode", fresh.region), {"serviceCode", "AmazonEC2"}, {"preInstalledSw", "NA"}, {"operatingSystem", "Linux"},
-                                {"capacitystatus", "Used"}, {"marketoption", "OnDemand"}, {"tenancy", "Shared"}, {"productFamily", family}})
+    for (auto [field, value] : {std::pair<const char*, std::string>("regionCode", fresh.region), {"serviceCode", "AmazonEC2"}, {"preInstalledSw", "NA"}, {"operatingSystem", "Linux"}, {"capacitystatus", "Used"}, {"marketoption", "OnDemand"}, {"tenancy", "Shared"}, {"productFamily", family}})
       prices["Filters"].push_back(pricing_filter(field, value));
     auto list = co_await pages("pricing", "GetProducts", std::move(prices), "PriceList");
     if (!list.ok()) co_return std::move(list).error();

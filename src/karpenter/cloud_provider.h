@@ -20,7 +20,7 @@ namespace caravel::karpenter {
 
 struct CloudSettings {
   std::string cluster_name, cluster_endpoint, cluster_ca_base64;
-  std::string eks_version;             // "" : DescribeCluster says
+  std::string eks_version;  // "" : DescribeCluster says
   CatalogOptions catalog;
   std::vector<std::string> kubelet_flags;
 };
@@ -38,8 +38,8 @@ struct LaunchRequest {
   std::string claim_name, pool, node_class;
   json::Value node_class_object;  // EC2NodeClass with its status
   Requirements requirements;
-  InstanceTypes types;            // candidates
-  Labels labels;                  // to register
+  InstanceTypes types;  // candidates
+  Labels labels;        // to register
   std::vector<Taint> taints, startup_taints;
 };
 
@@ -96,9 +96,9 @@ class CloudProvider {
   };
   mutable std::map<std::string, Made> made_;  // by node class
   ClusterInfo cluster_;
-  std::map<std::string, Time> unavailable_;            // "type/zone/capacity" -> until
-  std::set<std::string> launch_templates_;             // names known to exist
-  std::map<std::string, int64_t> free_addresses_;      // subnet -> as last described
+  std::map<std::string, Time> unavailable_;        // "type/zone/capacity" -> until
+  std::set<std::string> launch_templates_;         // names known to exist
+  std::map<std::string, int64_t> free_addresses_;  // subnet -> as last described
 };
 
 }  // namespace caravel::karpenter

@@ -76,7 +76,8 @@ Task<void> lead(Process* p, StopToken stop) {
 Task<void> answer_metrics(Process* p, net::ServerRequest& request, net::ResponseWriter& writer) {
   bool known = request.target.path == "/metrics";
   net::Headers headers{{"content-type", "text/plain; version=0.0.4; charset=utf-8"}};
-  std::string body = !known ? "404 page not found\n" : p->leader ? p->leader->context().registry.expose() : "";
+  std::string body = !known ? "404 page not found\n" : p->leader ? p->leader->context().registry.expose()
+                                                                 : "";
   auto sent = co_await writer.send(known ? 200 : 404, headers, body);
   (void)sent;
 }

@@ -19,8 +19,7 @@ Metrics::Metrics(MetricRegistry& r)
       cloud_errors(r.counter("karpenter_cloudprovider_errors_total", "Failed cloud provider calls.", {"method", "error"})) {}
 
 Context::Context(Executor& e, kube::Client c, aws::Client& aws, Settings s)
-    : ex(e), client(c), settings(std::move(s)), metrics(registry), cloud(e, aws, settings.cloud), events(e, c, "karpenter"), pods(e, c), nodes(e, c),
-      namespaces(e, c), daemon_sets(e, c), pools(e, c, kNodePools), claims(e, c, kNodeClaims), node_classes(e, c, kNodeClasses) {
+    : ex(e), client(c), settings(std::move(s)), metrics(registry), cloud(e, aws, settings.cloud), events(e, c, "karpenter"), pods(e, c), nodes(e, c), namespaces(e, c), daemon_sets(e, c), pools(e, c, kNodePools), claims(e, c, kNodeClaims), node_classes(e, c, kNodeClasses) {
   pods.add_index("node", [](const core::Pod& p) { return p.spec.node_name.empty() ? std::vector<std::string>{} : std::vector<std::string>{p.spec.node_name}; });
   nodes.add_index("provider", [](const core::Node& n) { return n.spec.provider_id.empty() ? std::vector<std::string>{} : std::vector<std::string>{n.spec.provider_id}; });
 }
@@ -156,7 +155,8 @@ json::Value requirements_to(const Requirements& requirements) {
 namespace {
 kube::scheduling::Effect effect_of(const std::string& s) {
   using kube::scheduling::Effect;
-  return s == "NoSchedule" ? Effect::kNoSchedule : s == "PreferNoSchedule" ? Effect::kPreferNoSchedule : Effect::kNoExecute;
+  return s == "NoSchedule" ? Effect::kNoSchedule : s == "PreferNoSchedule" ? Effect::kPreferNoSchedule
+                                                                           : Effect::kNoExecute;
 }
 }  // namespace
 

@@ -121,8 +121,7 @@ std::optional<Command> consolidate(const std::vector<Candidate>& gone, const Sim
 }  // namespace
 
 std::optional<bool> schedule_active(const std::string& schedule, Duration duration, Time now) {
-  static const std::map<std::string, std::string> kNames{{"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"}, {"@weekly", "0 0 * * 0"},
-                                                         {"@daily", "0 0 * * *"}, {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"}};
+  static const std::map<std::string, std::string> kNames{{"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"}, {"@weekly", "0 0 * * 0"}, {"@daily", "0 0 * * *"}, {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"}};
   auto named = kNames.find(schedule);
   std::vector<std::string> fields = split_words(named == kNames.end() ? schedule : named->second);
   if (fields.size() != 5) return std::nullopt;

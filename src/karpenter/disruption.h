@@ -18,24 +18,24 @@ namespace caravel::karpenter {
 struct Candidate {
   std::string claim, node, pool;
   std::string type, zone, capacity_type;
-  double price = 0;                       // of its offering
-  double disruption_cost = 1;             // 1 + eviction costs
-  int pods = 0;                           // that would have to move
+  double price = 0;            // of its offering
+  double disruption_cost = 1;  // 1 + eviction costs
+  int pods = 0;                // that would have to move
   bool consolidatable = false, drifted = false;
   Time drifted_at;
-  std::string blocked;                    // why it must not be disrupted now; empty: it may be
+  std::string blocked;  // why it must not be disrupted now; empty: it may be
 };
 
 struct PoolPolicy {
   std::string consolidation = "WhenEmptyOrUnderutilized";
-  json::Value budgets;                    // spec.disruption.budgets
-  int nodes = 0, disrupting = 0;          // initialized nodes; those not ready or going already
+  json::Value budgets;            // spec.disruption.budgets
+  int nodes = 0, disrupting = 0;  // initialized nodes; those not ready or going already
 };
 
 struct Command {
-  std::string reason;                     // "Empty", "Drifted", "Underutilized"
-  std::vector<std::string> claims;        // to delete
-  std::vector<PlannedClaim> replacements; // to launch and wait for first
+  std::string reason;                      // "Empty", "Drifted", "Underutilized"
+  std::vector<std::string> claims;         // to delete
+  std::vector<PlannedClaim> replacements;  // to launch and wait for first
 };
 
 // Simulates scheduling with these nodes gone: whether every pod of theirs finds a place, and what new nodes
@@ -43,7 +43,7 @@ struct Command {
 struct Simulation {
   bool all_placed = false;
   std::vector<PlannedClaim> claims;
-  InstanceTypes types;                    // of the pools, for prices
+  InstanceTypes types;  // of the pools, for prices
 };
 using Simulate = std::function<Simulation(const std::vector<Candidate>& gone)>;
 

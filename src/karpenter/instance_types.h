@@ -32,9 +32,9 @@ struct NodeClassCapacity {
 
 // What EC2 told us, by instance type.
 struct Catalog {
-  std::map<std::string, json::Value> types;               // InstanceTypeInfo
-  std::map<std::string, std::set<std::string>> offered;   // zones
-  std::map<std::string, double> on_demand;                // USD per hour
+  std::map<std::string, json::Value> types;                    // InstanceTypeInfo
+  std::map<std::string, std::set<std::string>> offered;        // zones
+  std::map<std::string, double> on_demand;                     // USD per hour
   std::map<std::pair<std::string, std::string>, double> spot;  // (type, zone)
   std::string region;
 };

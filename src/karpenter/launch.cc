@@ -116,8 +116,7 @@ Task<Result<std::string>> CloudProvider::launch_template(LaunchRequest q, std::s
     out["DeviceName"] = b["deviceName"];
     const json::Value& e = b["ebs"];
     json::Value ebs = json::Value::object();
-    for (auto [ours, theirs] : {std::pair("deleteOnTermination", "DeleteOnTermination"), {"encrypted", "Encrypted"}, {"iops", "Iops"}, {"kmsKeyID", "KmsKeyId"},
-                                {"snapshotID", "SnapshotId"}, {"throughput", "Throughput"}, {"volumeType", "VolumeType"}})
+    for (auto [ours, theirs] : {std::pair("deleteOnTermination", "DeleteOnTermination"), {"encrypted", "Encrypted"}, {"iops", "Iops"}, {"kmsKeyID", "KmsKeyId"}, {"snapshotID", "SnapshotId"}, {"throughput", "Throughput"}, {"volumeType", "VolumeType"}})
       if (!e[ours].is_null()) ebs[theirs] = e[ours];
     const std::string& size = e["volumeSize"].as_string();
     if (!size.empty()) {

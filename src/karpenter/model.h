@@ -68,12 +68,12 @@ struct Pool {
 
 // A node that exists or is being made.
 struct StateNode {
-  std::string name;       // of the node, or of its claim while there is no node
-  std::string claim;      // NodeClaim's name; empty: not ours
+  std::string name;   // of the node, or of its claim while there is no node
+  std::string claim;  // NodeClaim's name; empty: not ours
   std::string pool, provider_id;
   Labels labels;
   std::vector<Taint> taints;
-  Amounts available;      // for pods: allocatable minus what runs there
+  Amounts available;  // for pods: allocatable minus what runs there
   Amounts capacity;
   bool initialized = false;
   std::vector<kube::scheduling::HostPort> ports;

@@ -31,7 +31,8 @@ json::Value taint_json(const Taint& t) {
   json::Value v;
   v["key"] = t.key;
   if (!t.value.empty()) v["value"] = t.value;
-  v["effect"] = t.effect == Effect::kNoSchedule ? "NoSchedule" : t.effect == Effect::kPreferNoSchedule ? "PreferNoSchedule" : "NoExecute";
+  v["effect"] = t.effect == Effect::kNoSchedule ? "NoSchedule" : t.effect == Effect::kPreferNoSchedule ? "PreferNoSchedule"
+                                                                                                       : "NoExecute";
   return v;
 }
 
@@ -54,7 +55,8 @@ std::pair<std::string, std::string> not_initialized(const json::Value& claim, co
 }  // namespace
 
 NodeClaimController::NodeClaimController(Context& c)
-    : c_(c), queue_(c.ex, "nodeclaim", [this](std::string name) { return reconcile(std::move(name)); }, 10) {
+    : c_(c), queue_(
+                 c.ex, "nodeclaim", [this](std::string name) { return reconcile(std::move(name)); }, 10) {
   c.claims.add_handler([this](const auto&, const auto& now) {
     if (now) queue_.enqueue(kube::name_of(*now));
   });
@@ -169,8 +171,7 @@ Task<Result<Requeue>> NodeClaimController::launch(json::Value claim) {
   for (const char* next : {"Registered", "Initialized"})
     kube::set_condition(status["conditions"], next, "Unknown", next == std::string("Registered") ? "NodeNotFound" : "AwaitingReconciliation",
                         next == std::string("Registered") ? "Node not registered with cluster" : "object is awaiting reconciliation", c_.ex.now(), generation);
-  c_.log.info("launched nodeclaim", {{"nodeclaim", name}, {"provider-id", launched->provider_id()}, {"instance-type", launched->type}, {"zone", launched->zone},
-                                     {"capacity-type", launched->capacity_type}});
+  c_.log.info("launched nodeclaim", {{"nodeclaim", name}, {"provider-id", launched->provider_id()}, {"instance-type", launched->type}, {"zone", launched->zone}, {"capacity-type", launched->capacity_type}});
   // The status first: it is what says that the instance is ours.
   Status written = co_await write_conditions(claim, std::move(status));
   if (!written.ok()) co_return std::move(written).error();

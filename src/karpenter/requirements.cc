@@ -51,8 +51,10 @@ bool Requirement::has(const std::string& value) const { return (values_.count(va
 Requirement Requirement::intersect(const Requirement& o) const {
   Requirement out;
   out.complement_ = complement_ && o.complement_;
-  auto later = [](auto a, auto b) { return !a ? b : !b ? a : std::optional<int64_t>(std::max(*a, *b)); };
-  auto earlier = [](auto a, auto b) { return !a ? b : !b ? a : std::optional<int64_t>(std::min(*a, *b)); };
+  auto later = [](auto a, auto b) { return !a ? b : !b ? a
+                                                       : std::optional<int64_t>(std::max(*a, *b)); };
+  auto earlier = [](auto a, auto b) { return !a ? b : !b ? a
+                                                         : std::optional<int64_t>(std::min(*a, *b)); };
   out.gt_ = later(gt_, o.gt_);
   out.lt_ = earlier(lt_, o.lt_);
   if (min_values || o.min_values) out.min_values = std::max(min_values.value_or(0), o.min_values.value_or(0));
@@ -86,7 +88,9 @@ std::optional<std::string> Requirement::only() const {
 }
 
 std::string Requirement::op() const {
-  if (complement_) return gt_ ? "Gt" : lt_ ? "Lt" : values_.empty() ? "Exists" : "NotIn";
+  if (complement_) return gt_ ? "Gt" : lt_           ? "Lt"
+                                   : values_.empty() ? "Exists"
+                                                     : "NotIn";
   return values_.empty() ? "DoesNotExist" : "In";
 }
 
@@ -181,9 +185,7 @@ bool is_well_known(const std::string& key) {
 
 std::string normalize_label(const std::string& key) {
   static const std::map<std::string, std::string> kOld{
-      {"failure-domain.beta.kubernetes.io/zone", label::kZone}, {"failure-domain.beta.kubernetes.io/region", label::kRegion},
-      {"beta.kubernetes.io/arch", label::kArch}, {"beta.kubernetes.io/os", label::kOs}, {"beta.kubernetes.io/instance-type", label::kInstanceType},
-      {"topology.ebs.csi.aws.com/zone", label::kZone}};
+      {"failure-domain.beta.kubernetes.io/zone", label::kZone}, {"failure-domain.beta.kubernetes.io/region", label::kRegion}, {"beta.kubernetes.io/arch", label::kArch}, {"beta.kubernetes.io/os", label::kOs}, {"beta.kubernetes.io/instance-type", label::kInstanceType}, {"topology.ebs.csi.aws.com/zone", label::kZone}};
   auto it = kOld.find(key);
   return it == kOld.end() ? key : it->second;
 }

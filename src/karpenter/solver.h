@@ -20,9 +20,9 @@
 namespace caravel::karpenter {
 
 struct SolverInput {
-  std::vector<Pool> pools;           // any order
+  std::vector<Pool> pools;  // any order
   std::vector<StateNode> nodes;
-  std::vector<PlacedPod> running;    // on nodes above or any other; node labels from node_labels
+  std::vector<PlacedPod> running;  // on nodes above or any other; node labels from node_labels
   std::map<std::string, Labels> node_labels;
   std::vector<PendingPod> pending;
   std::vector<std::shared_ptr<const PodSpec>> daemons;  // one per DaemonSet
@@ -33,11 +33,11 @@ struct SolverInput {
 
 struct PlannedClaim {
   std::string pool;
-  Requirements requirements;          // without the instance-type list
-  std::vector<std::string> types;     // cheapest first, at most kTypesMax
-  Amounts requests;                   // pods and daemons
-  std::vector<std::string> pods;      // keys
-  double price = 0;                   // of the cheapest type
+  Requirements requirements;       // without the instance-type list
+  std::vector<std::string> types;  // cheapest first, at most kTypesMax
+  Amounts requests;                // pods and daemons
+  std::vector<std::string> pods;   // keys
+  double price = 0;                // of the cheapest type
 };
 
 struct SolverResult {

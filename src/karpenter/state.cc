@@ -125,7 +125,7 @@ SolverInput snapshot(const Context& c, const std::set<std::string>& leaving) {
   for (const auto& [key, ns] : c.namespaces.all()) in.namespaces[key.name] = ns->metadata.labels;
 
   std::set<std::string> gone = leaving;  // node names whose pods must go elsewhere
-  std::set<std::string> with_node;      // claims that have a node
+  std::set<std::string> with_node;       // claims that have a node
   for (const auto& [key, node] : c.nodes.all()) {
     const std::string& name = key.name;
     in.node_labels[name] = node->metadata.labels;

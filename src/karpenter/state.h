@@ -12,8 +12,8 @@ namespace caravel::karpenter {
 // Why a snapshot cannot be trusted yet (claims that are being launched); "" when it can.
 std::string unsynced_reason(const Context& c);
 
-bool is_provisionable(const core::Pod& pod);        // pending, turned down by the scheduler, ours to care for
-bool is_reschedulable(const core::Pod& pod);        // would have to go elsewhere if its node went
+bool is_provisionable(const core::Pod& pod);  // pending, turned down by the scheduler, ours to care for
+bool is_reschedulable(const core::Pod& pod);  // would have to go elsewhere if its node went
 bool is_daemon(const core::Pod& pod);
 bool is_mirror(const core::Pod& pod);
 

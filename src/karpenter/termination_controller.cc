@@ -25,7 +25,8 @@ bool is_critical(const core::Pod& p) { return p.spec.priority_class_name == "sys
 }  // namespace
 
 TerminationController::TerminationController(Context& c)
-    : c_(c), queue_(c.ex, "node.termination", [this](std::string name) { return reconcile(std::move(name)); }, 10) {
+    : c_(c), queue_(
+                 c.ex, "node.termination", [this](std::string name) { return reconcile(std::move(name)); }, 10) {
   c.nodes.add_handler([this](const auto&, const auto& now) {
     if (now && now->metadata.deletion_timestamp) queue_.enqueue(now->metadata.name);
   });

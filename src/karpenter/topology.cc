@@ -197,7 +197,8 @@ Result<Requirements> Topology::tighten(int c, const Requirements& pod, const Req
                     : g.kind == Kind::kAffinity ? next_affinity(g, self, pod_domains, node_domains)
                                                 : next_anti_affinity(g, pod_domains, node_domains);
     if (r.empty()) {
-      const char* what = g.kind == Kind::kSpread ? "topology spread" : g.kind == Kind::kAffinity ? "pod affinity" : "pod anti-affinity";
+      const char* what = g.kind == Kind::kSpread ? "topology spread" : g.kind == Kind::kAffinity ? "pod affinity"
+                                                                                                 : "pod anti-affinity";
       return invalid("unsatisfiable topology constraint for " + std::string(what) + ", key=" + g.key);
     }
     out.add(g.key, std::move(r));

@@ -37,7 +37,9 @@ class Topology {
   void record(int c, const Requirements& node);
 
  private:
-  enum class Kind { kSpread, kAffinity, kAntiAffinity };
+  enum class Kind { kSpread,
+                    kAffinity,
+                    kAntiAffinity };
   struct Group {
     Kind kind;
     std::string key;
@@ -51,11 +53,11 @@ class Topology {
   };
   struct Class {
     std::shared_ptr<const PodSpec> pod;
-    std::vector<int> owned;     // groups that it states
-    std::vector<bool> self;     // whether it matches its own selector, per owned group
-    std::vector<int> counted;   // groups that count it
-    std::vector<int> repelling; // inverse anti-affinity groups that it feeds
-    std::vector<int> repelled;  // inverse anti-affinity groups that match it
+    std::vector<int> owned;      // groups that it states
+    std::vector<bool> self;      // whether it matches its own selector, per owned group
+    std::vector<int> counted;    // groups that count it
+    std::vector<int> repelling;  // inverse anti-affinity groups that it feeds
+    std::vector<int> repelled;   // inverse anti-affinity groups that match it
   };
   struct Running {
     std::shared_ptr<const PodSpec> pod;

@@ -11,7 +11,8 @@ constexpr char kBoundary[] = "//";
 
 std::string effect_name(kube::scheduling::Effect e) {
   using kube::scheduling::Effect;
-  return e == Effect::kNoSchedule ? "NoSchedule" : e == Effect::kPreferNoSchedule ? "PreferNoSchedule" : "NoExecute";
+  return e == Effect::kNoSchedule ? "NoSchedule" : e == Effect::kPreferNoSchedule ? "PreferNoSchedule"
+                                                                                  : "NoExecute";
 }
 
 std::string label_list(const Labels& labels) {

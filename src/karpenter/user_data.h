@@ -19,9 +19,9 @@ struct ClusterInfo {
 
 struct NodeSettings {
   std::string ami_family = "AL2023";
-  json::Value kubelet;  // spec.kubelet of the node class
-  int64_t max_pods = 0;  // 0: the node decides
-  Labels labels;         // registered by the kubelet
+  json::Value kubelet;        // spec.kubelet of the node class
+  int64_t max_pods = 0;       // 0: the node decides
+  Labels labels;              // registered by the kubelet
   std::vector<Taint> taints;  // incl. startup taints and karpenter.sh/unregistered
   bool instance_store_raid0 = false;
   std::vector<std::string> kubelet_flags;  // further ones

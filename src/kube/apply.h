@@ -60,8 +60,8 @@ struct ApplyConflict {
   std::string field;             // .spec.replicas
 };
 struct ApplyOutcome {
-  json::Value object;                     // merged, with managedFields; when there are conflicts: unset
-  std::vector<ApplyConflict> conflicts;   // empty: applied
+  json::Value object;                    // merged, with managedFields; when there are conflicts: unset
+  std::vector<ApplyConflict> conflicts;  // empty: applied
 };
 // `live` is null when the object is to be created. `config` is what the client sent (with apiVersion, kind,
 // without managedFields).

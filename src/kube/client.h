@@ -21,7 +21,10 @@
 
 namespace caravel::kube {
 
-enum class PatchType { kJson, kMerge, kStrategic, kApply };
+enum class PatchType { kJson,
+                       kMerge,
+                       kStrategic,
+                       kApply };
 std::string_view content_type(PatchType type);  // "application/strategic-merge-patch+json", ...
 
 // One API request, independent of how it travels. Transports build the URL
@@ -49,7 +52,10 @@ std::string_view http_method(const ApiRequest& request);
 // The error that an answer of 400 or above means. `status_object` is the metav1.Status if there is one.
 Error error_from_status(int http_status, const json::Value& status_object);
 
-enum class WatchEventType { kAdded, kModified, kDeleted, kBookmark };
+enum class WatchEventType { kAdded,
+                            kModified,
+                            kDeleted,
+                            kBookmark };
 struct WatchEvent {
   WatchEventType type = WatchEventType::kAdded;
   json::Value object;
@@ -92,11 +98,11 @@ struct WriteOptions {
   std::string subresource;    // "status", "scale", ...
   std::string field_manager;  // default: the client's
   bool dry_run = false;
-  bool force = false;          // server-side apply
+  bool force = false;  // server-side apply
 };
 struct DeleteOptions {
   std::optional<int64_t> grace_period_seconds;
-  std::string propagation_policy;  // "", "Background", "Foreground", "Orphan"
+  std::string propagation_policy;     // "", "Background", "Foreground", "Orphan"
   std::string uid, resource_version;  // preconditions
   bool dry_run = false;
 };

@@ -290,7 +290,8 @@ struct Counting {
     co_return Requeue{requeue};
   }
   Controller make(int workers) {
-    return Controller(ex, "test", [this](std::string key) { return reconcile(std::move(key)); }, workers);
+    return Controller(
+        ex, "test", [this](std::string key) { return reconcile(std::move(key)); }, workers);
   }
 };
 

@@ -139,7 +139,8 @@ Result<Time> read_time(const TypeInfo& type, std::string_view bytes) {
 bool is_varint(Scalar s) { return s == Scalar::kBool || s == Scalar::kInt32 || s == Scalar::kInt64 || s == Scalar::kInt; }
 
 Status read_scalar(const TypeInfo& owner, const FieldInfo& f, const wire::Item& item, void* p) {
-  int expected = is_varint(f.scalar) ? wire::kVarint : f.scalar == Scalar::kDouble ? wire::kFixed64 : wire::kBytes;
+  int expected = is_varint(f.scalar) ? wire::kVarint : f.scalar == Scalar::kDouble ? wire::kFixed64
+                                                                                   : wire::kBytes;
   if (item.type != expected) return wrong_type(owner, f, item.type);
   switch (f.scalar) {
     case Scalar::kString:

@@ -112,22 +112,37 @@ TEST(Protobuf, BytesAreUpstreams) {
   port.name = "http";
   port.container_port = 80;
   port.protocol = "TCP";
-  EXPECT_EQ(hex_encode(to_protobuf(port)), "0a0468747470" "1000" "1850" "2203544350" "2a00");
+  EXPECT_EQ(hex_encode(to_protobuf(port)),
+            "0a0468747470"
+            "1000"
+            "1850"
+            "2203544350"
+            "2a00");
   meta::LabelSelector sel;
   sel.match_labels["app"] = "web";
-  EXPECT_EQ(hex_encode(to_protobuf(sel)), "0a0a0a03617070" "1203776562");
+  EXPECT_EQ(hex_encode(to_protobuf(sel)),
+            "0a0a0a03617070"
+            "1203776562");
   core::ResourceRequirements r;
   r.limits["cpu"] = Quantity::of("1");
-  EXPECT_EQ(hex_encode(to_protobuf(r)), "0a0a0a03637075" "12030a0131");
+  EXPECT_EQ(hex_encode(to_protobuf(r)),
+            "0a0a0a03637075"
+            "12030a0131");
   core::HTTPGetAction get;
   get.path = "/";
   get.port = 8080;
-  EXPECT_EQ(hex_encode(to_protobuf(get)), "0a012f" "1207080010903f1a00" "1a00" "2200");
+  EXPECT_EQ(hex_encode(to_protobuf(get)),
+            "0a012f"
+            "1207080010903f1a00"
+            "1a00"
+            "2200");
   // ConfigMapKeySelector { localObjectReference { name }, key }: the inline struct is a message of its own.
   core::ConfigMapKeySelector k;
   k.name = "cm";
   k.key = "a";
-  EXPECT_EQ(hex_encode(to_protobuf(k)), "0a040a02636d" "120161");
+  EXPECT_EQ(hex_encode(to_protobuf(k)),
+            "0a040a02636d"
+            "120161");
 }
 
 TEST(Protobuf, EnvelopeRoundTrip) {

@@ -31,13 +31,25 @@ json::Value scalar_schema(const FieldInfo& f) {
   switch (f.scalar) {
     case Scalar::kString: v["type"] = "string"; break;
     case Scalar::kBool: v["type"] = "boolean"; break;
-    case Scalar::kInt32: v["type"] = "integer"; v["format"] = "int32"; break;
-    case Scalar::kInt64: v["type"] = "integer"; v["format"] = "int64"; break;
+    case Scalar::kInt32:
+      v["type"] = "integer";
+      v["format"] = "int32";
+      break;
+    case Scalar::kInt64:
+      v["type"] = "integer";
+      v["format"] = "int64";
+      break;
     case Scalar::kInt: v["type"] = "integer"; break;
     case Scalar::kDouble: v["type"] = "number"; break;
-    case Scalar::kBytes: v["type"] = "string"; v["format"] = "byte"; break;
+    case Scalar::kBytes:
+      v["type"] = "string";
+      v["format"] = "byte";
+      break;
     case Scalar::kTime:
-    case Scalar::kMicroTime: v["type"] = "string"; v["format"] = "date-time"; break;
+    case Scalar::kMicroTime:
+      v["type"] = "string";
+      v["format"] = "date-time";
+      break;
     case Scalar::kDuration: v["type"] = "string"; break;
     case Scalar::kQuantity:
       v = int_or_string();

@@ -80,7 +80,8 @@ class Compiler {
       out->any_rules = out->any_rules || child->any_rules;
       out->additional = std::move(child);
     }
-    const FieldPath* below = uncorrelatable ? uncorrelatable : schema->atomic ? &path : nullptr;
+    const FieldPath* below = uncorrelatable ? uncorrelatable : schema->atomic ? &path
+                                                                              : nullptr;
     if (NodePtr child = node(v["items"], path.child("items"), false, below, depth + 1)) {
       schema->items = child->schema;
       out->any_rules = out->any_rules || child->any_rules;
@@ -120,8 +121,7 @@ class Compiler {
   void rule(CrdRules::Node& n, const json::Value& v, const FieldPath& path, const FieldPath* uncorrelatable) {
     if (!texts_are_good(v, path)) return;
     if (!n.schema->cel_type) {
-      errors_.push_back(bad_rule(path.child("rule"), v, "rule declared on schema that does not support validation rules type: '" + n.schema->type +
-                                                            "' x-kubernetes-preserve-unknown-fields: '" + (n.schema->preserve_unknown ? "true" : "false") + "'"));
+      errors_.push_back(bad_rule(path.child("rule"), v, "rule declared on schema that does not support validation rules type: '" + n.schema->type + "' x-kubernetes-preserve-unknown-fields: '" + (n.schema->preserve_unknown ? "true" : "false") + "'"));
       return;
     }
     Rule r;

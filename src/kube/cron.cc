@@ -77,8 +77,7 @@ Result<CronSchedule> CronSchedule::parse(std::string_view given) {
   std::string text(trim(given));
   if (text.empty()) return invalid("empty spec string");
   if (text.starts_with("@")) {
-    constexpr std::pair<std::string_view, std::string_view> kMacros[] = {{"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"}, {"@weekly", "0 0 * * 0"},
-                                                                          {"@daily", "0 0 * * *"},  {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"}};
+    constexpr std::pair<std::string_view, std::string_view> kMacros[] = {{"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"}, {"@weekly", "0 0 * * 0"}, {"@daily", "0 0 * * *"}, {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"}};
     for (auto& [name, meaning] : kMacros)
       if (text == name) return parse(meaning);
     constexpr std::string_view kEvery = "@every ";
@@ -121,7 +120,7 @@ std::optional<Time> CronSchedule::next(Time from, const TimeZone& zone) const {
   // The first instant of the local day after `at`, whatever the clocks do in between.
   auto next_day = [&](int64_t at) {
     int64_t here = local(at), day = here / 86400, to = at + 86400 - here % 86400;
-    if (local(to) / 86400 == day) to += 86400 - local(to) % 86400;  // the day was longer
+    if (local(to) / 86400 == day) to += 86400 - local(to) % 86400;                                         // the day was longer
     if (int64_t beyond = local(to) % 86400; beyond > 0 && local(to - beyond) / 86400 > day) to -= beyond;  // it was shorter
     return to;
   };

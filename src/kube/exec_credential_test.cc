@@ -20,7 +20,8 @@ struct ExecPluginTest : testing::Test {
   void SetUp() override { ASSERT_TRUE(net::make_directories(dir).ok()); }
   void TearDown() override { EXPECT_TRUE(net::remove_tree(dir).ok()); }
   Result<ClientConfig> config(const std::string& script, const std::string& more = "") {
-    std::ofstream(dir + "/plugin") << "#!/bin/sh\n" << script;
+    std::ofstream(dir + "/plugin") << "#!/bin/sh\n"
+                                   << script;
     EXPECT_EQ(chmod((dir + "/plugin").c_str(), 0755), 0);
     std::ofstream(dir + "/kubeconfig") << "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\nclusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\n"
                                        << "users: [{name: a, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [one], env: [{name: WHO, value: me}], "
@@ -36,7 +37,8 @@ struct ExecPluginTest : testing::Test {
 TEST_F(ExecPluginTest, GetsTheRequestAndGivesAToken) {
   auto c = config(R"(test "$KUBERNETES_EXEC_INFO" = '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"cluster":{"server":"http://127.0.0.1:1"},"interactive":false}}' || { echo "$KUBERNETES_EXEC_INFO" >&2; exit 9; }
 echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"'$1-$WHO'","expirationTimestamp":"2030-01-02T03:04:05Z"}}'
-)", ", provideClusterInfo: true");
+)",
+                  ", provideClusterInfo: true");
   ASSERT_TRUE(c.ok()) << c.error().message;
   auto r = run(*c);
   ASSERT_TRUE(r.ok()) << r.error().message;

@@ -11,7 +11,10 @@ namespace caravel::kube::fields {
 using Node = FieldSet::Node;
 
 // How a value of this schema is owned: as a whole, by members, by keyed items, or by values.
-enum class Kind { kLeaf, kStruct, kListMap, kListSet };
+enum class Kind { kLeaf,
+                  kStruct,
+                  kListMap,
+                  kListSet };
 Kind kind_of(const Schema* schema, const json::Value& value);
 // The schema of a member; `declared` tells a struct's field from a map's key.
 const Schema* member_schema(const Schema* schema, std::string_view name, bool* declared = nullptr);

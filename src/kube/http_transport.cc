@@ -161,9 +161,9 @@ class HttpTransport final : public Transport {
   ClientConfig config_;
   std::shared_ptr<net::HttpClient> http_;  // replaced when the client certificate changes
   std::optional<ExecCredential> credential_;
-  std::string certificate_;                 // of http_, if it came from the command
-  bool running_ = false;                    // the command
-  Event ran_;                               // it has ended
+  std::string certificate_;  // of http_, if it came from the command
+  bool running_ = false;     // the command
+  Event ran_;                // it has ended
   std::string token_;
   Time token_read_;
 };

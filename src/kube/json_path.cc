@@ -140,7 +140,8 @@ std::vector<const json::Value*> JsonPath::find(const json::Value& root) const {
           for (auto& i : v->as_array()) {
             const json::Value* at = &i;
             for (auto& n : step.filter_path) at = at ? at->find(n) : nullptr;
-            bool match = step.op.empty() ? at != nullptr : step.op == "==" ? at && *at == step.value : !at || !(*at == step.value);
+            bool match = step.op.empty() ? at != nullptr : step.op == "==" ? at && *at == step.value
+                                                                           : !at || !(*at == step.value);
             if (match) next.push_back(&i);
           }
           break;

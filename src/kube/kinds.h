@@ -21,10 +21,10 @@ struct Column {
 };
 
 struct Subresource {
-  std::string_view name;         // "status", "scale", "log"
-  std::string_view api_version;  // of what it takes and gives: "autoscaling/v1"
-  std::string_view kind;         // "Scale"
-  std::string_view verbs;        // "get,patch,update"
+  std::string_view name;                                   // "status", "scale", "log"
+  std::string_view api_version;                            // of what it takes and gives: "autoscaling/v1"
+  std::string_view kind;                                   // "Scale"
+  std::string_view verbs;                                  // "get,patch,update"
   std::string_view spec_path, status_path, selector_path;  // scale of custom resources
 };
 
@@ -32,15 +32,15 @@ struct KindInfo {
   const TypeInfo* type = nullptr;
   const Resource& (*resource_fn)() = nullptr;
   std::string_view singular;
-  std::string_view short_names;  // "po" or "crd,crds"
-  std::string_view categories;   // "all,api-extensions"
-  std::string_view verbs;        // "create,delete,..."; create-only kinds have just that
+  std::string_view short_names;     // "po" or "crd,crds"
+  std::string_view categories;      // "all,api-extensions"
+  std::string_view verbs;           // "create,delete,..."; create-only kinds have just that
   std::span<const Column> columns;  // without Name, which is always first (except for Events)
   std::span<const Subresource> subresources;
   std::span<const std::string_view> selectable_fields;  // of custom resources, beyond metadata
-  bool crd = false;                  // installed as a CustomResourceDefinition rather than built in
-  std::string_view also_versions;    // further served versions with the same schema: "v1beta1"
-  std::string_view storage_version;  // "" when it is the resource's own version
+  bool crd = false;                                     // installed as a CustomResourceDefinition rather than built in
+  std::string_view also_versions;                       // further served versions with the same schema: "v1beta1"
+  std::string_view storage_version;                     // "" when it is the resource's own version
   std::string_view description;
 
   const Resource& resource() const { return resource_fn(); }

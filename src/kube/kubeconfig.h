@@ -14,12 +14,12 @@
 namespace caravel::kube {
 
 struct ClientConfig {
-  std::string server;               // "https://10.0.11.10:443"
-  std::string ca;                   // PEM
+  std::string server;                          // "https://10.0.11.10:443"
+  std::string ca;                              // PEM
   std::string client_certificate, client_key;  // PEM, optional
-  std::string token;                // bearer, optional
-  std::string token_file;           // re-read as it rotates
-  std::optional<ExecPlugin> exec;    // where the credentials come from if there are none above
+  std::string token;                           // bearer, optional
+  std::string token_file;                      // re-read as it rotates
+  std::optional<ExecPlugin> exec;              // where the credentials come from if there are none above
   bool insecure = false;
   std::string default_namespace = "default";
   std::string user_agent = "caravel";

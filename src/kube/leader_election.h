@@ -11,8 +11,8 @@
 namespace caravel::kube {
 
 struct LeaderElectionOptions {
-  std::string ns, name;   // of the Lease
-  std::string identity;   // e.g. hostname_uuid
+  std::string ns, name;  // of the Lease
+  std::string identity;  // e.g. hostname_uuid
   Duration lease = std::chrono::seconds(15);
   Duration renew_deadline = std::chrono::seconds(10);
   Duration retry = std::chrono::seconds(2);

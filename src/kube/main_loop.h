@@ -13,10 +13,10 @@
 namespace caravel::kube {
 
 struct ComponentOptions {
-  std::string name;                  // "cert-manager": user agent, Lease name, log component
-  std::string ns;                    // of the Lease; empty: no leader election
-  std::string identity;              // of this replica: the pod's name
-  std::string health_address;        // "0.0.0.0:8081": serves /healthz, /livez, /readyz; empty: none
+  std::string name;            // "cert-manager": user agent, Lease name, log component
+  std::string ns;              // of the Lease; empty: no leader election
+  std::string identity;        // of this replica: the pod's name
+  std::string health_address;  // "0.0.0.0:8081": serves /healthz, /livez, /readyz; empty: none
 };
 
 // The flags that they share: --kubeconfig, --leader-elect-namespace, --identity, --health-address.

@@ -71,7 +71,8 @@ class Document {
       }
       Value sub = Value::object();
       for (auto& verb : split(s.verbs, ',')) {
-        std::string method = verb == "create" ? "post" : verb == "update" ? "put" : verb;
+        std::string method = verb == "create" ? "post" : verb == "update" ? "put"
+                                                                          : verb;
         if (method == "get") sub["get"] = operation("get", body, {}, r.namespaced, true);
         else if (method == "post" || method == "put" || method == "patch") sub[method] = operation(method, body, kWrite, r.namespaced, true);
       }

@@ -10,7 +10,24 @@ namespace {
 using json::Value;
 
 // How a JSON member is written. kExtensions stands for all members x-...
-enum class Form { kString, kStrings, kBool, kInt, kDouble, kAny, kAnys, kMessage, kMessages, kNamed, kType, kItems, kAdditional, kParameters, kResponses, kPaths, kSchemaItem, kExtensions };
+enum class Form { kString,
+                  kStrings,
+                  kBool,
+                  kInt,
+                  kDouble,
+                  kAny,
+                  kAnys,
+                  kMessage,
+                  kMessages,
+                  kNamed,
+                  kType,
+                  kItems,
+                  kAdditional,
+                  kParameters,
+                  kResponses,
+                  kPaths,
+                  kSchemaItem,
+                  kExtensions };
 struct Field {
   std::string_view key;
   int number;
@@ -35,15 +52,11 @@ std::span<const Field> info_fields() {
   return f;
 }
 std::span<const Field> path_item_fields() {
-  static const Field f[] = {{"get", 2, Form::kMessage, operation_fields},     {"put", 3, Form::kMessage, operation_fields},  {"post", 4, Form::kMessage, operation_fields},
-                            {"delete", 5, Form::kMessage, operation_fields},  {"options", 6, Form::kMessage, operation_fields}, {"head", 7, Form::kMessage, operation_fields},
-                            {"patch", 8, Form::kMessage, operation_fields},   {"parameters", 9, Form::kParameters},          {"x-", 10, Form::kExtensions}};
+  static const Field f[] = {{"get", 2, Form::kMessage, operation_fields}, {"put", 3, Form::kMessage, operation_fields}, {"post", 4, Form::kMessage, operation_fields}, {"delete", 5, Form::kMessage, operation_fields}, {"options", 6, Form::kMessage, operation_fields}, {"head", 7, Form::kMessage, operation_fields}, {"patch", 8, Form::kMessage, operation_fields}, {"parameters", 9, Form::kParameters}, {"x-", 10, Form::kExtensions}};
   return f;
 }
 std::span<const Field> operation_fields() {
-  static const Field f[] = {{"tags", 1, Form::kStrings},     {"summary", 2, Form::kString},  {"description", 3, Form::kString}, {"operationId", 5, Form::kString},
-                            {"produces", 6, Form::kStrings}, {"consumes", 7, Form::kStrings}, {"parameters", 8, Form::kParameters}, {"responses", 9, Form::kResponses},
-                            {"schemes", 10, Form::kStrings}, {"deprecated", 11, Form::kBool}, {"x-", 13, Form::kExtensions}};
+  static const Field f[] = {{"tags", 1, Form::kStrings}, {"summary", 2, Form::kString}, {"description", 3, Form::kString}, {"operationId", 5, Form::kString}, {"produces", 6, Form::kStrings}, {"consumes", 7, Form::kStrings}, {"parameters", 8, Form::kParameters}, {"responses", 9, Form::kResponses}, {"schemes", 10, Form::kStrings}, {"deprecated", 11, Form::kBool}, {"x-", 13, Form::kExtensions}};
   return f;
 }
 std::span<const Field> body_parameter_fields() {
@@ -124,7 +137,9 @@ void put_parameter(std::string& out, int number, const Value& v) {
     put_message(parameter, 1, body_parameter_fields(), v);
   } else {
     std::string non_body;
-    put_message(non_body, in == "query" ? 3 : in == "path" ? 4 : 1, in == "query" ? query_parameter_fields() : path_parameter_fields(), v);
+    put_message(non_body, in == "query" ? 3 : in == "path" ? 4
+                                                           : 1,
+                in == "query" ? query_parameter_fields() : path_parameter_fields(), v);
     wire::put_bytes(parameter, 2, non_body);
   }
   wire::put_bytes(item, 1, parameter);
@@ -177,8 +192,8 @@ void put(std::string& out, const Field& f, const Value& v) {
       wire::put_bytes(out, f.number, type);
       break;
     }
-    case Form::kItems:       // ItemsItem { repeated Schema = 1 }
-    case Form::kSchemaItem:  // SchemaItem { schema = 1 }
+    case Form::kItems:         // ItemsItem { repeated Schema = 1 }
+    case Form::kSchemaItem:    // SchemaItem { schema = 1 }
     case Form::kAdditional: {  // AdditionalPropertiesItem { schema = 1; boolean = 2 }
       std::string item;
       if (v.is_bool()) wire::put_int(item, 2, v.as_bool());

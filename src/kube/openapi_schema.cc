@@ -79,11 +79,23 @@ Value OpenApiSchemas::scalar(const FieldInfo& f) {
   switch (f.scalar) {
     case Scalar::kString: v["type"] = "string"; break;
     case Scalar::kBool: v["type"] = "boolean"; break;
-    case Scalar::kInt32: v["type"] = "integer"; v["format"] = "int32"; break;
-    case Scalar::kInt64: v["type"] = "integer"; v["format"] = "int64"; break;
+    case Scalar::kInt32:
+      v["type"] = "integer";
+      v["format"] = "int32";
+      break;
+    case Scalar::kInt64:
+      v["type"] = "integer";
+      v["format"] = "int64";
+      break;
     case Scalar::kInt: v["type"] = "integer"; break;
-    case Scalar::kDouble: v["type"] = "number"; v["format"] = "double"; break;
-    case Scalar::kBytes: v["type"] = "string"; v["format"] = "byte"; break;
+    case Scalar::kDouble:
+      v["type"] = "number";
+      v["format"] = "double";
+      break;
+    case Scalar::kBytes:
+      v["type"] = "string";
+      v["format"] = "byte";
+      break;
     case Scalar::kDuration: v["type"] = "string"; break;
     case Scalar::kObject: v["type"] = "object"; break;
     case Scalar::kJson:

@@ -150,7 +150,8 @@ Result<std::string> object_to_envelope(const json::Value& object) {
   }
   const KindInfo* k = find_kind(gv.group, gv.version, item_kind(e.kind));
   const TypeInfo* item = k && !k->crd ? k->type : e.kind == "PartialObjectMetadataList" ? &meta::PartialObjectMetadata::type_info()
-                         : e.kind == "APIGroupDiscoveryList" ? &apidiscovery::APIGroupDiscovery::type_info() : nullptr;
+                                              : e.kind == "APIGroupDiscoveryList"       ? &apidiscovery::APIGroupDiscovery::type_info()
+                                                                                        : nullptr;
   if (!item) return no_protobuf(e.api_version, e.kind);
   TRY(e.raw, list_to_protobuf(*item, object));
   return encode_envelope(e);

@@ -14,7 +14,8 @@ Error bad_number() {
 }
 Error bad_suffix() { return invalid("unable to parse quantity's suffix"); }
 
-Int cap(Int nanos) { return nanos > kMax ? kMax : nanos < -kMax ? -kMax : nanos; }
+Int cap(Int nanos) { return nanos > kMax ? kMax : nanos < -kMax ? -kMax
+                                                                : nanos; }
 
 // num / den, rounded away from zero.
 Int divide_up(Int num, Int den) {
@@ -151,7 +152,8 @@ Quantity Quantity::from_milli(int64_t milli, Format format) {
 int64_t Quantity::value() const { return static_cast<int64_t>(divide_up(nanos_, kNano)); }
 int64_t Quantity::milli_value() const {
   Int m = divide_up(nanos_, 1'000'000);
-  return m > INT64_MAX ? INT64_MAX : m < INT64_MIN ? INT64_MIN : static_cast<int64_t>(m);
+  return m > INT64_MAX ? INT64_MAX : m < INT64_MIN ? INT64_MIN
+                                                   : static_cast<int64_t>(m);
 }
 
 std::string Quantity::text() const {

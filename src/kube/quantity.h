@@ -16,7 +16,9 @@ namespace caravel::kube {
 
 class Quantity {
  public:
-  enum class Format : uint8_t { kDecimalSI, kBinarySI, kDecimalExponent };
+  enum class Format : uint8_t { kDecimalSI,
+                                kBinarySI,
+                                kDecimalExponent };
 
   Quantity() = default;
   explicit Quantity(int64_t value, Format format = Format::kDecimalSI) : nanos_(static_cast<__int128>(value) * kNano), format_(format) {}
@@ -28,10 +30,11 @@ class Quantity {
   int64_t value() const;        // units, rounded up (away from zero, as upstream)
   int64_t milli_value() const;  // thousandths, rounded up
   double as_double() const { return static_cast<double>(nanos_) / 1e9; }
-  std::string text() const;     // canonical form
+  std::string text() const;  // canonical form
   Format format() const { return format_; }
   bool is_zero() const { return nanos_ == 0; }
-  int sign() const { return nanos_ < 0 ? -1 : nanos_ > 0 ? 1 : 0; }
+  int sign() const { return nanos_ < 0 ? -1 : nanos_ > 0 ? 1
+                                                         : 0; }
 
   // The left side's format wins, unless the left side is zero.
   Quantity& operator+=(const Quantity& o);
@@ -42,7 +45,8 @@ class Quantity {
   // By value: "1" equals "1000m".
   friend bool operator==(const Quantity& a, const Quantity& b) { return a.nanos_ == b.nanos_; }
   friend std::strong_ordering operator<=>(const Quantity& a, const Quantity& b) {
-    return a.nanos_ < b.nanos_ ? std::strong_ordering::less : a.nanos_ > b.nanos_ ? std::strong_ordering::greater : std::strong_ordering::equal;
+    return a.nanos_ < b.nanos_ ? std::strong_ordering::less : a.nanos_ > b.nanos_ ? std::strong_ordering::greater
+                                                                                  : std::strong_ordering::equal;
   }
 
  private:

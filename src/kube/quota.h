@@ -57,8 +57,8 @@ struct Change {
   const json::Value* old = nullptr;  // null: a create
 };
 struct Verdict {
-  std::string refusal;                              // "" when the write may happen
-  std::vector<std::pair<size_t, Amounts>> used;     // quotas by index with their new status.used
+  std::string refusal;                           // "" when the write may happen
+  std::vector<std::pair<size_t, Amounts>> used;  // quotas by index with their new status.used
 };
 Verdict judge(const std::vector<const json::Value*>& quotas, const Change& change, Time now);
 

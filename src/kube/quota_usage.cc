@@ -121,7 +121,8 @@ bool selects(std::string_view op, const Value& values, const std::string& name) 
   if (op.empty() || op == "Exists") return !name.empty();
   if (op == "DoesNotExist") return name.empty();
   bool listed = !name.empty() && std::any_of(values.as_array().begin(), values.as_array().end(), [&](const Value& v) { return v.as_string() == name; });
-  return op == "In" ? listed : op == "NotIn" ? !listed : false;
+  return op == "In" ? listed : op == "NotIn" ? !listed
+                                             : false;
 }
 
 bool pod_in(std::string_view scope, std::string_view op, const Value& values, const Value& pod) {

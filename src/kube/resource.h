@@ -11,8 +11,8 @@ namespace caravel::kube {
 struct Resource {
   std::string group;
   std::string version;
-  std::string plural;    // "pods"
-  std::string kind;      // "Pod"
+  std::string plural;  // "pods"
+  std::string kind;    // "Pod"
   bool namespaced = true;
 
   std::string api_version() const { return group.empty() ? version : group + "/" + version; }

@@ -14,7 +14,12 @@ namespace caravel::kube::scheduling {
 
 using Labels = std::map<std::string, std::string>;
 
-enum class Op : uint8_t { kIn, kNotIn, kExists, kDoesNotExist, kGt, kLt };
+enum class Op : uint8_t { kIn,
+                          kNotIn,
+                          kExists,
+                          kDoesNotExist,
+                          kGt,
+                          kLt };
 struct Requirement {
   std::string key;
   Op op = Op::kIn;
@@ -40,7 +45,10 @@ struct PreferredNodeTerm {
 };
 bool matches(const NodeTerm& t, const Labels& labels, const std::string& node_name);
 
-enum class Effect : uint8_t { kAny, kNoSchedule, kPreferNoSchedule, kNoExecute };
+enum class Effect : uint8_t { kAny,
+                              kNoSchedule,
+                              kPreferNoSchedule,
+                              kNoExecute };
 struct Taint {
   std::string key, value;
   Effect effect = Effect::kNoSchedule;

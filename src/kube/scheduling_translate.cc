@@ -6,12 +6,9 @@
 
 namespace caravel::kube::scheduling {
 
-
-
-
 namespace {
 
-constexpr int64_t kDefaultCpu = 100;                    // millicores, for scoring pods that ask for none
+constexpr int64_t kDefaultCpu = 100;                     // millicores, for scoring pods that ask for none
 constexpr int64_t kDefaultMemory = 200ll * 1024 * 1024;  // bytes
 
 using QuantityMap = std::map<std::string, Quantity>;

@@ -4,8 +4,8 @@
 #include <optional>
 #include <vector>
 
-#include "kube/types/fwd.h"
 #include "kube/scheduling_spec.h"
+#include "kube/types/fwd.h"
 
 namespace caravel::kube::scheduling {
 

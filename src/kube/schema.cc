@@ -60,11 +60,23 @@ struct Builder {
     switch (f.scalar) {
       case Scalar::kString: s->type = T::kString; break;
       case Scalar::kBool: s->type = T::kBoolean; break;
-      case Scalar::kInt32: s->type = T::kInteger; s->format = "int32"; break;
-      case Scalar::kInt64: s->type = T::kInteger; s->format = "int64"; break;
+      case Scalar::kInt32:
+        s->type = T::kInteger;
+        s->format = "int32";
+        break;
+      case Scalar::kInt64:
+        s->type = T::kInteger;
+        s->format = "int64";
+        break;
       case Scalar::kInt: s->type = T::kInteger; break;
-      case Scalar::kDouble: s->type = T::kNumber; s->format = "double"; break;
-      case Scalar::kBytes: s->type = T::kString; s->format = "byte"; break;
+      case Scalar::kDouble:
+        s->type = T::kNumber;
+        s->format = "double";
+        break;
+      case Scalar::kBytes:
+        s->type = T::kString;
+        s->format = "byte";
+        break;
       case Scalar::kTime:
       case Scalar::kMicroTime:
         s->type = T::kString;
@@ -72,10 +84,19 @@ struct Builder {
         s->nullable = true;
         break;
       case Scalar::kDuration: s->type = T::kString; break;
-      case Scalar::kQuantity: s->type = T::kIntOrString; s->format = "quantity"; break;
+      case Scalar::kQuantity:
+        s->type = T::kIntOrString;
+        s->format = "quantity";
+        break;
       case Scalar::kIntOrString: s->type = T::kIntOrString; break;
-      case Scalar::kJson: s->type = T::kAny; s->preserve_unknown = true; break;
-      case Scalar::kObject: s->type = T::kObject; s->preserve_unknown = true; break;
+      case Scalar::kJson:
+        s->type = T::kAny;
+        s->preserve_unknown = true;
+        break;
+      case Scalar::kObject:
+        s->type = T::kObject;
+        s->preserve_unknown = true;
+        break;
       case Scalar::kStrings:
         s->type = T::kArray;
         s->items = text();
@@ -100,8 +121,9 @@ struct Builder {
       if (list) {
         s->type = Schema::Type::kArray;
         s->items = item;
-        s->list = x.list_type == "map" ? Schema::List::kMap : x.list_type == "set" ? Schema::List::kSet
-                  : x.list_type == "atomic" ? Schema::List::kAtomic : Schema::List::kUnset;
+        s->list = x.list_type == "map" ? Schema::List::kMap : x.list_type == "set"  ? Schema::List::kSet
+                                                          : x.list_type == "atomic" ? Schema::List::kAtomic
+                                                                                    : Schema::List::kUnset;
         if (!x.list_map_keys.empty()) s->list_map_keys = split(x.list_map_keys, ',');
         s->min_items = x.min_items;
         s->max_items = x.max_items;
@@ -179,7 +201,9 @@ Result<SchemaPtr> parse_node(const json::Value& node, const std::string& path, i
     return invalid(path + ".items: Required value: must be specified");
   }
   const std::string& list = node["x-kubernetes-list-type"].as_string();
-  s->list = list == "map" ? Schema::List::kMap : list == "set" ? Schema::List::kSet : list == "atomic" ? Schema::List::kAtomic : Schema::List::kUnset;
+  s->list = list == "map" ? Schema::List::kMap : list == "set"  ? Schema::List::kSet
+                                             : list == "atomic" ? Schema::List::kAtomic
+                                                                : Schema::List::kUnset;
   for (auto& k : node["x-kubernetes-list-map-keys"].as_array()) s->list_map_keys.push_back(k.as_string());
   take_int(node, "minItems", s->min_items);
   take_int(node, "maxItems", s->max_items);

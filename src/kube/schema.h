@@ -22,8 +22,18 @@ struct Schema;
 using SchemaPtr = std::shared_ptr<const Schema>;
 
 struct Schema {
-  enum class Type { kAny, kObject, kArray, kString, kInteger, kNumber, kBoolean, kIntOrString };
-  enum class List { kUnset, kAtomic, kSet, kMap };
+  enum class Type { kAny,
+                    kObject,
+                    kArray,
+                    kString,
+                    kInteger,
+                    kNumber,
+                    kBoolean,
+                    kIntOrString };
+  enum class List { kUnset,
+                    kAtomic,
+                    kSet,
+                    kMap };
 
   Type type = Type::kAny;
   std::string format, description;
@@ -33,14 +43,14 @@ struct Schema {
   std::vector<std::pair<std::string, SchemaPtr>> properties;
   SchemaPtr additional;
   bool preserve_unknown = false;
-  bool embedded = false;        // x-kubernetes-embedded-resource
-  bool atomic_map = false;      // x-kubernetes-map-type: atomic
+  bool embedded = false;    // x-kubernetes-embedded-resource
+  bool atomic_map = false;  // x-kubernetes-map-type: atomic
   std::vector<std::string> required;
   int64_t min_properties = -1, max_properties = -1;
 
   // Lists.
   SchemaPtr items;
-  List list = List::kUnset;     // unset means atomic
+  List list = List::kUnset;  // unset means atomic
   std::vector<std::string> list_map_keys;
   int64_t min_items = -1, max_items = -1;
   bool unique_items = false;

@@ -223,7 +223,8 @@ bool FieldSelector::matches(const json::Value& object) const {
   for (auto& t : terms_) {
     const json::Value* v = &object;
     for (auto& step : split(t.field, '.')) v = v ? v->find(step) : nullptr;
-    std::string have = !v || v->is_null() ? "" : v->is_string() ? v->as_string() : json::dump(*v);
+    std::string have = !v || v->is_null() ? "" : v->is_string() ? v->as_string()
+                                                                : json::dump(*v);
     if ((have == t.value) != t.equal) return false;
   }
   return true;

@@ -17,7 +17,12 @@ struct LabelSelector;
 
 class LabelSelector {
  public:
-  enum class Op { kIn, kNotIn, kExists, kDoesNotExist, kGreater, kLess };
+  enum class Op { kIn,
+                  kNotIn,
+                  kExists,
+                  kDoesNotExist,
+                  kGreater,
+                  kLess };
   struct Requirement {
     std::string key;
     Op op = Op::kExists;

@@ -34,10 +34,14 @@ class JsonPath {
 
  private:
   struct Step {
-    enum Kind { kField, kIndex, kWildcard, kFilter, kRecursive } kind = kField;
-    std::string name;                 // field, or the left side of a filter
+    enum Kind { kField,
+                kIndex,
+                kWildcard,
+                kFilter,
+                kRecursive } kind = kField;
+    std::string name;  // field, or the left side of a filter
     int64_t index = 0;
-    std::string op;                   // of a filter: "==", "!=", "" (exists)
+    std::string op;  // of a filter: "==", "!=", "" (exists)
     json::Value value;
     std::vector<std::string> filter_path;
   };

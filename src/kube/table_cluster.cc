@@ -63,7 +63,9 @@ json::Value print_event(std::string_view name, const json::Value& o, Time now) {
   if (name == "last-seen") {
     const json::Value& series = o["series"]["lastObservedTime"];
     const json::Value& last = first_of(o, {"lastTimestamp", "deprecatedLastTimestamp"});
-    return age_text(series.is_string() ? series : last.is_string() ? last : first, now);
+    return age_text(series.is_string() ? series : last.is_string() ? last
+                                                                   : first,
+                    now);
   }
   if (name == "first-seen") return age_text(first, now);
   if (name == "type") return o["type"].as_string();
@@ -129,7 +131,8 @@ json::Value print_cluster(std::string_view kind, std::string_view name, const js
   if (kind == "ComponentStatus") {
     for (auto& c : o["conditions"].as_array()) {
       if (c["type"].as_string() != "Healthy") continue;
-      if (name == "status") return c["status"].as_string() == "True" ? "Healthy" : c["status"].as_string() == "False" ? "Unhealthy" : "Unknown";
+      if (name == "status") return c["status"].as_string() == "True" ? "Healthy" : c["status"].as_string() == "False" ? "Unhealthy"
+                                                                                                                      : "Unknown";
       return c[name].as_string();
     }
     return "Unknown";

@@ -64,7 +64,8 @@ std::string endpoints(const json::Value& o) {
 
 std::string slice_ports(const json::Value& o) {
   std::vector<std::string> parts;
-  for (auto& p : o["ports"].as_array()) parts.push_back(p["port"].is_int() ? std::to_string(p["port"].as_int()) : p["name"].as_string().empty() ? "*" : p["name"].as_string());
+  for (auto& p : o["ports"].as_array()) parts.push_back(p["port"].is_int() ? std::to_string(p["port"].as_int()) : p["name"].as_string().empty() ? "*"
+                                                                                                                                                : p["name"].as_string());
   return parts.empty() ? "<unset>" : capped(parts, 3);
 }
 

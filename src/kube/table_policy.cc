@@ -8,7 +8,8 @@ namespace caravel::kube {
 
 namespace {
 
-std::string amount(const json::Value& v) { return v.is_string() ? v.as_string() : v.is_null() ? "0" : json::dump(v); }
+std::string amount(const json::Value& v) { return v.is_string() ? v.as_string() : v.is_null() ? "0"
+                                                                                              : json::dump(v); }
 
 // "cpu: 1/2, pods: 3/10" of a quota, for requests or for limits.
 std::string quota(const json::Value& o, bool limits) {
@@ -68,7 +69,8 @@ json::Value print_flow(std::string_view kind, std::string_view name, const json:
 json::Value print_policy(std::string_view kind, std::string_view name, const json::Value& o, Time) {
   const json::Value &spec = o["spec"], &status = o["status"];
   if (kind == "PodDisruptionBudget") {
-    auto value = [](const json::Value& v) { return v.is_null() ? std::string("N/A") : v.is_string() ? v.as_string() : json::dump(v); };
+    auto value = [](const json::Value& v) { return v.is_null() ? std::string("N/A") : v.is_string() ? v.as_string()
+                                                                                                    : json::dump(v); };
     if (name == "min-available") return value(spec["minAvailable"]);
     if (name == "max-unavailable") return value(spec["maxUnavailable"]);
     if (name == "allowed-disruptions") return status["disruptionsAllowed"].as_int();

@@ -21,7 +21,8 @@ std::string access_modes(const json::Value& modes) {
 
 std::string or_unset(const std::string& s) { return s.empty() ? "<unset>" : s; }
 std::string yes(const json::Value& v) { return v.is_bool() ? (v.as_bool() ? "true" : "false") : "<unset>"; }
-std::string amount(const json::Value& v) { return v.is_string() ? v.as_string() : v.is_null() ? "" : json::dump(v); }
+std::string amount(const json::Value& v) { return v.is_string() ? v.as_string() : v.is_null() ? ""
+                                                                                              : json::dump(v); }
 
 std::string class_of(const json::Value& o) {
   const std::string& beta = o["metadata"]["annotations"]["volume.beta.kubernetes.io/storage-class"].as_string();

@@ -85,8 +85,9 @@ TEST(Names, Checks) {
 }
 
 TEST(ValidateSchema, ReportsAsUpstream) {
-  auto s = schema_from_openapi(y("{type: object, required: [n], properties: {n: {type: integer, minimum: 1, maximum: 5}, s: {type: string, pattern: '^a+$', enum: [a, aa]}, "
-                                 "l: {type: array, maxItems: 2, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k], items: {type: object, properties: {k: {type: string}}}}, q: {x-kubernetes-int-or-string: true}}}"));
+  auto s = schema_from_openapi(y(
+      "{type: object, required: [n], properties: {n: {type: integer, minimum: 1, maximum: 5}, s: {type: string, pattern: '^a+$', enum: [a, aa]}, "
+      "l: {type: array, maxItems: 2, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k], items: {type: object, properties: {k: {type: string}}}}, q: {x-kubernetes-int-or-string: true}}}"));
   ASSERT_TRUE(s.ok());
   auto errors = [&](const char* v) {
     FieldErrors e;

@@ -17,18 +17,36 @@ namespace caravel::kube {
 // What a value is. kInt is an int64 whose OpenAPI has no format; kJson is any JSON, kObject any JSON
 // object; kStrings is a list of strings that protobuf wraps in a message of its own.
 enum class Scalar : uint8_t {
-  kString, kBool, kInt32, kInt64, kInt, kDouble, kBytes, kTime, kMicroTime, kDuration, kQuantity, kIntOrString, kJson, kObject,
-  kStrings, kStruct
+  kString,
+  kBool,
+  kInt32,
+  kInt64,
+  kInt,
+  kDouble,
+  kBytes,
+  kTime,
+  kMicroTime,
+  kDuration,
+  kQuantity,
+  kIntOrString,
+  kJson,
+  kObject,
+  kStrings,
+  kStruct
 };
 // How it is held: T, std::optional<T>, Box<T>, std::vector<T>, std::map<std::string, T>.
-enum class Shape : uint8_t { kValue, kOptional, kBox, kList, kMap };
+enum class Shape : uint8_t { kValue,
+                             kOptional,
+                             kBox,
+                             kList,
+                             kMap };
 
 // Type-erased access to a container member.
 struct ContainerOps {
-  size_t (*size)(const void*);                        // items; 0 or 1 for optional and Box
-  const void* (*at)(const void*, size_t);             // of a list, optional, Box
-  void* (*append)(void*);                             // list: adds one; optional, Box: emplaces
-  void* (*insert)(void*, std::string key);            // map: adds or finds
+  size_t (*size)(const void*);                                                                                   // items; 0 or 1 for optional and Box
+  const void* (*at)(const void*, size_t);                                                                        // of a list, optional, Box
+  void* (*append)(void*);                                                                                        // list: adds one; optional, Box: emplaces
+  void* (*insert)(void*, std::string key);                                                                       // map: adds or finds
   void (*each)(const void*, void* context, void (*)(void* context, const std::string& key, const void* value));  // map, in key order
   void (*clear)(void*);
 };
@@ -39,11 +57,11 @@ struct TypeInfo;
 struct FieldFacts {
   static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   std::string_view description;
-  std::string_view default_json;                   // JSON text; "" when there is none
-  std::span<const std::string_view> enum_values;   // of the value, or of the items of a list
-  std::string_view patch_strategy, merge_key;      // strategic merge: "merge", "replace", "merge,retainKeys"
-  std::string_view list_type, list_map_keys;       // "atomic" "set" "map"; "port,protocol"
-  std::string_view map_type;                       // "atomic" "granular"
+  std::string_view default_json;                  // JSON text; "" when there is none
+  std::span<const std::string_view> enum_values;  // of the value, or of the items of a list
+  std::string_view patch_strategy, merge_key;     // strategic merge: "merge", "replace", "merge,retainKeys"
+  std::string_view list_type, list_map_keys;      // "atomic" "set" "map"; "port,protocol"
+  std::string_view map_type;                      // "atomic" "granular"
   std::string_view format, pattern, item_pattern, item_map_type;
   double minimum = kNone, maximum = kNone;
   int64_t min_length = -1, max_length = -1, item_min_length = -1, item_max_length = -1;
@@ -52,23 +70,23 @@ struct FieldFacts {
 
 struct FieldInfo {
   enum Flags : uint16_t {
-    kRequired = 1,    // must be given
-    kOmitEmpty = 2,   // left out of JSON when empty (structs held by value are written all the same, as Go does)
-    kOmitZero = 4,    // left out when it is a struct or time held by value and empty
-    kInline = 8,      // a base struct whose members appear as ours in JSON, and as message `number` in protobuf
-    kPreserve = 16,   // unknown members are kept
-    kEmbedded = 32,   // a whole object with apiVersion and kind
+    kRequired = 1,   // must be given
+    kOmitEmpty = 2,  // left out of JSON when empty (structs held by value are written all the same, as Go does)
+    kOmitZero = 4,   // left out when it is a struct or time held by value and empty
+    kInline = 8,     // a base struct whose members appear as ours in JSON, and as message `number` in protobuf
+    kPreserve = 16,  // unknown members are kept
+    kEmbedded = 32,  // a whole object with apiVersion and kind
     kNullable = 64,
   };
   std::string_view name;  // in JSON
   size_t offset;
-  uint16_t number;        // in protobuf; 0: not there
+  uint16_t number;  // in protobuf; 0: not there
   Scalar scalar;
   Shape shape;
   uint16_t flags;
-  const TypeInfo* type;      // of kStruct
-  const ContainerOps* ops;   // null for kValue
-  const FieldFacts* more;    // null when there are none
+  const TypeInfo* type;     // of kStruct
+  const ContainerOps* ops;  // null for kValue
+  const FieldFacts* more;   // null when there are none
 
   bool has(Flags f) const { return (flags & f) != 0; }
   const FieldFacts& facts() const {
@@ -78,7 +96,10 @@ struct FieldInfo {
 };
 
 // Types whose JSON is not an object of their members.
-enum class Special : uint8_t { kNone, kSchemaOrArray, kSchemaOrBool, kSchemaOrStrings };
+enum class Special : uint8_t { kNone,
+                               kSchemaOrArray,
+                               kSchemaOrBool,
+                               kSchemaOrStrings };
 
 struct TypeInfo {
   std::string_view name;         // "PodSpec"

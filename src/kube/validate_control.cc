@@ -43,7 +43,9 @@ void subject(const Value& s, const FieldPath& p, FieldErrors& e) {
 
 void not_empty(const Value& list, const char* name, const FieldPath& p, FieldErrors& e) {
   if (list.size() == 0) e.push_back(required_error(p.child(name)));
-  if (list.size() > 1 && has(list, "*")) e.push_back(invalid_error(p.child(name), list, "if '*' is present, must not specify other " + std::string(name == std::string_view("verbs") ? "verbs" : name == std::string_view("apiGroups") ? "api groups" : name == std::string_view("nonResourceURLs") ? "non-resource URLs" : name)));
+  if (list.size() > 1 && has(list, "*")) e.push_back(invalid_error(p.child(name), list, "if '*' is present, must not specify other " + std::string(name == std::string_view("verbs") ? "verbs" : name == std::string_view("apiGroups")     ? "api groups"
+                                                                                                                                                                                             : name == std::string_view("nonResourceURLs") ? "non-resource URLs"
+                                                                                                                                                                                                                                           : name)));
 }
 
 void verbs(const Value& list, const FieldPath& p, FieldErrors& e) {

@@ -34,10 +34,10 @@ void access_modes(const Value& modes, const FieldPath& p, const char* missing, F
 
 // What a volume is made of: exactly one source.
 void volume_source(const Value& s, FieldErrors& e) {
-  static constexpr const char* kSources[] = {"hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker",    "nfs",
-                                             "rbd",      "quobyte",           "cephfs",               "iscsi",     "cinder",     "fc",
-                                             "flexVolume", "azureFile",       "vsphereVolume",        "photonPersistentDisk", "portworxVolume", "azureDisk",
-                                             "scaleIO",  "local",             "storageos",            "csi"};
+  static constexpr const char* kSources[] = {"hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs",
+                                             "rbd", "quobyte", "cephfs", "iscsi", "cinder", "fc",
+                                             "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk",
+                                             "scaleIO", "local", "storageos", "csi"};
   int found = 0;
   for (auto name : kSources) {
     if (!s[name].is_object()) continue;

@@ -89,8 +89,9 @@ void workload(std::string_view kind, const json::Value& o, const json::Value* ol
         return spec;
       };
       if (!same(fixed(s), fixed((*old)["spec"])))
-        e.push_back(forbidden_error(kSpec, "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
-                                           "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"));
+        e.push_back(forbidden_error(kSpec,
+                                    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+                                    "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"));
     }
   }
 }

@@ -16,7 +16,7 @@ namespace caravel::kube {
 std::string check_dns1123_label(std::string_view s);
 std::string check_dns1123_subdomain(std::string_view s);
 std::string check_dns1035_label(std::string_view s);
-std::string check_qualified_name(std::string_view s);   // [prefix/]name, of labels and annotations
+std::string check_qualified_name(std::string_view s);  // [prefix/]name, of labels and annotations
 std::string check_label_value(std::string_view s);
 std::string check_path_segment_name(std::string_view s);  // RBAC objects
 std::string check_config_map_key(std::string_view s);

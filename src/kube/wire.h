@@ -8,7 +8,10 @@
 
 namespace caravel::kube::wire {
 
-enum Type { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+enum Type { kVarint = 0,
+            kFixed64 = 1,
+            kBytes = 2,
+            kFixed32 = 5 };
 
 inline void put_varint(std::string& out, uint64_t v) {
   while (v >= 0x80) {

@@ -22,8 +22,8 @@ Objects values(const kube::DynamicInformer& i) {
 }  // namespace
 
 LoadBalancerController::LoadBalancerController(Executor& ex, kube::Client client, aws::Client& aws, std::string cluster)
-    : ex_(ex), client_(client), deployer_(aws, std::move(cluster)), service_events_(ex, client, "service"), ingress_events_(ex, client, "ingress"), services_(ex, client, kServices), ingresses_(ex, client, kIngresses),
-      classes_(ex, client, kClasses), slices_(ex, client, kSlices), queue_(ex, "load-balancers", [this](std::string key) { return reconcile(std::move(key)); }, 2) {}
+    : ex_(ex), client_(client), deployer_(aws, std::move(cluster)), service_events_(ex, client, "service"), ingress_events_(ex, client, "ingress"), services_(ex, client, kServices), ingresses_(ex, client, kIngresses), classes_(ex, client, kClasses), slices_(ex, client, kSlices), queue_(
+                                                                                                                                                                                                                                                                                            ex, "load-balancers", [this](std::string key) { return reconcile(std::move(key)); }, 2) {}
 
 void LoadBalancerController::enqueue_for_slice(const json::Value& slice) {
   std::string ns = kube::namespace_of(slice), service = kube::label(slice, "kubernetes.io/service-name");

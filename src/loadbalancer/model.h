@@ -38,13 +38,13 @@ struct WantedTargetGroup {
 
 struct WantedRule {
   int priority = 0;
-  std::string host, path;    // "" for any; ELBv2 patterns
-  size_t target_group = 0;   // index
+  std::string host, path;   // "" for any; ELBv2 patterns
+  size_t target_group = 0;  // index
 };
 
 struct WantedListener {
   int port = 0;
-  std::string protocol;      // TCP, HTTP, HTTPS
+  std::string protocol;  // TCP, HTTP, HTTPS
   std::string certificate_arn;
   std::vector<WantedRule> rules;
   int default_target_group = -1;  // -1: a fixed 404
@@ -52,10 +52,10 @@ struct WantedListener {
 };
 
 struct WantedBalancer {
-  std::string name;          // at most 32 characters
-  std::string type;          // network, application
+  std::string name;  // at most 32 characters
+  std::string type;  // network, application
   bool internet_facing = false;
-  std::string stack;         // "ns/name": the tag that finds it again
+  std::string stack;  // "ns/name": the tag that finds it again
   std::vector<WantedTargetGroup> target_groups;
   std::vector<WantedListener> listeners;
   std::vector<std::string> problems;

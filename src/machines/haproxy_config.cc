@@ -56,8 +56,11 @@ class Config {
   HaproxyFiles render() {
     text_ =
         "global\n  maxconn 4000\n  no strict-limits\n  nbthread 1\n  tune.ssl.default-dh-param 2048\n  ssl-default-bind-options ssl-min-ver TLSv1.2\n"
-        "  stats socket " + dir_ + "/stats.sock mode 600 level admin expose-fd listeners\n  hard-stop-after 300s\n"
-        "defaults\n  timeout connect 5s\n  timeout client " + std::to_string(lb_.idle_timeout_seconds) + "s\n  timeout server " + std::to_string(lb_.idle_timeout_seconds) +
+        "  stats socket " +
+        dir_ +
+        "/stats.sock mode 600 level admin expose-fd listeners\n  hard-stop-after 300s\n"
+        "defaults\n  timeout connect 5s\n  timeout client " +
+        std::to_string(lb_.idle_timeout_seconds) + "s\n  timeout server " + std::to_string(lb_.idle_timeout_seconds) +
         "s\n  timeout http-keep-alive 60s\n  timeout tunnel 1h\n  option redispatch\n  retries 3\n  log stdout format raw local0\n";
     for (auto& l : lb_.listeners) frontend(l);
     for (auto& g : lb_.target_groups) backend(g);
@@ -295,9 +298,11 @@ std::vector<TargetHealth> read_health(const LoadBalancerSpec& lb, const std::str
       } else {
         h.state = "unhealthy";
         bool timeout = check.ends_with("TOUT") || check.ends_with("TMO");
-        h.reason = timeout ? "Target.Timeout" : check.starts_with("L7") ? "Target.ResponseCodeMismatch" : "Target.FailedHealthChecks";
+        h.reason = timeout ? "Target.Timeout" : check.starts_with("L7") ? "Target.ResponseCodeMismatch"
+                                                                        : "Target.FailedHealthChecks";
         std::string code = it->second["check_code"];
-        h.description = timeout ? "Request timed out" : check.starts_with("L7") ? "Health checks failed with these codes: [" + code + "]" : "Health checks failed";
+        h.description = timeout ? "Request timed out" : check.starts_with("L7") ? "Health checks failed with these codes: [" + code + "]"
+                                                                                : "Health checks failed";
       }
       out.push_back(std::move(h));
     }

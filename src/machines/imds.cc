@@ -17,8 +17,7 @@ constexpr size_t kTokensMax = 10'000;
 }  // namespace
 
 MetadataServer::MetadataServer(net::EventLoop& loop, SubstrateHost& host, std::string instance_id, MetadataOptions options)
-    : loop_(loop), host_(host), instance_id_(std::move(instance_id)), options_(options),
-      server_(loop, [this](net::ServerRequest& q, net::ResponseWriter& w) { return dispatch(this, q, w); }) {}
+    : loop_(loop), host_(host), instance_id_(std::move(instance_id)), options_(options), server_(loop, [this](net::ServerRequest& q, net::ResponseWriter& w) { return dispatch(this, q, w); }) {}
 
 Task<void> MetadataServer::dispatch(MetadataServer* self, net::ServerRequest& request, net::ResponseWriter& writer) { co_await self->handle(request, writer); }
 

@@ -23,17 +23,17 @@ namespace caravel::machines {
 
 // ---- Network: described in vpc/network.h ----------------------------------------------------------
 
-using vpc::Route;
-using vpc::Subnet;
-using vpc::Vpc;
 using vpc::AddressMapping;
+using vpc::Interface;
+using vpc::InterfaceOwner;
 using vpc::InternetGateway;
 using vpc::NatGateway;
-using vpc::SecurityGroupRule;
-using vpc::SecurityGroup;
-using vpc::InterfaceOwner;
-using vpc::Interface;
 using vpc::NetworkState;
+using vpc::Route;
+using vpc::SecurityGroup;
+using vpc::SecurityGroupRule;
+using vpc::Subnet;
+using vpc::Vpc;
 
 // ---- Instances ----------------------------------------------------------------------------------
 
@@ -46,26 +46,30 @@ struct MetadataOptions {
 };
 
 struct InstanceSpec {
-  std::string id;            // "i-…"
-  std::string type;          // "t3.medium"
+  std::string id;    // "i-…"
+  std::string type;  // "t3.medium"
   int vcpus = 0;
   int64_t memory_mib = 0;
   std::string architecture;  // "x86_64", "arm64"
   std::string zone;          // "us-east-1a"
   std::string image_id;
-  std::string private_ip;    // of the primary interface
-  std::string private_dns_name;  // "ip-10-0-11-23.us-east-1.compute.internal"
+  std::string private_ip;               // of the primary interface
+  std::string private_dns_name;         // "ip-10-0-11-23.us-east-1.compute.internal"
   std::vector<std::string> interfaces;  // eni ids by device index, details in NetworkState
-  std::string user_data;     // raw bytes (decoded)
+  std::string user_data;                // raw bytes (decoded)
   std::string instance_profile_arn;
   MetadataOptions metadata;
   bool spot = false;
   std::map<std::string, std::string> tags;
-  uint64_t boot = 1;         // grows with every start and reboot: a new number means "boot again"
+  uint64_t boot = 1;  // grows with every start and reboot: a new number means "boot again"
   bool operator==(const InstanceSpec&) const = default;
 };
 
-enum class InstanceState { kPending, kRunning, kStopping, kStopped, kTerminated };
+enum class InstanceState { kPending,
+                           kRunning,
+                           kStopping,
+                           kStopped,
+                           kTerminated };
 
 // ---- Load balancers -----------------------------------------------------------------------------
 
@@ -76,28 +80,28 @@ struct TargetHealthCheck {
   std::string path = "/";
   int interval_seconds = 15, timeout_seconds = 5;
   int healthy_threshold = 3, unhealthy_threshold = 3;
-  std::string matcher = "200";    // "200", "200-399", "200,301"
+  std::string matcher = "200";  // "200", "200-399", "200,301"
   bool operator==(const TargetHealthCheck&) const = default;
 };
 
 struct Target {
-  std::string id;                 // as registered: "10.0.11.23" or "i-…"
-  std::string ip;                 // where to connect; "" when the instance is gone
+  std::string id;  // as registered: "10.0.11.23" or "i-…"
+  std::string ip;  // where to connect; "" when the instance is gone
   int port = 0;
-  std::string zone;               // "" or "all": every zone
-  bool draining = false;          // finish what is open, nothing new
+  std::string zone;       // "" or "all": every zone
+  bool draining = false;  // finish what is open, nothing new
   bool operator==(const Target&) const = default;
 };
 
 struct TargetGroup {
   std::string arn, name;
-  std::string protocol;           // HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP
-  std::string protocol_version;   // HTTP1, HTTP2, GRPC
+  std::string protocol;          // HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP
+  std::string protocol_version;  // HTTP1, HTTP2, GRPC
   int port = 0;
   TargetHealthCheck health_check;
   int deregistration_delay_seconds = 300;
   bool sticky = false;
-  std::string sticky_cookie;      // "AWSALB" or an application cookie's name
+  std::string sticky_cookie;  // "AWSALB" or an application cookie's name
   int sticky_seconds = 86400;
   bool proxy_protocol_v2 = false;
   bool preserve_client_ip = false;
@@ -113,19 +117,21 @@ struct ForwardTarget {
 };
 
 struct ListenerAction {
-  enum class Kind { kForward, kRedirect, kFixedResponse } kind = Kind::kForward;
+  enum class Kind { kForward,
+                    kRedirect,
+                    kFixedResponse } kind = Kind::kForward;
   std::vector<ForwardTarget> forward;
   // Redirect; #{protocol} #{host} #{port} #{path} #{query} stand for the request's own.
   std::string protocol, host, port, path, query;
-  int status_code = 0;            // redirect 301/302, fixed response
-  std::string content_type, body; // fixed response
+  int status_code = 0;             // redirect 301/302, fixed response
+  std::string content_type, body;  // fixed response
   bool operator==(const ListenerAction&) const = default;
 };
 
 // All conditions must hold; within one, any value. '*' and '?' are wildcards in host, path and header.
 struct RuleCondition {
-  std::string field;              // host-header path-pattern http-header http-request-method query-string source-ip
-  std::string header;             // http-header's name
+  std::string field;   // host-header path-pattern http-header http-request-method query-string source-ip
+  std::string header;  // http-header's name
   std::vector<std::string> values;
   std::vector<std::pair<std::string, std::string>> query;  // query-string: key ("" any) and value
   bool operator==(const RuleCondition&) const = default;
@@ -133,7 +139,7 @@ struct RuleCondition {
 
 struct ListenerRule {
   std::string arn;
-  int priority = 0;               // ascending; the default rule is last
+  int priority = 0;  // ascending; the default rule is last
   std::vector<RuleCondition> conditions;
   ListenerAction action;
   bool operator==(const ListenerRule&) const = default;
@@ -147,7 +153,7 @@ struct Certificate {
 
 struct Listener {
   std::string arn;
-  std::string protocol;           // HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP
+  std::string protocol;  // HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP
   int port = 0;
   std::vector<Certificate> certificates;  // HTTPS and TLS: the default first, the others by SNI
   std::string ssl_policy;
@@ -156,7 +162,7 @@ struct Listener {
   bool operator==(const Listener&) const = default;
 };
 
-struct LoadBalancerNode {         // one per zone
+struct LoadBalancerNode {  // one per zone
   std::string zone, subnet_id, interface_id;
   std::string private_ip, public_ip;  // public_ip "" when internal
   bool operator==(const LoadBalancerNode&) const = default;
@@ -164,7 +170,7 @@ struct LoadBalancerNode {         // one per zone
 
 struct LoadBalancerSpec {
   std::string arn, name, dns_name;
-  bool application = true;        // ALB; else NLB
+  bool application = true;  // ALB; else NLB
   bool internet_facing = true;
   bool cross_zone = true;
   int idle_timeout_seconds = 60;
@@ -179,7 +185,7 @@ struct TargetHealth {
   int port = 0;
   // initial healthy unhealthy draining unused unavailable, as DescribeTargetHealth says them.
   std::string state;
-  std::string reason;             // "Target.FailedHealthChecks", "Target.Timeout", "Elb.InitialHealthChecking", …
+  std::string reason;  // "Target.FailedHealthChecks", "Target.Timeout", "Elb.InitialHealthChecking", …
   std::string description;
   bool operator==(const TargetHealth&) const = default;
 };
@@ -188,8 +194,8 @@ struct TargetHealth {
 
 // Names that the VPC's resolver (10.0.0.2) answers: load balancers, private instance names, hosted zones.
 struct DnsRecord {
-  std::string name;               // without the last dot
-  std::string type;               // A, AAAA, CNAME, TXT
+  std::string name;  // without the last dot
+  std::string type;  // A, AAAA, CNAME, TXT
   std::vector<std::string> values;
   int ttl_seconds = 60;
   bool operator==(const DnsRecord&) const = default;

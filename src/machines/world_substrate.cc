@@ -31,7 +31,7 @@ struct Balancer {
   std::string ns, directory;
   HaproxyFiles files;
   std::unique_ptr<net::Process> process;
-  int generation = 0;  // of the file that HAProxy was last made to load; it tells it back (see loaded())
+  int generation = 0;                           // of the file that HAProxy was last made to load; it tells it back (see loaded())
   std::map<std::string, std::string> reported;  // target -> last state and reason
 };
 
@@ -362,7 +362,7 @@ class WorldSubstrate final : public Substrate {
   net::EventLoop& loop_;
   WorldOptions options_;
   vpc::Router router_;
-  Semaphore network_gate_;  // one change of the kernel's network at a time
+  Semaphore network_gate_;   // one change of the kernel's network at a time
   Semaphore balancer_gate_;  // one change of a load balancer at a time
   bool router_ready_ = false;
   Log log_{"substrate"};

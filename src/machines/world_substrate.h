@@ -15,13 +15,13 @@
 namespace caravel::machines {
 
 struct WorldOptions {
-  std::string program;                // the caravel binary: runs `caravel node`
-  std::string data_directory;         // per instance and load balancer: DATA/machines
+  std::string program;         // the caravel binary: runs `caravel node`
+  std::string data_directory;  // per instance and load balancer: DATA/machines
   std::string containerd_socket = "/run/containerd/containerd.sock";
   std::string aws_endpoint = "http://10.0.0.4:4566";  // for what runs in instances
-  std::string cgroup_root = "/caravel";  // of all instances; each gets <root>/<instance id>
+  std::string cgroup_root = "/caravel";               // of all instances; each gets <root>/<instance id>
   std::string control_plane_namespace = "cp";
-  std::string dns_records_file;       // read by `caravel vpc-dns`; "" for none
+  std::string dns_records_file;                               // read by `caravel vpc-dns`; "" for none
   std::map<std::string, std::vector<std::string>> dns_extra;  // names that are always there
 };
 

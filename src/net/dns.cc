@@ -85,7 +85,9 @@ bool write_data(Writer& w, const Record& r) {
       w.out.append(b, 16);
       return true;
     }
-    case kNs: case kCname: case kPtr: return w.name(r.data);
+    case kNs:
+    case kCname:
+    case kPtr: return w.name(r.data);
     case kMx:
       w.u16(r.priority);
       return w.name(r.data);
@@ -190,14 +192,17 @@ class Reader {
 bool read_data(Reader& in, Record& r, size_t length) {
   size_t end = in.at + length;
   switch (r.type) {
-    case kA: case kAaaa: {
+    case kA:
+    case kAaaa: {
       std::string b;
       char text[INET6_ADDRSTRLEN];
       if (length != (r.type == kA ? 4u : 16u) || !in.bytes(length, b)) return false;
       r.data = inet_ntop(r.type == kA ? AF_INET : AF_INET6, b.data(), text, sizeof text);
       return true;
     }
-    case kNs: case kCname: case kPtr: return in.name(r.data) && in.at == end;
+    case kNs:
+    case kCname:
+    case kPtr: return in.name(r.data) && in.at == end;
     case kMx: return in.u16(r.priority) && in.name(r.data) && in.at == end;
     case kSrv: return in.u16(r.priority) && in.u16(r.weight) && in.u16(r.port) && in.name(r.data) && in.at == end;
     case kSoa:

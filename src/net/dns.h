@@ -15,11 +15,26 @@
 
 namespace caravel::net::dns {
 
-enum Type : uint16_t { kA = 1, kNs = 2, kCname = 5, kSoa = 6, kPtr = 12, kMx = 15, kTxt = 16, kAaaa = 28, kSrv = 33, kOpt = 41, kAny = 255 };
-enum Rcode : uint8_t { kNoError = 0, kFormErr = 1, kServFail = 2, kNxDomain = 3, kNotImp = 4, kRefused = 5 };
+enum Type : uint16_t { kA = 1,
+                       kNs = 2,
+                       kCname = 5,
+                       kSoa = 6,
+                       kPtr = 12,
+                       kMx = 15,
+                       kTxt = 16,
+                       kAaaa = 28,
+                       kSrv = 33,
+                       kOpt = 41,
+                       kAny = 255 };
+enum Rcode : uint8_t { kNoError = 0,
+                       kFormErr = 1,
+                       kServFail = 2,
+                       kNxDomain = 3,
+                       kNotImp = 4,
+                       kRefused = 5 };
 constexpr uint16_t kClassIn = 1;
-constexpr size_t kUdpPlainMax = 512;   // without EDNS
-constexpr size_t kUdpEdnsMax = 1232;   // what we offer: no fragments anywhere
+constexpr size_t kUdpPlainMax = 512;  // without EDNS
+constexpr size_t kUdpEdnsMax = 1232;  // what we offer: no fragments anywhere
 
 struct Question {
   std::string name;
@@ -36,8 +51,8 @@ struct Record {
   // A, AAAA: the address as text. NS, CNAME, PTR: the name. SRV, MX: the target. SOA: the first name.
   // TXT: the text (cut into strings of 255 bytes on the wire). Others: the raw bytes.
   std::string data;
-  uint16_t priority = 0, weight = 0, port = 0;  // SRV; MX uses priority
-  std::string mailbox;                            // SOA
+  uint16_t priority = 0, weight = 0, port = 0;                           // SRV; MX uses priority
+  std::string mailbox;                                                   // SOA
   uint32_t serial = 0, refresh = 0, retry = 0, expire = 0, minimum = 0;  // SOA
   bool operator==(const Record&) const = default;
 };

@@ -37,7 +37,11 @@ TEST(Dns, messages_round_trip_and_names_are_compressed) {
 }
 
 TEST(Dns, reads_a_query_as_dig_sends_it) {
-  std::string wire("\x12\x34\x01\x20\x00\x01\x00\x00\x00\x00\x00\x01\x07" "example\x03" "com\x00\x00\x01\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00", 40);
+  std::string wire(
+      "\x12\x34\x01\x20\x00\x01\x00\x00\x00\x00\x00\x01\x07"
+      "example\x03"
+      "com\x00\x00\x01\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00",
+      40);
   auto m = decode(wire);
   ASSERT_TRUE(m.ok()) << m.error().message;
   EXPECT_EQ(m->questions[0].name, "example.com.");

@@ -345,7 +345,7 @@ void EventLoop::handle_signal(int signo, Fn fn) {
     uint64_t n;
     if (read(fd, &n, sizeof n) == sizeof n) fn();
   });
-  struct sigaction sa{};
+  struct sigaction sa {};
   sa.sa_handler = on_signal;
   sa.sa_flags = SA_RESTART;
   sigaction(signo, &sa, nullptr);

@@ -50,8 +50,12 @@ class EventLoop final : public Executor {
 //   FdWait::Outcome o = co_await w;
 class FdWait {
  public:
-  enum Direction { kRead = 0, kWrite = 1, kHangup = 2 };
-  enum class Outcome { kReady, kForgotten, kTimeout };
+  enum Direction { kRead = 0,
+                   kWrite = 1,
+                   kHangup = 2 };
+  enum class Outcome { kReady,
+                       kForgotten,
+                       kTimeout };
   // timeout 0: none.
   FdWait(EventLoop& loop, int fd, Direction direction, Duration timeout = Duration(0)) : loop_(loop), fd_(fd), direction_(direction), timeout_(timeout) {}
   ~FdWait();
@@ -68,7 +72,9 @@ class FdWait {
   Direction direction_;
   Duration timeout_;
   Outcome outcome_ = Outcome::kReady;
-  enum { kIdle, kListed, kWoken } state_ = kIdle;
+  enum { kIdle,
+         kListed,
+         kWoken } state_ = kIdle;
   FdWait* next_ = nullptr;
   uint64_t timer_ = 0;
   std::coroutine_handle<> handle_;

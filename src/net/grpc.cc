@@ -19,13 +19,15 @@ std::string frame(std::string_view message) {
 Code code_of(int64_t grpc_status) {
   switch (grpc_status) {
     case 1: return Code::kCancelled;
-    case 3: case 11: return Code::kInvalid;
+    case 3:
+    case 11: return Code::kInvalid;
     case 4: return Code::kTimeout;
     case 5: return Code::kNotFound;
     case 6: return Code::kAlreadyExists;
     case 7: return Code::kForbidden;
     case 8: return Code::kTooMany;
-    case 9: case 10: return Code::kConflict;
+    case 9:
+    case 10: return Code::kConflict;
     case 12: return Code::kUnsupported;
     case 14: return Code::kUnavailable;
     case 16: return Code::kUnauthorized;

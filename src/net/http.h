@@ -33,7 +33,7 @@ class Headers {
   void set(std::string_view name, std::string_view value);
   void erase(std::string_view name);
   const std::string* find(std::string_view name) const;  // the first, any case
-  std::string get(std::string_view name) const;           // "" when absent
+  std::string get(std::string_view name) const;          // "" when absent
   std::vector<std::string> all(std::string_view name) const;
   auto begin() const { return items_.begin(); }
   auto end() const { return items_.end(); }
@@ -45,8 +45,8 @@ class Headers {
 
 // A parsed request target: "/api/v1/pods?watch=1&x=a%20b".
 struct Target {
-  std::string path;   // raw, as sent
-  std::string query;  // raw, without '?'
+  std::string path;                           // raw, as sent
+  std::string query;                          // raw, without '?'
   std::vector<std::string> segments() const;  // decoded path segments, empty ones left out
   // Decoded parameters in order; repeated names are kept.
   std::vector<std::pair<std::string, std::string>> parameters() const;
@@ -67,9 +67,9 @@ struct ServerRequest {
   Target target;
   std::string authority;  // Host / :authority
   Headers headers;
-  BodyReader* body = nullptr;  // never null while the handler runs
-  std::string peer;             // "ip:port"
-  std::string peer_certificate; // verified client certificate, PEM, or ""
+  BodyReader* body = nullptr;    // never null while the handler runs
+  std::string peer;              // "ip:port"
+  std::string peer_certificate;  // verified client certificate, PEM, or ""
   bool tls = false;
   int version = 1;  // 1 or 2
 };
@@ -156,7 +156,7 @@ struct HttpClientOptions {
   std::string server_name;                // overrides the name to verify
   // Dials instead of the url's host: "10.0.11.4:443" (the url keeps its Host header and SNI).
   std::string connect_to;
-  bool http2 = true;       // offer h2
+  bool http2 = true;                   // offer h2
   bool http2_prior_knowledge = false;  // h2 without TLS (gRPC over a Unix socket)
   size_t connections_per_origin_max = 64;
 };

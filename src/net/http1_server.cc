@@ -9,8 +9,8 @@
 namespace caravel::net {
 namespace {
 
-constexpr size_t kSmallBody = 64 * 1024;         // head and body go out in one write up to this
-constexpr size_t kUnreadBodyMax = 256 * 1024;    // what is skipped of a body that the handler left unread
+constexpr size_t kSmallBody = 64 * 1024;       // head and body go out in one write up to this
+constexpr size_t kUnreadBodyMax = 256 * 1024;  // what is skipped of a body that the handler left unread
 
 struct Connection {
   ServerShared& server;
@@ -122,7 +122,9 @@ class Writer final : public ResponseWriter {
 StreamPtr Writer::take_upgraded() { return with_early_bytes(std::move(c_.stream), c_.reader.take_buffer()); }
 
 Task<void> refuse(Connection& c, const Error& why) {
-  int status = why.code == Code::kTooLarge ? 431 : why.code == Code::kUnsupported ? 501 : why.code == Code::kTimeout ? 408 : 400;
+  int status = why.code == Code::kTooLarge ? 431 : why.code == Code::kUnsupported ? 501
+                                               : why.code == Code::kTimeout       ? 408
+                                                                                  : 400;
   std::string body = why.message + "\n";
   std::string text = "HTTP/1.1 " + std::to_string(status) + " " + std::string(status_text(status)) +
                      "\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n" + body;

@@ -195,7 +195,9 @@ Task<Result<std::optional<std::string>>> Http1Body::read() {
     uint64_t n = 0;
     bool good = !digits.empty() && digits.size() <= 10;
     for (char c : digits) {
-      int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                           : c >= 'A' && c <= 'F'   ? c - 'A' + 10
+                                                                    : -1;
       good &= d >= 0;
       n = n * 16 + static_cast<uint64_t>(d < 0 ? 0 : d);
     }

@@ -9,9 +9,9 @@ namespace caravel::net {
 namespace {
 
 constexpr size_t kReadBytes = 64 * 1024;
-constexpr size_t kQueuedBytesMax = 256 * 1024;      // per stream: a writer waits beyond this
-constexpr size_t kQueuedNowMax = 32 * 1024;         // the same for pieces that do not wait; a larger one goes alone
-constexpr size_t kWriteBatchBytes = 128 * 1024;     // frames put into one write
+constexpr size_t kQueuedBytesMax = 256 * 1024;   // per stream: a writer waits beyond this
+constexpr size_t kQueuedNowMax = 32 * 1024;      // the same for pieces that do not wait; a larger one goes alone
+constexpr size_t kWriteBatchBytes = 128 * 1024;  // frames put into one write
 constexpr int32_t kStreamWindow = 1 << 20;
 constexpr int32_t kConnectionWindow = 16 << 20;
 constexpr size_t kHeaderBytesMax = 64 * 1024;

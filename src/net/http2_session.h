@@ -18,24 +18,24 @@ struct Http2Stream {
   explicit Http2Stream(EventLoop& loop) : changed(loop), drained(loop) {}
   int32_t id = 0;
   // Receiving.
-  Headers headers;     // pseudo headers under ":method" and so on
+  Headers headers;  // pseudo headers under ":method" and so on
   Headers trailers;
   bool headers_done = false;
   std::deque<std::string> pieces;
   size_t unread_bytes = 0;
   bool remote_end = false;
-  bool closed = false;          // reset or connection lost
+  bool closed = false;  // reset or connection lost
   uint32_t error_code = 0;
-  Event changed;                // pulsed on anything received or closed
+  Event changed;  // pulsed on anything received or closed
   // Sending.
   std::deque<std::shared_ptr<const std::string>> out;  // pieces may be shared with other streams
   size_t out_sent = 0;                                 // of the first one
   size_t queued_bytes = 0;
-  bool local_end = false;       // no more data will be queued
+  bool local_end = false;  // no more data will be queued
   bool deferred = false;
   std::vector<std::pair<std::string, std::string>> out_trailers;
   bool trailers_sent = false;
-  Event drained;                // pulsed when queued data went out
+  Event drained;  // pulsed when queued data went out
 };
 using Http2StreamPtr = std::shared_ptr<Http2Stream>;
 

@@ -62,7 +62,7 @@ struct HttpClient::Impl {
     std::shared_ptr<Http1Connection> connection;
     Time since;
   };
-  std::map<std::string, std::vector<Idle>> idle;                              // by origin
+  std::map<std::string, std::vector<Idle>> idle;                               // by origin
   std::map<std::string, std::vector<std::shared_ptr<Http2Connection>>> http2;  // by origin
   std::map<std::string, std::shared_ptr<Semaphore>> dialing;                   // one dial at a time where h2 may answer
   std::map<std::string, bool> speaks_http2;
@@ -218,7 +218,9 @@ Task<Result<StreamPtr>> HttpClient::upgrade(ClientRequest request) {
       auto text = co_await r->body->read_all(64 * 1024);
       if (text.ok()) body = std::move(*text);
     }
-    Code code = r->status == 401 ? Code::kUnauthorized : r->status == 403 ? Code::kForbidden : r->status == 404 ? Code::kNotFound : Code::kBadRequest;
+    Code code = r->status == 401 ? Code::kUnauthorized : r->status == 403 ? Code::kForbidden
+                                                     : r->status == 404   ? Code::kNotFound
+                                                                          : Code::kBadRequest;
     co_return Error{code, "the server refused to upgrade: " + std::to_string(r->status) + " " + body, body};
   }
   std::string early;

@@ -75,7 +75,10 @@ struct Http1Head {
 // Parses a head (without the final empty line). Strict: no bare CR, no obsolete folding, token names only.
 Result<Http1Head> parse_http1_head(std::string_view text, bool response);
 
-enum class BodyKind { kNone, kLength, kChunked, kUntilClose };
+enum class BodyKind { kNone,
+                      kLength,
+                      kChunked,
+                      kUntilClose };
 struct BodyFraming {
   BodyKind kind = BodyKind::kNone;
   uint64_t length = 0;

@@ -125,7 +125,8 @@ class Http : public testing::TestWithParam<std::string> {
   void start(ServerLimits limits) {
     client.reset();
     server.reset();
-    server = std::make_unique<HttpServer>(loop, [this](ServerRequest& q, ResponseWriter& w) { return handle(site, q, w); }, limits);
+    server = std::make_unique<HttpServer>(
+        loop, [this](ServerRequest& q, ResponseWriter& w) { return handle(site, q, w); }, limits);
     auto listener = listen(loop, {GetParam() == "unix" ? "unix:/tmp/caravel-http-test-" + std::to_string(getpid()) + ".sock" : "127.0.0.1:0"});
     ASSERT_TRUE(listener.ok()) << listener.error().message;
     address = (*listener)->address();
@@ -308,7 +309,8 @@ TEST_P(Http, close_lets_open_requests_end_and_destruction_does_not) {
 }
 
 TEST_P(Http, curl_agrees) {
-  std::string out, flag = GetParam() == "tls-h2" ? "--http2" : GetParam() == "h2c" || GetParam() == "unix" ? "--http2-prior-knowledge" : "--http1.1";
+  std::string out, flag = GetParam() == "tls-h2" ? "--http2" : GetParam() == "h2c" || GetParam() == "unix" ? "--http2-prior-knowledge"
+                                                                                                           : "--http1.1";
   ProcessOptions o;
   std::string curl = GetParam() == "unix" ? "curl -sk --unix-socket " + address.substr(5) + " " : "curl -sk ";
   std::string body = "/tmp/caravel-http-test-" + std::to_string(getpid()) + ".body";
@@ -347,7 +349,8 @@ TEST_P(Http1Only, what_breaks_the_syntax_is_refused) {
                           "GET / HTTP/1.1\r\nhost: x\r\n folded\r\n\r\n", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
                           "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"}) {
     std::string out = run_on(loop, talk(loop, address, bad, false));
-    EXPECT_TRUE(out.starts_with("HTTP/1.1 400 ")) << bad << "\n" << out;
+    EXPECT_TRUE(out.starts_with("HTTP/1.1 400 ")) << bad << "\n"
+                                                  << out;
   }
   std::string out = run_on(loop, talk(loop, address, "GET / HTTP/1.1\r\nhost: x\r\na: " + std::string(100'000, 'x'), false));
   EXPECT_TRUE(out.starts_with("HTTP/1.1 431 ")) << out.substr(0, 100);

@@ -28,7 +28,16 @@ namespace {
 constexpr size_t kOutputMax = 16 << 20;
 constexpr Duration kStopGrace = std::chrono::seconds(2), kDrainGrace = std::chrono::milliseconds(500);
 
-enum class Step : int { kNone, kSession, kTerminal, kCgroup, kMountNamespace, kNetworkNamespace, kDirectory, kFile, kDescriptor, kExec };
+enum class Step : int { kNone,
+                        kSession,
+                        kTerminal,
+                        kCgroup,
+                        kMountNamespace,
+                        kNetworkNamespace,
+                        kDirectory,
+                        kFile,
+                        kDescriptor,
+                        kExec };
 
 const char* step_text(Step s) {
   switch (s) {

@@ -18,22 +18,22 @@
 namespace caravel::net {
 
 struct ProcessOptions {
-  std::vector<std::string> argv;  // argv[0] is looked up in PATH
+  std::vector<std::string> argv;                                  // argv[0] is looked up in PATH
   std::optional<std::map<std::string, std::string>> environment;  // absent: the parent's
   std::string directory;
   bool stdin_pipe = false, stdout_pipe = false, stderr_pipe = false;  // else /dev/null, inherited, inherited
-  std::string stdout_file, stderr_file;  // appended to; wins over inheriting
-  bool terminal = false;                  // a pseudo terminal for all three
-  std::vector<std::pair<int, int>> fds;   // {ours, theirs}
-  int netns_fd = -1;                      // enter this network namespace first
-  int mntns_fd = -1;                      // enter this mount namespace first
-  std::string cgroup;                     // path of a cgroup.procs / tasks file to write into first
+  std::string stdout_file, stderr_file;                               // appended to; wins over inheriting
+  bool terminal = false;                                              // a pseudo terminal for all three
+  std::vector<std::pair<int, int>> fds;                               // {ours, theirs}
+  int netns_fd = -1;                                                  // enter this network namespace first
+  int mntns_fd = -1;                                                  // enter this mount namespace first
+  std::string cgroup;                                                 // path of a cgroup.procs / tasks file to write into first
   bool new_session = true;
   bool die_with_parent = true;
 };
 
 struct ExitStatus {
-  int code = 0;    // exit code, or 128 + signal
+  int code = 0;  // exit code, or 128 + signal
   int signal = 0;
 };
 
@@ -48,7 +48,7 @@ class Process {
   virtual Task<ExitStatus> stop(Duration grace) = 0;
   // Lets go of it: it runs on when this object is destroyed (start it with die_with_parent = false).
   virtual void release() = 0;
-  virtual Stream* stdin_stream() = 0;   // null without the pipe
+  virtual Stream* stdin_stream() = 0;  // null without the pipe
   virtual Stream* stdout_stream() = 0;
   virtual Stream* stderr_stream() = 0;
   virtual Status resize_terminal(int columns, int rows) = 0;

@@ -20,14 +20,24 @@ std::string errno_text(int error) {
 Error errno_error(std::string_view what, int error) {
   Code code = Code::kInternal;
   switch (error) {
-    case ECONNREFUSED: case ECONNRESET: case EPIPE: case ENETUNREACH: case EHOSTUNREACH: case ENOTCONN: case ECONNABORTED: case EHOSTDOWN:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EPIPE:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENOTCONN:
+    case ECONNABORTED:
+    case EHOSTDOWN:
       code = Code::kUnavailable;
       break;
     case ETIMEDOUT: code = Code::kTimeout; break;
     case ENOENT: code = Code::kNotFound; break;
-    case EACCES: case EPERM: code = Code::kForbidden; break;
-    case EEXIST: case EADDRINUSE: code = Code::kAlreadyExists; break;
-    case EBADF: case ECANCELED: code = Code::kCancelled; break;
+    case EACCES:
+    case EPERM: code = Code::kForbidden; break;
+    case EEXIST:
+    case EADDRINUSE: code = Code::kAlreadyExists; break;
+    case EBADF:
+    case ECANCELED: code = Code::kCancelled; break;
     default: break;
   }
   return make_error(code, std::string(what) + ": " + errno_text(error));

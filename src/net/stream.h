@@ -31,7 +31,7 @@ class Stream {
   virtual Task<Status> shutdown_write() = 0;
   // Closes at once; pending reads and writes fail with kCancelled.
   virtual void close() = 0;
-  virtual std::string peer() const = 0;   // "10.0.11.5:41234"
+  virtual std::string peer() const = 0;  // "10.0.11.5:41234"
   virtual std::string local() const = 0;
   // The protocol chosen by ALPN ("h2", "http/1.1") or "".
   virtual std::string alpn() const { return ""; }

@@ -114,7 +114,8 @@ std::string openssl_errors() {
   while (unsigned long e = ERR_get_error()) {
     const char* reason = ERR_reason_error_string(e);
     if (!out.empty()) out += "; ";
-    out += reason ? reason : ERR_GET_LIB(e) == ERR_LIB_SYS ? strerror(ERR_GET_REASON(e)) : "unknown error";
+    out += reason ? reason : ERR_GET_LIB(e) == ERR_LIB_SYS ? strerror(ERR_GET_REASON(e))
+                                                           : "unknown error";
   }
   return out.empty() ? "no further detail" : out;
 }

@@ -14,9 +14,9 @@ class TlsServerContext;
 class TlsClientContext;
 
 struct TlsServerOptions {
-  std::string certificate;       // chain, leaf first
+  std::string certificate;  // chain, leaf first
   std::string key;
-  std::string client_ca;         // when set, client certificates are asked for (not required) and verified
+  std::string client_ca;  // when set, client certificates are asked for (not required) and verified
   std::string alpn = "h2,http/1.1";
 };
 struct TlsClientOptions {

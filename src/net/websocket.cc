@@ -12,7 +12,12 @@ namespace {
 
 constexpr char kGuid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 constexpr size_t kReadBytes = 32 * 1024;
-enum Opcode { kContinuation = 0, kText = 1, kBinary = 2, kClose = 8, kPing = 9, kPong = 10 };
+enum Opcode { kContinuation = 0,
+              kText = 1,
+              kBinary = 2,
+              kClose = 8,
+              kPing = 9,
+              kPong = 10 };
 
 std::string accept_key(std::string_view key) { return base64_encode(sha1(std::string(key) + kGuid)); }
 
@@ -147,7 +152,7 @@ bool is_websocket_upgrade(const ServerRequest& request) {
 }
 
 Task<Result<std::unique_ptr<WebSocket>>> accept_websocket(EventLoop& loop, ServerRequest& request, ResponseWriter& writer, std::vector<std::string> protocols,
-                                                         size_t message_max) {
+                                                          size_t message_max) {
   if (!is_websocket_upgrade(request)) co_return make_error(Code::kBadRequest, "not a WebSocket upgrade");
   std::vector<std::string> offered;
   for (auto& header : request.headers.all("sec-websocket-protocol"))

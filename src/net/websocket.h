@@ -30,7 +30,7 @@ bool is_websocket_upgrade(const ServerRequest& request);
 // Answers the upgrade; picks the first of `protocols` that the client offered ("" if none offered).
 // kBadRequest if the client offered only unknown ones.
 Task<Result<std::unique_ptr<WebSocket>>> accept_websocket(EventLoop& loop, ServerRequest& request, ResponseWriter& writer, std::vector<std::string> protocols,
-                                                         size_t message_max = 32 << 20);
+                                                          size_t message_max = 32 << 20);
 Task<Result<std::unique_ptr<WebSocket>>> connect_websocket(EventLoop& loop, HttpClient& client, ClientRequest request, std::vector<std::string> protocols);
 
 }  // namespace caravel::net

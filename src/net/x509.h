@@ -10,7 +10,11 @@
 
 namespace caravel::net {
 
-enum class KeyType { kEcdsaP256, kEcdsaP384, kRsa2048, kRsa4096, kEd25519 };
+enum class KeyType { kEcdsaP256,
+                     kEcdsaP384,
+                     kRsa2048,
+                     kRsa4096,
+                     kEd25519 };
 Result<std::string> generate_key(KeyType type);
 Result<std::string> public_key_pem(std::string_view key_pem);
 

@@ -23,7 +23,8 @@ GENERAL_NAME* general_name(int type, const std::string& text) {
   GENERAL_NAME* name = GENERAL_NAME_new();
   if (type == GEN_IPADD) {
     unsigned char bytes[16];
-    int n = inet_pton(AF_INET, text.c_str(), bytes) == 1 ? 4 : inet_pton(AF_INET6, text.c_str(), bytes) == 1 ? 16 : 0;
+    int n = inet_pton(AF_INET, text.c_str(), bytes) == 1 ? 4 : inet_pton(AF_INET6, text.c_str(), bytes) == 1 ? 16
+                                                                                                             : 0;
     ASN1_OCTET_STRING* ip = ASN1_OCTET_STRING_new();
     ASN1_OCTET_STRING_set(ip, bytes, n);
     GENERAL_NAME_set0_value(name, GEN_IPADD, ip);
@@ -117,7 +118,9 @@ Result<std::string> build(const CertificateSpec& spec, EVP_PKEY* subject_key, st
   X509_set_issuer_name(c.get(), X509_get_subject_name(issuer));
   bool good = add_extension(c.get(), issuer, NID_basic_constraints, spec.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
   good = good && add_extension(c.get(), issuer, NID_key_usage, spec.is_ca ? "critical,digitalSignature,keyEncipherment,keyCertSign,cRLSign" : "critical,digitalSignature,keyEncipherment");
-  std::string usage = spec.server_auth && spec.client_auth ? "serverAuth,clientAuth" : spec.server_auth ? "serverAuth" : spec.client_auth ? "clientAuth" : "";
+  std::string usage = spec.server_auth && spec.client_auth ? "serverAuth,clientAuth" : spec.server_auth ? "serverAuth"
+                                                                                   : spec.client_auth   ? "clientAuth"
+                                                                                                        : "";
   if (!usage.empty()) good = good && add_extension(c.get(), issuer, NID_ext_key_usage, usage.c_str());
   good = good && add_extension(c.get(), issuer, NID_subject_key_identifier, "hash");
   if (issuer != c.get()) good = good && add_extension(c.get(), issuer, NID_authority_key_identifier, "keyid");
@@ -168,7 +171,9 @@ Result<CsrInfo> parse_csr(std::string_view text) {
   GENERAL_NAMES_free(alts);
   sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
   int type = EVP_PKEY_base_id(key);
-  out.key_type = type == EVP_PKEY_RSA ? "RSA" : type == EVP_PKEY_EC ? "ECDSA" : type == EVP_PKEY_ED25519 ? "Ed25519" : "";
+  out.key_type = type == EVP_PKEY_RSA ? "RSA" : type == EVP_PKEY_EC    ? "ECDSA"
+                                            : type == EVP_PKEY_ED25519 ? "Ed25519"
+                                                                       : "";
   return out;
 }
 

@@ -61,7 +61,10 @@ TEST_P(X509ForEachKey, a_ca_signs_a_request_and_the_chain_verifies) {
 INSTANTIATE_TEST_SUITE_P(Keys, X509ForEachKey, testing::Values(KeyType::kEcdsaP256, KeyType::kEcdsaP384, KeyType::kRsa2048, KeyType::kEd25519));
 
 TEST(Jose, signatures_verify_only_with_the_right_key_data_and_algorithm) {
-  struct Case { std::string alg; KeyType type; } cases[] = {{"RS256", KeyType::kRsa2048}, {"ES256", KeyType::kEcdsaP256}, {"ES384", KeyType::kEcdsaP384}};
+  struct Case {
+    std::string alg;
+    KeyType type;
+  } cases[] = {{"RS256", KeyType::kRsa2048}, {"ES256", KeyType::kEcdsaP256}, {"ES384", KeyType::kEcdsaP384}};
   for (auto& c : cases) {
     auto key = generate_key(c.type);
     auto sig = jose_sign(c.alg, *key, "header.payload");

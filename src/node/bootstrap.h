@@ -18,8 +18,8 @@ struct Identity {
 
 struct BootstrapOptions {
   std::string node_name;
-  std::string directory;         // <root>/pki
-  kube::ClientConfig server;     // with the bootstrap token (or an administrator's credentials)
+  std::string directory;      // <root>/pki
+  kube::ClientConfig server;  // with the bootstrap token (or an administrator's credentials)
 };
 
 // The node's client certificate: the saved one, or a new one. Retries until the API server answers and

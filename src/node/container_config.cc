@@ -26,7 +26,8 @@ cri::NamespaceOption namespaces(const core::Pod& pod) {
   cri::NamespaceOption o;
   o.network = cri::kNode;  // always: caravel-oci puts the sandbox where it belongs
   o.ipc = pod.spec.host_ipc ? cri::kNode : cri::kPod;
-  o.pid = pod.spec.host_pid ? cri::kNode : pod.spec.share_process_namespace.value_or(false) ? cri::kPod : cri::kContainer;
+  o.pid = pod.spec.host_pid ? cri::kNode : pod.spec.share_process_namespace.value_or(false) ? cri::kPod
+                                                                                            : cri::kContainer;
   return o;
 }
 
@@ -126,7 +127,8 @@ Result<std::vector<cri::Mount>> mounts(const ContainerInput& in) {
     }
     o.readonly = m.read_only;
     const std::string propagation = m.mount_propagation.value_or("None");
-    o.propagation = propagation == "HostToContainer" ? cri::kHostToContainer : propagation == "Bidirectional" ? cri::kBidirectional : cri::kPrivate;
+    o.propagation = propagation == "HostToContainer" ? cri::kHostToContainer : propagation == "Bidirectional" ? cri::kBidirectional
+                                                                                                              : cri::kPrivate;
     own_hosts |= o.container_path == "/etc/hosts";
     out.push_back(std::move(o));
   }

@@ -12,13 +12,13 @@ namespace caravel::node {
 // What belongs to the node rather than to the pod.
 struct NodeSettings {
   std::string node_name, node_ip, instance_id;
-  std::string root_directory;  // DATA/nodes/<id>
-  std::string cgroup_root;     // "/caravel/i-…"
+  std::string root_directory;     // DATA/nodes/<id>
+  std::string cgroup_root;        // "/caravel/i-…"
   std::string network_namespace;  // path, as the container runtime sees it
   std::string cluster_domain = "cluster.local";
   std::vector<std::string> cluster_dns = {"172.20.0.10"};
   std::vector<std::string> node_dns, node_searches;  // of the node's own resolv.conf
-  int64_t memory_capacity = 0;  // bytes
+  int64_t memory_capacity = 0;                       // bytes
 
   std::string pod_directory(const core::Pod& pod) const { return root_directory + "/pods/" + pod.metadata.uid; }
   std::string log_directory(const core::Pod& pod) const {

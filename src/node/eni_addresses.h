@@ -15,8 +15,8 @@ struct EniOptions {
   std::string instance_id;
   int max_enis = 3, addresses_per_eni = 6;  // of the instance type
   int max_pods = 17;
-  int warm_target = 3;    // free addresses to keep (WARM_IP_TARGET)
-  int step = 4;           // addresses asked for at once, at least
+  int warm_target = 3;  // free addresses to keep (WARM_IP_TARGET)
+  int step = 4;         // addresses asked for at once, at least
 };
 
 class EniAddresses final : public AddressSource {

@@ -14,8 +14,8 @@ namespace caravel::node {
 namespace {
 
 constexpr const char* kGateway = "169.254.1.1";
-constexpr int kRulePriority = 1536;      // the VPC CNI's for traffic from pods
-constexpr int kTableOffset = 1;          // device n uses routing table n + 1
+constexpr int kRulePriority = 1536;  // the VPC CNI's for traffic from pods
+constexpr int kTableOffset = 1;      // device n uses routing table n + 1
 constexpr Duration kIpTimeout = std::chrono::seconds(20);
 
 // A locally administered address that depends on nothing but the name.

@@ -40,19 +40,19 @@ struct WaitReason {
 };
 
 struct ProbeState {
-  std::string container_id;      // the results are of this container; others are stale
-  bool started = false;          // the startup probe has succeeded, or there is none
+  std::string container_id;  // the results are of this container; others are stale
+  bool started = false;      // the startup probe has succeeded, or there is none
   bool ready = false;
-  bool failed = false;           // liveness or startup probe gave up
+  bool failed = false;  // liveness or startup probe gave up
   std::string failure_message;
 };
 
 struct PodRuntime {
-  std::vector<SandboxRecord> sandboxes;                          // newest first
+  std::vector<SandboxRecord> sandboxes;                            // newest first
   std::map<std::string, std::vector<ContainerRecord>> containers;  // by name, newest first
-  std::map<std::string, ProbeState> probes;                      // by container name
-  std::map<std::string, WaitReason> waiting;                     // by container name
-  std::map<std::string, Time> not_before;                        // back-off: no start before this
+  std::map<std::string, ProbeState> probes;                        // by container name
+  std::map<std::string, WaitReason> waiting;                       // by container name
+  std::map<std::string, Time> not_before;                          // back-off: no start before this
   std::string sandbox_error;
 
   const ContainerRecord* latest(const std::string& name) const {

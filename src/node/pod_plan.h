@@ -19,10 +19,10 @@ struct PodPlan {
   bool create_sandbox = false;
   bool stop_all = false;  // nothing is to run: stop what runs, then the sandbox
   std::vector<KillAction> kill;
-  std::vector<std::string> start;           // container names, in order
-  std::vector<std::string> backing_off;     // would start but for their back-off
-  std::optional<Time> look_again;           // when a back-off ends
-  bool finished = false;                    // the pod's phase is final
+  std::vector<std::string> start;        // container names, in order
+  std::vector<std::string> backing_off;  // would start but for their back-off
+  std::optional<Time> look_again;        // when a back-off ends
+  bool finished = false;                 // the pod's phase is final
 };
 
 PodPlan plan_pod(const core::Pod& pod, const PodRuntime& runtime, Time now);

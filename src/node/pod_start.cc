@@ -12,7 +12,7 @@ namespace {
 
 const Log kLog{"node"};
 constexpr Duration kSourceWait = std::chrono::seconds(10);  // for the first look at a ConfigMap or Secret
-constexpr int64_t kHookTimeout = 600;                        // seconds; bounds a postStart hook
+constexpr int64_t kHookTimeout = 600;                       // seconds; bounds a postStart hook
 
 // Made from files of this machine; there is no registry of this name to pull from.
 bool is_local_image(const std::string& image) { return image.rfind("caravel.local/", 0) == 0; }

@@ -10,7 +10,8 @@ namespace {
 core::ContainerStateTerminated terminated(const ContainerRecord& r) {
   core::ContainerStateTerminated t;
   t.exit_code = r.exit_code;
-  t.reason = !r.reason.empty() ? r.reason : r.exit_code == 0 ? "Completed" : "Error";
+  t.reason = !r.reason.empty() ? r.reason : r.exit_code == 0 ? "Completed"
+                                                             : "Error";
   t.message = r.message;
   t.started_at = r.started_at;
   t.finished_at = r.finished_at;

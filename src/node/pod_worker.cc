@@ -11,11 +11,11 @@ namespace caravel::node {
 namespace {
 
 const Log kLog{"node"};
-constexpr Duration kLookAgain = std::chrono::seconds(60);   // sources and tokens are looked at this often
+constexpr Duration kLookAgain = std::chrono::seconds(60);  // sources and tokens are looked at this often
 constexpr Duration kRetry = std::chrono::seconds(2);
-constexpr size_t kMessageMax = 4096;                        // bytes of a termination message
-constexpr size_t kLogTail = 2048;                           // bytes of log that may stand in for it
-constexpr int kRoundsMax = 20;                              // actions in one go before the status is written
+constexpr size_t kMessageMax = 4096;  // bytes of a termination message
+constexpr size_t kLogTail = 2048;     // bytes of log that may stand in for it
+constexpr int kRoundsMax = 20;        // actions in one go before the status is written
 
 Time whole_seconds(int64_t ns) { return Time::from_seconds(ns / 1'000'000'000); }
 

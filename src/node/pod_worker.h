@@ -101,7 +101,7 @@ class PodWorker {
   std::map<std::string, ContainerRecord> known_;  // by id: records whose state has not changed
   std::map<std::string, Time> start_not_before_;
   std::map<std::string, std::string> volumes_;
-  std::map<std::string, Pull> pulls_;             // by image
+  std::map<std::string, Pull> pulls_;  // by image
   std::set<std::string> killing_;
   std::map<std::string, std::unique_ptr<ContainerProber>> probers_;  // by container id
   std::vector<WatchedObjects<core::ConfigMap>::Handle> config_map_handles_;

@@ -45,7 +45,8 @@ class Runner final : public ProbeRunner {
     CO_TRY(int port, resolve_port(a.port, ports));
     if (!a.host.empty()) host = a.host;
     net::ClientRequest q;
-    std::string path = a.path.empty() ? "/" : a.path[0] == '/' ? a.path : "/" + a.path;
+    std::string path = a.path.empty() ? "/" : a.path[0] == '/' ? a.path
+                                                               : "/" + a.path;
     q.url = (a.scheme == "HTTPS" ? "https://" : "http://") + host + ":" + std::to_string(port) + path;
     q.headers.set("user-agent", kUserAgent);
     q.headers.set("accept", "*/*");
@@ -133,7 +134,8 @@ ContainerProber::~ContainerProber() = default;
 Task<void> ContainerProber::wait_started() { co_await started_.wait(); }
 
 Task<void> ContainerProber::loop(Kind kind, core::Probe probe) {
-  const char* name = kind == Kind::kStartup ? "Startup" : kind == Kind::kLiveness ? "Liveness" : "Readiness";
+  const char* name = kind == Kind::kStartup ? "Startup" : kind == Kind::kLiveness ? "Liveness"
+                                                                                  : "Readiness";
   const Duration period = std::chrono::seconds(probe.period_seconds > 0 ? probe.period_seconds : 10);
   const int successes_wanted = std::max(1, probe.success_threshold), failures_wanted = probe.failure_threshold > 0 ? probe.failure_threshold : 3;
   if (kind != Kind::kStartup) co_await wait_started();

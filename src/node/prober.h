@@ -32,7 +32,9 @@ class ContainerProber {
   const ProbeState& state() const { return state_; }
 
  private:
-  enum class Kind { kStartup, kLiveness, kReadiness };
+  enum class Kind { kStartup,
+                    kLiveness,
+                    kReadiness };
   Task<void> loop(Kind kind, core::Probe probe);
   Task<void> wait_started();
 

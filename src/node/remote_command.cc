@@ -130,7 +130,7 @@ Task<void> serve_exec(net::EventLoop& loop, net::ServerRequest& q, net::Response
   scope.spawn(pump_in(io.get(), process.get(), c.options.tty, &gone));
   scope.spawn(wait_exit(process.get(), &code, &exited));
   while (!exited.is_set() && !gone.is_set()) co_await exited.wait(std::chrono::milliseconds(250));
-  if (!exited.is_set()) co_return;  // the client has gone; the process is killed with its owner
+  if (!exited.is_set()) co_return;                                   // the client has gone; the process is killed with its owner
   if (!output_done.is_set()) co_await output_done.wait(kLastWords);  // a background child may hold the pipes open
   co_await io->finish(exit_status_json(code));
 }

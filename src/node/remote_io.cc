@@ -10,7 +10,12 @@ namespace caravel::node {
 namespace {
 
 const Log kLog{"node-server"};
-enum ChannelByte : unsigned char { kStdin = 0, kStdout = 1, kStderr = 2, kError = 3, kResizeChannel = 4, kClose = 255 };
+enum ChannelByte : unsigned char { kStdin = 0,
+                                   kStdout = 1,
+                                   kStderr = 2,
+                                   kError = 3,
+                                   kResizeChannel = 4,
+                                   kClose = 255 };
 constexpr Duration kStreamWait = std::chrono::seconds(30);  // for the client to open its streams
 constexpr Duration kGoodbye = std::chrono::seconds(2);
 constexpr size_t kQueue = 64;

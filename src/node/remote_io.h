@@ -15,7 +15,10 @@ struct RemoteOptions {
 };
 
 struct RemoteInput {
-  enum Kind { kData, kEndOfInput, kResize, kGone } kind = kGone;
+  enum Kind { kData,
+              kEndOfInput,
+              kResize,
+              kGone } kind = kGone;
   std::string data;  // bytes for the command, or the JSON of a new terminal size
 };
 

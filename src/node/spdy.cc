@@ -9,11 +9,18 @@
 namespace caravel::node {
 namespace {
 
-enum FrameType : uint16_t { kSynStream = 1, kSynReply = 2, kRstStream = 3, kSettings = 4, kPing = 6, kGoAway = 7, kHeaders = 8, kWindowUpdate = 9 };
+enum FrameType : uint16_t { kSynStream = 1,
+                            kSynReply = 2,
+                            kRstStream = 3,
+                            kSettings = 4,
+                            kPing = 6,
+                            kGoAway = 7,
+                            kHeaders = 8,
+                            kWindowUpdate = 9 };
 constexpr uint8_t kFin = 1;
-constexpr size_t kFrameMax = 16 << 20;   // a frame's length has 24 bits
+constexpr size_t kFrameMax = 16 << 20;  // a frame's length has 24 bits
 constexpr size_t kHeaderBlockMax = 64 << 10;
-constexpr size_t kQueue = 64;            // frames of a stream that wait for their reader
+constexpr size_t kQueue = 64;  // frames of a stream that wait for their reader
 constexpr size_t kDataPiece = 32 << 10;
 
 void put16(std::string& s, uint32_t v) {

@@ -18,7 +18,7 @@ class SpdyConnection;
 // One stream. Valid as long as its connection.
 struct SpdyStream {
   uint32_t id = 0;
-  std::map<std::string, std::string> headers;  // names in lower case
+  std::map<std::string, std::string> headers;      // names in lower case
   std::unique_ptr<Channel<std::string>> incoming;  // closed at the peer's half-close or reset
 };
 

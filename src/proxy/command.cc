@@ -44,7 +44,8 @@ Result<int> run(const Flags& flags) {
   options.service_cidr = flags.get("service-cidr");
   MetricRegistry metrics;
   kube::Client client(*transport, "kube-proxy");
-  Proxier proxier(loop, client, options, [](const std::string& commands) { return run_nft(commands); }, metrics);
+  Proxier proxier(
+      loop, client, options, [](const std::string& commands) { return run_nft(commands); }, metrics);
   Shared shared{&proxier, &metrics};
   net::HttpServer server(loop, [shared](net::ServerRequest& q, net::ResponseWriter& w) { return answer(shared, q, w); });
   if (!flags.get("healthz-bind-address").empty()) {

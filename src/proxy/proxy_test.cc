@@ -51,7 +51,8 @@ std::string rules_of(const NftRuleset& r, std::string verdict) {
 void expect_valid(const std::string& commands) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root";
   Status s = run_nft(commands, true);
-  EXPECT_TRUE(s.ok()) << s.error().message << "\n" << commands;
+  EXPECT_TRUE(s.ok()) << s.error().message << "\n"
+                      << commands;
 }
 
 TEST(Ruleset, a_service_port_chooses_among_its_ready_endpoints) {

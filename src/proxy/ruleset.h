@@ -32,8 +32,8 @@ struct NftChain {
   bool operator==(const NftChain&) const = default;
 };
 struct NftSet {
-  std::string kind;  // "map" or "set"
-  std::string spec;  // "type ...; flags ...;"
+  std::string kind;                             // "map" or "set"
+  std::string spec;                             // "type ...; flags ...;"
   std::map<std::string, std::string> elements;  // to the verdict; "" in a set
   bool operator==(const NftSet&) const = default;
 };

@@ -21,7 +21,7 @@ struct PortKey {
 
 struct ServicePort {
   std::string cluster_ip;
-  std::vector<std::string> external_ips;  // spec.externalIPs and the load balancer's addresses
+  std::vector<std::string> external_ips;   // spec.externalIPs and the load balancer's addresses
   std::vector<std::string> source_ranges;  // who may use the load balancer's addresses; empty: everybody
   std::vector<std::string> load_balancer_ips;
   int port = 0;

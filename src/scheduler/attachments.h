@@ -27,7 +27,7 @@ class Attachments {
 
  private:
   struct Node {
-    std::vector<int64_t> limit, used;  // by driver; limit -1: none
+    std::vector<int64_t> limit, used;      // by driver; limit -1: none
     std::unordered_map<int, int> volumes;  // pods that use it
   };
   Node& at(int32_t node);

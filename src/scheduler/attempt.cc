@@ -104,7 +104,8 @@ std::optional<Preemption> Scheduler::Impl::find_victims(const Attempt& a, Failur
     all.push_back(std::move(out));
   }
   NodeId start = static_cast<NodeId>(ex.random_below(cluster.nodes().size()));
-  Preemption p = preempt(cluster, c, priority, [this](PodId id) { return facts_at(id); }, all, start);
+  Preemption p = preempt(
+      cluster, c, priority, [this](PodId id) { return facts_at(id); }, all, start);
   if (!p.best) {
     why.preemption = std::move(p.reasons);
     return std::nullopt;

@@ -21,18 +21,18 @@
 #include <unordered_map>
 #include <vector>
 
+#include "kube/scheduling_spec.h"
 #include "scheduler/attachments.h"
 #include "scheduler/counters.h"
 #include "scheduler/nodes.h"
 #include "scheduler/profile.h"
 #include "scheduler/shapes.h"
-#include "kube/scheduling_spec.h"
 
 namespace caravel::scheduler {
 
 struct Decision {
-  NodeId node = -1;     // -1: no node fits; explain() says why
-  int64_t score = 0;    // of the chosen node; constant plugin scores are left out
+  NodeId node = -1;      // -1: no node fits; explain() says why
+  int64_t score = 0;     // of the chosen node; constant plugin scores are left out
   int32_t feasible = 0;  // only counted where the decision had to look at each node
 };
 
@@ -111,7 +111,7 @@ class Cluster {
     int counter;
     int key;
     int32_t max_skew, min_domains;
-    bool self;      // the pod matches its own selector
+    bool self;  // the pod matches its own selector
     bool hostname;
   };
   struct Class {
@@ -124,7 +124,7 @@ class Cluster {
     Needs needs;
     std::vector<Attachments::Use> attached;
     std::shared_ptr<ImageScores> images;  // null where they do not count
-    std::vector<std::string> pinned;  // the only nodes that the node affinity can admit, by name
+    std::vector<std::string> pinned;      // the only nodes that the node affinity can admit, by name
     bool is_pinned = false;
     // What a pod of this class counts in.
     std::vector<int> counted, counted_live, owned;

@@ -80,8 +80,9 @@ Result<Configuration> parse_configuration(std::string_view text) {
     return invalid("no kind " + json::quote(kind) + " is registered for version " + json::quote(version) +
                    ": the scheduler's configuration is a KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1");
   ConfigurationReader r;
-  r.only(v, FieldPath(), "apiVersion kind parallelism leaderElection clientConnection enableProfiling enableContentionProfiling percentageOfNodesToScore "
-                         "podInitialBackoffSeconds podMaxBackoffSeconds profiles extenders delayCacheUntilActive");
+  r.only(v, FieldPath(),
+         "apiVersion kind parallelism leaderElection clientConnection enableProfiling enableContentionProfiling percentageOfNodesToScore "
+         "podInitialBackoffSeconds podMaxBackoffSeconds profiles extenders delayCacheUntilActive");
   r.only(v["leaderElection"], FieldPath("leaderElection"), "leaderElect leaseDuration renewDeadline retryPeriod resourceLock resourceName resourceNamespace");
   r.only(v["clientConnection"], FieldPath("clientConnection"), "kubeconfig acceptContentTypes contentType qps burst");
   for (const char* flag : {"enableProfiling", "enableContentionProfiling", "delayCacheUntilActive"}) r.must_be(v[flag], FieldPath(flag), json::Type::kBool);

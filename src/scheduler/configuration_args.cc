@@ -179,8 +179,12 @@ void read_binding(const Value& v, const FieldPath& at, Profile& out, Configurati
 
 using Read = void (*)(const Value&, const FieldPath&, Profile&, ConfigurationReader&);
 const std::pair<const char*, Read> kArgs[] = {
-    {"NodeResourcesFit", read_fit},       {"NodeResourcesBalancedAllocation", read_balanced}, {"PodTopologySpread", read_spread},
-    {"InterPodAffinity", read_pod_affinity}, {"NodeAffinity", read_node_affinity},               {"DefaultPreemption", read_preemption},
+    {"NodeResourcesFit", read_fit},
+    {"NodeResourcesBalancedAllocation", read_balanced},
+    {"PodTopologySpread", read_spread},
+    {"InterPodAffinity", read_pod_affinity},
+    {"NodeAffinity", read_node_affinity},
+    {"DefaultPreemption", read_preemption},
     {"VolumeBinding", read_binding},
 };
 

@@ -11,13 +11,13 @@ using kube::FieldPath;
 
 namespace {
 
-const char* const kPoints[] = {"preEnqueue", "queueSort", "preFilter", "filter",  "postFilter", "preScore",
-                               "score",      "reserve",   "permit",    "preBind", "bind",       "postBind"};
+const char* const kPoints[] = {"preEnqueue", "queueSort", "preFilter", "filter", "postFilter", "preScore",
+                               "score", "reserve", "permit", "preBind", "bind", "postBind"};
 
 struct Known {
   const char* name;
-  const char* points;          // where it can be, separated by spaces
-  uint32_t filter = 0;         // Plugin
+  const char* points;   // where it can be, separated by spaces
+  uint32_t filter = 0;  // Plugin
   int64_t Weights::*score = nullptr;
 };
 // The default plugins, all of them enabled through multiPoint with the weights of Weights.

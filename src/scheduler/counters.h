@@ -27,11 +27,11 @@ struct Eligibility {
 };
 
 enum class CounterRole : uint8_t {
-  kMatching,          // pods that match all of `terms`
-  kMatchingLive,      // the same, without those that are being deleted
-  kOwnersAnti,        // pods whose required anti-affinity is terms[0]
-  kOwnersWeighted,    // pods that have terms[0] as a preference, with `weight`
-  kOwnersRequired,    // pods whose required affinity is terms[0]
+  kMatching,        // pods that match all of `terms`
+  kMatchingLive,    // the same, without those that are being deleted
+  kOwnersAnti,      // pods whose required anti-affinity is terms[0]
+  kOwnersWeighted,  // pods that have terms[0] as a preference, with `weight`
+  kOwnersRequired,  // pods whose required affinity is terms[0]
 };
 
 struct Counter {
@@ -42,8 +42,8 @@ struct Counter {
   int eligibility = -1;  // -1: every node that has the key
   int64_t weight = 0;
 
-  std::vector<int32_t> per_node;      // all pods of the set on the node, whether it is eligible or not
-  std::vector<int32_t> placed;        // per slot: the domain in which the node is counted, -1 for none
+  std::vector<int32_t> per_node;  // all pods of the set on the node, whether it is eligible or not
+  std::vector<int32_t> placed;    // per slot: the domain in which the node is counted, -1 for none
   std::vector<int32_t> per_domain;
   std::vector<int32_t> domain_nodes;  // eligible nodes in the domain
   int64_t total = 0;                  // sum of per_domain

@@ -6,9 +6,9 @@
 #include <optional>
 
 #include "kube/informer.h"
+#include "kube/scheduling_spec.h"
 #include "kube/types/apps.h"
 #include "kube/types/core.h"
-#include "kube/scheduling_spec.h"
 
 namespace caravel::scheduler {
 

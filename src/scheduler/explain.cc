@@ -82,7 +82,17 @@ Failure Cluster::explain(ClassId c) {
   Class& k = *classes_[c];
   // Most nodes are turned down by a few reasons that arrays answer; they are counted by number and named
   // once. Only nodes that pass these need the full check.
-  enum { kCordoned, kOtherName, kTainted, kUnenforced, kUnaffine, kPorts, kPodCount, kCpu, kMemory, kEphemeral, kOther };
+  enum { kCordoned,
+         kOtherName,
+         kTainted,
+         kUnenforced,
+         kUnaffine,
+         kPorts,
+         kPodCount,
+         kCpu,
+         kMemory,
+         kEphemeral,
+         kOther };
   std::vector<int> counts(kOther + k.needs.required.size(), 0);
   if (k.shape) k.shape->refresh(nodes_);
   auto turn_down = [&](int reason, uint32_t plugin) {

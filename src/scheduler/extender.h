@@ -28,8 +28,8 @@ struct ExtenderConfig {
   Duration timeout = std::chrono::seconds(5);
   bool node_cache_capable = false;  // takes and gives names of nodes, not nodes
   bool ignorable = false;
-  std::vector<std::string> managed_resources;    // none: asked about every pod
-  std::vector<std::string> ignored_resources;    // of them, those that NodeResourcesFit does not check
+  std::vector<std::string> managed_resources;  // none: asked about every pod
+  std::vector<std::string> ignored_resources;  // of them, those that NodeResourcesFit does not check
 };
 
 class ExtenderTransport {

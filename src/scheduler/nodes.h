@@ -67,7 +67,7 @@ class NodeTable {
   void free_if_unused(NodeId n);
 
   void occupy(NodeId n, const PodSpec& pod, const std::vector<std::pair<int, int64_t>>& other, int sign);
-  int topology(const std::string& key);  // index into `keys`
+  int topology(const std::string& key);   // index into `keys`
   int resource(const std::string& name);  // index into the `*_other` columns
 
   size_t size() const { return nodes.size(); }

@@ -75,8 +75,9 @@ TEST(NodeVolumeLimits, CountsEachVolumeOnceAndPodsThatAreOnTheirWay) {
   ClassId third = with({{"ebs", "c"}});
   EXPECT_EQ(c.schedule(third).node, -1);
   Failure why = c.explain(third);
-  EXPECT_EQ(describe_failure(why), "0/1 nodes are available: 1 node(s) exceed max volume count. no new claims to deallocate, preemption: 0/1 nodes are "
-                                   "available: 1 No preemption victims found for incoming pod.");
+  EXPECT_EQ(describe_failure(why),
+            "0/1 nodes are available: 1 node(s) exceed max volume count. no new claims to deallocate, preemption: 0/1 nodes are "
+            "available: 1 No preemption victims found for incoming pod.");
   EXPECT_EQ(why.plugins, uint32_t{kNodeVolumeLimits});
   c.remove_pod(first);
   EXPECT_EQ(c.schedule(third).node, n);

@@ -25,7 +25,7 @@ namespace caravel::scheduler {
 struct PodFacts {
   std::string key;  // namespace/name
   int32_t priority = 0;
-  Time start;       // status.startTime, or now for a pod that has not started
+  Time start;            // status.startTime, or now for a pod that has not started
   bool leaving = false;  // a victim of an earlier preemption that is still terminating
 };
 
@@ -33,8 +33,8 @@ struct PodFacts {
 struct Budget {
   std::string ns;
   Selector selector;
-  int64_t allowed = 0;                // status.disruptionsAllowed
-  std::set<std::string> disrupted;    // names of pods whose eviction is known and counted already
+  int64_t allowed = 0;              // status.disruptionsAllowed
+  std::set<std::string> disrupted;  // names of pods whose eviction is known and counted already
 };
 
 // null for pods that are no victims whatever happens (nominated ones, which are not there yet).
@@ -48,7 +48,7 @@ struct Victims {
 
 struct Preemption {
   std::optional<Victims> best;
-  std::vector<Victims> candidates;   // of which it is the best
+  std::vector<Victims> candidates;     // of which it is the best
   std::map<std::string, int> reasons;  // why the nodes gave no candidate; complete when there is no best
 };
 

@@ -17,9 +17,18 @@ using namespace kube::scheduling;
 
 // Which plugin turned a node down (for queueing hints), and which plugins filter at all.
 enum Plugin : uint32_t {
-  kNodeUnschedulable = 1, kNodeName = 2, kTaintToleration = 4, kNodeAffinity = 8, kNodePorts = 16,
-  kNodeResourcesFit = 32, kPodTopologySpread = 64, kInterPodAffinity = 128, kVolumeBinding = 256,
-  kNodeVolumeLimits = 512, kVolumeRestrictions = 1024, kVolumeZone = 2048,
+  kNodeUnschedulable = 1,
+  kNodeName = 2,
+  kTaintToleration = 4,
+  kNodeAffinity = 8,
+  kNodePorts = 16,
+  kNodeResourcesFit = 32,
+  kPodTopologySpread = 64,
+  kInterPodAffinity = 128,
+  kVolumeBinding = 256,
+  kNodeVolumeLimits = 512,
+  kVolumeRestrictions = 1024,
+  kVolumeZone = 2048,
   kExtenders = 4096,  // not a plugin: what extenders turned down, any event may help
 };
 constexpr uint32_t kEveryFilter = 4095;
@@ -29,7 +38,9 @@ struct Weights {
   int64_t taints = 3, node_affinity = 2, spread = 2, pod_affinity = 2, fit = 1, balanced = 1, images = 1;
 };
 
-enum class FitStrategy : uint8_t { kLeastAllocated, kMostAllocated, kRequestedToCapacityRatio };
+enum class FitStrategy : uint8_t { kLeastAllocated,
+                                   kMostAllocated,
+                                   kRequestedToCapacityRatio };
 struct ResourceWeight {
   std::string name;
   int64_t weight = 1;
@@ -49,14 +60,14 @@ struct Profile {
   Weights weights;
   FitStrategy fit = FitStrategy::kLeastAllocated;
   std::vector<ResourceWeight> fit_resources{{"cpu", 1}, {"memory", 1}};
-  std::vector<UtilizationPoint> fit_shape;  // of kRequestedToCapacityRatio, by rising utilization
+  std::vector<UtilizationPoint> fit_shape;                  // of kRequestedToCapacityRatio, by rising utilization
   std::set<std::string> ignored_resources, ignored_groups;  // extended resources that NodeResourcesFit does not check
   std::vector<ResourceWeight> balanced_resources{{"cpu", 1}, {"memory", 1}};
   int64_t hard_pod_affinity_weight = 1;
   bool ignore_preferred_terms_of_existing_pods = false;
   std::optional<std::vector<NodeTerm>> enforced_nodes;  // NodeAffinityArgs.addedAffinity
   std::vector<PreferredNodeTerm> enforced_preferences;
-  bool default_spread = true;                 // the system's default constraints, else those of the list
+  bool default_spread = true;  // the system's default constraints, else those of the list
   std::vector<DefaultConstraint> default_constraints;
   bool preempts = true;
   int32_t candidates_percentage = 10, candidates_absolute = 100;

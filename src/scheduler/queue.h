@@ -23,10 +23,16 @@
 namespace caravel::scheduler {
 
 enum ClusterEvent : uint32_t {
-  kNodeAdded = 1, kNodeAllocatable = 2, kNodeLabels = 4, kNodeTaints = 8, kNodeUncordoned = 16,
+  kNodeAdded = 1,
+  kNodeAllocatable = 2,
+  kNodeLabels = 4,
+  kNodeTaints = 8,
+  kNodeUncordoned = 16,
   kPodDeleted = 32,  // an assigned pod went away or shrank
   kPodAdded = 64,    // a pod was assigned
-  kVolumes = 128, kNodeRemoved = 256, kNamespace = 512,
+  kVolumes = 128,
+  kNodeRemoved = 256,
+  kNamespace = 512,
   kAttachLimits = 1024,  // a CSINode
   kAllEvents = ~0u,
 };
@@ -68,7 +74,10 @@ class Queue {
   size_t unschedulable() const;
 
  private:
-  enum class Where { kActive, kBackoff, kUnschedulable, kInFlight };
+  enum class Where { kActive,
+                     kBackoff,
+                     kUnschedulable,
+                     kInFlight };
   using Rank = std::tuple<int64_t, int64_t, uint64_t, std::string>;  // -priority, since, sequence, key
   struct Entry {
     int32_t priority = 0;
@@ -88,8 +97,8 @@ class Queue {
   QueueOptions options_;
   uint64_t sequence_ = 0;
   std::unordered_map<std::string, Entry> entries_;
-  std::set<Rank> active_, early_;  // early_: backed off by a verdict, may be taken when active_ is empty
-  std::set<std::pair<int64_t, std::string>> backoff_;        // by end of back-off
+  std::set<Rank> active_, early_;                      // early_: backed off by a verdict, may be taken when active_ is empty
+  std::set<std::pair<int64_t, std::string>> backoff_;  // by end of back-off
   // By the plugins that turned them down, so that an event looks only at pods that it may help; then by
   // time of failure.
   std::map<uint32_t, std::set<std::pair<int64_t, std::string>>> unschedulable_;

@@ -40,7 +40,10 @@ struct Generator {
   Selector selector() {
     Selector s;
     if (chance(5)) return s;
-    if (chance(3)) { s.nothing = true; return s; }
+    if (chance(3)) {
+      s.nothing = true;
+      return s;
+    }
     if (chance(70)) s.all.push_back({"app", Op::kIn, {one_of<std::string>({"x", "y", "z"})}});
     else s.all.push_back({"app", one_of<Op>({Op::kExists, Op::kNotIn}), {}});
     if (s.all[0].op == Op::kNotIn) s.all[0].values = {"x"};

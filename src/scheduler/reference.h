@@ -26,7 +26,7 @@ struct Reference {
   std::vector<RefPod> pods;
   std::map<std::string, Labels> namespaces;
   std::map<std::string, AttachLimits> attach_limits;  // by node
-  Profile profile;  // of the pod that is asked about
+  Profile profile;                                    // of the pod that is asked about
 
   bool filters(Plugin p) const { return (profile.filters & p) != 0; }
 

@@ -144,9 +144,7 @@ std::vector<ResourceScoring::Term> compile(const std::vector<ResourceWeight>& re
 }  // namespace
 
 ResourceScoring::ResourceScoring(const Profile& p, NodeTable& nodes)
-    : fit_weight(p.weights.fit), balanced_weight(p.weights.balanced), strategy(p.fit), fit(compile(p.fit_resources, nodes)),
-      balanced(compile(p.balanced_resources, nodes)), shape(p.fit_shape), plain_fit(p.fit == FitStrategy::kLeastAllocated && is_plain(p.fit_resources)),
-      plain_balanced(is_plain(p.balanced_resources)) {
+    : fit_weight(p.weights.fit), balanced_weight(p.weights.balanced), strategy(p.fit), fit(compile(p.fit_resources, nodes)), balanced(compile(p.balanced_resources, nodes)), shape(p.fit_shape), plain_fit(p.fit == FitStrategy::kLeastAllocated && is_plain(p.fit_resources)), plain_balanced(is_plain(p.balanced_resources)) {
   for (auto& point : shape) point.score *= kMaxScore / 10;
 }
 

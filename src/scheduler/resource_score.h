@@ -16,7 +16,9 @@ constexpr int64_t kMaxScore = 100;
 struct Needs;
 
 struct ResourceScoring {
-  enum : int { kCpu = -1, kMemory = -2, kEphemeral = -3 };  // columns; from 0: NodeTable::resource()
+  enum : int { kCpu = -1,
+               kMemory = -2,
+               kEphemeral = -3 };  // columns; from 0: NodeTable::resource()
   struct Term {
     int column = kCpu;
     int64_t weight = 1;

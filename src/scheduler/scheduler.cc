@@ -5,9 +5,7 @@
 namespace caravel::scheduler {
 
 Scheduler::Impl::Impl(Executor& e, kube::Client c, Options o)
-    : ex(e), client(c), options(std::move(o)), events(e, c, "default-scheduler"), pods(e, c), nodes(e, c), namespaces(e, c), budgets(e, c), csi_nodes(e, c),
-      default_spread(e, c), volumes(e, c), cluster(e.random_u64(), options.profiles), nominations(cluster), queue(options.queue), work(e),
-      permits(e, options.bindings_max) {
+    : ex(e), client(c), options(std::move(o)), events(e, c, "default-scheduler"), pods(e, c), nodes(e, c), namespaces(e, c), budgets(e, c), csi_nodes(e, c), default_spread(e, c), volumes(e, c), cluster(e.random_u64(), options.profiles), nominations(cluster), queue(options.queue), work(e), permits(e, options.bindings_max) {
   pods.add_handler([this](const PodPtr& old, const PodPtr& now) { on_pod(old, now); });
   nodes.add_handler([this](const NodePtr& old, const NodePtr& now) { on_node(old, now); });
   namespaces.add_handler([this](const auto& old, const auto& now) {

@@ -26,8 +26,8 @@ struct Options {
   QueueOptions queue;
   std::vector<ExtenderConfig> extenders;
   ExtenderTransport* transport = nullptr;  // needed where there are extenders; must outlive the scheduler
-  size_t bindings_max = 200;                         // requests under way
-  size_t burst = 64;                                 // decisions before the executor gets its turn
+  size_t bindings_max = 200;               // requests under way
+  size_t burst = 64;                       // decisions before the executor gets its turn
 };
 
 class Scheduler {

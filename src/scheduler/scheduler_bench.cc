@@ -133,7 +133,9 @@ void add_nodes(Cluster& cluster, int nodes) {
 void tell(const char* name, int nodes, int pods, double s, int unplaced) {
   const double rate = pods / s;
   std::printf("%-24s %6d nodes %6d pods  %8.3f s  %9.0f pods/s  (must %.0f, aim %.0f)  %s%s\n", name, nodes, pods, s, rate, kMust, kAim,
-              rate >= kAim ? "aim met" : rate >= kMust ? "ok" : "TOO SLOW", unplaced ? (", " + std::to_string(unplaced) + " not placed").c_str() : "");
+              rate >= kAim ? "aim met" : rate >= kMust ? "ok"
+                                                       : "TOO SLOW",
+              unplaced ? (", " + std::to_string(unplaced) + " not placed").c_str() : "");
 }
 
 void run(const Workload& w, int nodes, int pods) {

@@ -17,7 +17,13 @@
 namespace caravel::scheduler {
 
 // Why a node is ruled out for good (preemption would not help), in the order of the plugins.
-enum class StaticVerdict : uint8_t { kFits, kUnschedulable, kNodeName, kTaint, kEnforced, kAffinity, kVolume };
+enum class StaticVerdict : uint8_t { kFits,
+                                     kUnschedulable,
+                                     kNodeName,
+                                     kTaint,
+                                     kEnforced,
+                                     kAffinity,
+                                     kVolume };
 
 // The volume that the node cannot serve; null when it can serve all.
 const VolumeNodes* unserved_volume(const NodeSpec& node, const PodSpec& pod);

@@ -66,10 +66,10 @@ struct Scheduler::Impl {
   TaskScope* scope = nullptr;
   bool synced = false;
   std::unordered_map<std::string, Placed> placed;
-  std::vector<const PodFacts*> facts;      // by PodId, of the pods in `placed`
+  std::vector<const PodFacts*> facts;                      // by PodId, of the pods in `placed`
   std::unordered_map<std::string, std::string> exclusive;  // ReadWriteOncePod claims in use -> pod
-  std::map<int32_t, size_t> priorities;    // of the pods in `placed`
-  std::unordered_map<std::string, ClassId> waiting;  // classes of pods that were turned down, for hints
+  std::map<int32_t, size_t> priorities;                    // of the pods in `placed`
+  std::unordered_map<std::string, ClassId> waiting;        // classes of pods that were turned down, for hints
 
   Impl(Executor& e, kube::Client c, Options o);
 

@@ -30,8 +30,8 @@ class Volumes {
   struct Needs {
     std::string problem;  // the pod cannot be scheduled as it is: why
     std::vector<kube::scheduling::VolumeNodes> nodes;
-    bool delayed = false;  // there are claims to bind once the node is known
-    std::vector<std::string> exclusive;  // claims (namespace/name) that only one pod may use
+    bool delayed = false;                                    // there are claims to bind once the node is known
+    std::vector<std::string> exclusive;                      // claims (namespace/name) that only one pod may use
     std::vector<kube::scheduling::AttachedVolume> attached;  // of CSI drivers
   };
   Needs needs(const kube::core::Pod& pod) const;

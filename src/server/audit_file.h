@@ -14,8 +14,8 @@ namespace caravel::server {
 
 struct AuditFileLimits {
   int64_t max_bytes = 100 << 20;
-  int max_backups = 0;              // 0: any number
-  Duration max_age = Duration(0);   // 0: for ever
+  int max_backups = 0;             // 0: any number
+  Duration max_age = Duration(0);  // 0: for ever
 };
 
 class AuditFile {

@@ -289,7 +289,8 @@ class Server {
     controllers::Options o;
     o.root_ca = pki_.ca.certificate;
     o.signer = signer_.get();
-    controllers::start_all(loop_, [this](std::string_view) -> kube::Transport& { return *manager_transport_; }, std::move(o), scope_);
+    controllers::start_all(
+        loop_, [this](std::string_view) -> kube::Transport& { return *manager_transport_; }, std::move(o), scope_);
     scheduler_transport_ = api_->transport(component_user("system:kube-scheduler"));
     if (!settings_.scheduler.extenders.empty()) {
       extender_transport_ = make_extender_transport(loop_);

@@ -107,7 +107,8 @@ void Cluster::crash(const std::string& component) {
 void Cluster::start_controllers(Executor& ex, TaskScope& scope) {
   controllers::Options o;
   o.root_ca = "-----BEGIN CERTIFICATE-----\nsimulated\n-----END CERTIFICATE-----\n";
-  controllers::start_all(ex, [this](std::string_view who) -> kube::Transport& { return transport(who); }, std::move(o), scope);
+  controllers::start_all(
+      ex, [this](std::string_view who) -> kube::Transport& { return transport(who); }, std::move(o), scope);
 }
 
 Task<void> Cluster::lead(Executor* ex, kube::LeaderElectionOptions options) {
@@ -188,7 +189,7 @@ std::vector<json::Value> Cluster::list(const kube::Resource& r, const std::strin
   return l.ok() ? std::move(l->items) : std::vector<json::Value>();
 }
 
-Result<json::Value> Cluster::get(const kube::Resource& r, const std::string& ns, const std::string& name) { 
+Result<json::Value> Cluster::get(const kube::Resource& r, const std::string& ns, const std::string& name) {
   kube::Client c = admin();
   return run_task(ex_, c.get(r, ns, name));
 }

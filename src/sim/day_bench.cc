@@ -14,8 +14,8 @@
 namespace caravel::sim {
 namespace {
 
-constexpr double kMustSeconds = 10;           // for a day
-constexpr double kAimSeconds = 10.0 / 7;      // a week in 10 s
+constexpr double kMustSeconds = 10;       // for a day
+constexpr double kAimSeconds = 10.0 / 7;  // a week in 10 s
 
 int run(const std::string& file) {
   set_log_level(LogLevel::kError);

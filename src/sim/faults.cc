@@ -113,7 +113,7 @@ Task<Result<kube::ApiResponse>> FaultTransport::call(kube::ApiRequest q) {
   const bool changes = q.verb == "update" || q.verb == "patch";
   std::string what;
   if (write) what = q.verb + " " + (q.path.empty() ? q.resource.group_resource() : q.path) + (q.subresource.empty() ? "" : "/" + q.subresource) + " " +
-                     (q.ns.empty() ? "" : q.ns + "/") + q.name;
+                    (q.ns.empty() ? "" : q.ns + "/") + q.name;
   if (write && !q.name.empty()) trace_->count(who_ + " " + what);
   if (happens(*ex_, faults_->delayed)) {
     Duration d(static_cast<int64_t>(ex_->random_unit() * static_cast<double>(faults_->delay_max.count())));

@@ -14,18 +14,18 @@ namespace caravel::sim {
 
 // Shares (0 to 1) of calls. Shared by all transports of a cluster; changed while it runs.
 struct Faults {
-  double refused = 0;       // the call does not reach the server
-  double answer_lost = 0;   // the call is carried out and its answer lost
-  double delayed = 0;       // the call waits up to delay_max first
+  double refused = 0;      // the call does not reach the server
+  double answer_lost = 0;  // the call is carried out and its answer lost
+  double delayed = 0;      // the call waits up to delay_max first
   Duration delay_max = std::chrono::seconds(2);
-  double conflict = 0;      // an update or patch is answered "the object has been modified" and not carried out
-  double error = 0;         // answered with 500, 503 or 429 and not carried out
-  double watch_broken = 0;  // per event: the watch breaks instead of delivering it
+  double conflict = 0;       // an update or patch is answered "the object has been modified" and not carried out
+  double error = 0;          // answered with 500, 503 or 429 and not carried out
+  double watch_broken = 0;   // per event: the watch breaks instead of delivering it
   double watch_delayed = 0;  // per event: it and those behind it come up to watch_delay_max late
   Duration watch_delay_max = std::chrono::seconds(5);
   std::string watch_late;    // plural: every event of this resource comes watch_delay_max after the one before it
   double watch_expired = 0;  // per watch: the version is too old, the client has to list again
-  bool down = false;        // nothing reaches the server, watches are broken
+  bool down = false;         // nothing reaches the server, watches are broken
 };
 
 // What happened, one line per write. Bytes are compared between runs of one seed.

@@ -58,7 +58,8 @@ TEST_F(Hearsay, ADaemonPodStartsWhenItsPredecessorIsGone) {
   ASSERT_TRUE(c.start());
   auto agent = [](int version) {
     return "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent, namespace: default}\nspec:\n  selector: {matchLabels: {app: agent}}\n  template:\n    metadata: {labels: {app: agent}}\n"
-           "    spec: {containers: [{name: main, image: 'agent:" + std::to_string(version) + "'}]}\n";
+           "    spec: {containers: [{name: main, image: 'agent:" +
+           std::to_string(version) + "'}]}\n";
   };
   ASSERT_TRUE(c.apply(agent(1)).ok());
   c.run_for(20s);
@@ -109,7 +110,8 @@ spec:
   volumeClaimTemplates:
   - metadata: {name: data}
     spec: {accessModes: [ReadWriteOnce], storageClassName: local, resources: {requests: {storage: 1Gi}}}
-)").ok());
+)")
+                  .ok());
   c.run_for(5s);
   auto phase = [&] {
     auto claim = c.get(kube::core::PersistentVolumeClaim::resource(), "default", "data-db-0");

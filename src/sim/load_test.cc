@@ -36,7 +36,8 @@ metadata: {name: web, namespace: default}
 spec:
   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
   minReplicas: 2
-  maxReplicas: )" + std::to_string(most) + "\n  metrics: [" + metrics + "]\n";
+  maxReplicas: )" +
+         std::to_string(most) + "\n  metrics: [" + metrics + "]\n";
 }
 
 int64_t replicas(Cluster& c) {

@@ -8,12 +8,12 @@
 #include "cloud/hollow_substrate.h"
 #include "cloud/instance_types.h"
 #include "cloud/journal.h"
+#include "eks/instance.h"
+#include "hollow/instances.h"
 #include "karpenter/karpenter.h"
 #include "kube/kinds.h"
 #include "kube/types/apps.h"
 #include "kube/types/core.h"
-#include "eks/instance.h"
-#include "hollow/instances.h"
 #include "sim/cluster.h"
 
 namespace caravel::sim {

@@ -19,14 +19,21 @@ struct Target {
 };
 
 struct Step {
-  enum class What { kApply, kDelete, kScale, kDemand, kFailNode, kRecoverNode, kFailZone, kRecoverZone };
+  enum class What { kApply,
+                    kDelete,
+                    kScale,
+                    kDemand,
+                    kFailNode,
+                    kRecoverNode,
+                    kFailZone,
+                    kRecoverZone };
   Duration at = Duration(0);
   What what = What::kApply;
-  Target target;      // delete, scale, demand
-  int replicas = 0;   // scale
-  std::string metric;  // demand: "cpu", "memory" or a name of its own
-  int64_t milli = 0;   // demand, for the target as a whole
-  std::string where;  // node or zone
+  Target target;                     // delete, scale, demand
+  int replicas = 0;                  // scale
+  std::string metric;                // demand: "cpu", "memory" or a name of its own
+  int64_t milli = 0;                 // demand, for the target as a whole
+  std::string where;                 // node or zone
   std::vector<json::Value> objects;  // apply
 };
 

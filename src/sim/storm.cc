@@ -38,13 +38,15 @@ std::string job(const std::string& name) {
   return R"(---
 apiVersion: batch/v1
 kind: Job
-metadata: {name: )" + name + R"(, namespace: shop}
+metadata: {name: )" +
+         name + R"(, namespace: shop}
 spec:
   completions: 5
   parallelism: 2
   backoffLimit: 1000
   template:
-    metadata: {labels: {app: )" + name + R"(}, annotations: {hollow.caravel.dev/run-for: 3s}}
+    metadata: {labels: {app: )" +
+         name + R"(}, annotations: {hollow.caravel.dev/run-for: 3s}}
     spec: {restartPolicy: Never, containers: [{name: main, image: "busybox:1"}]}
 )";
 }
@@ -60,7 +62,8 @@ kind: HorizontalPodAutoscaler
 metadata: {name: front, namespace: shop}
 spec:
   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: front}
-  minReplicas: )" + std::to_string(kFrontMin) + "\n  maxReplicas: " + std::to_string(kFrontMax) + R"(
+  minReplicas: )" +
+         std::to_string(kFrontMin) + "\n  maxReplicas: " + std::to_string(kFrontMax) + R"(
   metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]
   behavior: {scaleDown: {stabilizationWindowSeconds: 60}}
 )";
@@ -205,15 +208,20 @@ class Storm {
     switch (ex_.random_below(23)) {
       case 22: c_.revive("scheduler-b"); break;  // until the next step
 
-      case 0: case 1: case 2: crash_one(); break;
-      case 20: case 21: load_changes(); break;
+      case 0:
+      case 1:
+      case 2: crash_one(); break;
+      case 20:
+      case 21: load_changes(); break;
       case 3: (void)c_.patch(Deployment::resource(), "shop", "web", replicas_patch(1 + ex_.random_below(10))); break;
       case 4: (void)c_.patch(Deployment::resource(), "shop", "web", image_patch("nginx:" + std::to_string(step + 2))); break;
       case 5: (void)c_.patch(StatefulSet::resource(), "shop", "db", replicas_patch(1 + ex_.random_below(5))); break;
       case 6: (void)c_.patch(StatefulSet::resource(), "shop", "db", image_patch("postgres:" + std::to_string(step + 2))); break;
       case 7: (void)c_.patch(DaemonSet::resource(), "shop", "agent", image_patch("agent:" + std::to_string(step + 2))); break;
-      case 8: case 9: delete_pod(); break;
-      case 10: case 11: evict(); break;
+      case 8:
+      case 9: delete_pod(); break;
+      case 10:
+      case 11: evict(); break;
       case 12: c_.fail_node(node(ex_.random_below(kNodes))); break;
       case 13: recover_nodes(); break;
       case 14: (void)c_.patch(Deployment::resource(), "shop", "vip", replicas_patch(ex_.random_below(5))); break;

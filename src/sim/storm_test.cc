@@ -60,7 +60,9 @@ TEST_P(Storms, EqualSeedsGiveEqualTraces) {
   EXPECT_FALSE(a.empty());
   // Not EXPECT_EQ: what differs first says more than two texts of a megabyte.
   const size_t at = static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
-  EXPECT_TRUE(a == b) << "seed " << seed << ": the traces part at byte " << at << ":\n" << a.substr(at < 300 ? 0 : at - 300, 600) << "\n-- and --\n" << b.substr(at < 300 ? 0 : at - 300, 600);
+  EXPECT_TRUE(a == b) << "seed " << seed << ": the traces part at byte " << at << ":\n"
+                      << a.substr(at < 300 ? 0 : at - 300, 600) << "\n-- and --\n"
+                      << b.substr(at < 300 ? 0 : at - 300, 600);
 }
 INSTANTIATE_TEST_SUITE_P(Seeds, Storms, testing::Range<uint64_t>(0, kBlocks));
 

@@ -27,9 +27,12 @@ const std::string& uid_of(const json::Value& v) { return v.path({"metadata", "ui
 
 Watchdog::Watchdog(Cluster& c) : cluster_(c) {
   auto nothing = [](const json::Value&) {};
-  watch(kube::apps::ReplicaSet::resource(), [this](const json::Value& v) { limit(uid_of(v), v.path({"spec", "replicas"}).as_int(1)); }, nothing);
-  watch(kube::batch::Job::resource(), [this](const json::Value& v) { limit(uid_of(v), v.path({"spec", "parallelism"}).as_int(1)); }, nothing);
-  watch(kube::core::Pod::resource(), [this](const json::Value& v) { on_pod(v); }, [this](const json::Value& v) { on_pod_gone(v); });
+  watch(
+      kube::apps::ReplicaSet::resource(), [this](const json::Value& v) { limit(uid_of(v), v.path({"spec", "replicas"}).as_int(1)); }, nothing);
+  watch(
+      kube::batch::Job::resource(), [this](const json::Value& v) { limit(uid_of(v), v.path({"spec", "parallelism"}).as_int(1)); }, nothing);
+  watch(
+      kube::core::Pod::resource(), [this](const json::Value& v) { on_pod(v); }, [this](const json::Value& v) { on_pod_gone(v); });
 }
 
 void Watchdog::watch(const kube::Resource& r, std::function<void(const json::Value&)> changed, std::function<void(const json::Value&)> gone) {

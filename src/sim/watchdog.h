@@ -55,8 +55,8 @@ class Watchdog {
   void check_guards();
 
   Cluster& cluster_;
-  std::map<std::string, Pod> pods_;  // by uid
-  std::map<std::string, std::string> names_;  // ns/name -> uid
+  std::map<std::string, Pod> pods_;                   // by uid
+  std::map<std::string, std::string> names_;          // ns/name -> uid
   std::map<std::string, std::vector<Limit>> limits_;  // by the owner's uid
   std::map<std::string, Time> silent_since_;
   std::vector<Made> made_;

@@ -14,9 +14,9 @@ namespace caravel::store {
 
 namespace {
 
-constexpr Duration kAttemptLimit = std::chrono::seconds(4);   // of one call at one endpoint
-constexpr Duration kCallLimit = std::chrono::seconds(20);     // over all endpoints
-constexpr Duration kOpenLimit = std::chrono::seconds(10);     // before the first answer
+constexpr Duration kAttemptLimit = std::chrono::seconds(4);  // of one call at one endpoint
+constexpr Duration kCallLimit = std::chrono::seconds(20);    // over all endpoints
+constexpr Duration kOpenLimit = std::chrono::seconds(10);    // before the first answer
 constexpr Duration kRetryPause = std::chrono::milliseconds(50);
 constexpr Duration kProgressEvery = std::chrono::seconds(4);  // a silent watch is asked for a sign of life
 constexpr Duration kSilenceMax = std::chrono::seconds(12);

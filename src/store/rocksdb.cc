@@ -4,11 +4,11 @@
 //
 // Group commit: while one batch is being synced on a worker thread, arriving transactions queue; then
 // they are planned together, written with one synced write, made visible, and answered.
+#include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
-#include <rocksdb/cache.h>
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>

@@ -44,10 +44,11 @@ struct Compare {
 constexpr size_t kNoStamp = static_cast<size_t>(-1);
 
 struct Op {
-  enum Kind { kPut, kDelete } kind = kPut;
+  enum Kind { kPut,
+              kDelete } kind = kPut;
   std::string key;
-  std::string value;             // put
-  size_t stamp_at = kNoStamp;     // put: where the revision is inserted into the value
+  std::string value;           // put
+  size_t stamp_at = kNoStamp;  // put: where the revision is inserted into the value
   // A decoded form of the value that the writer has at hand; passed to watchers in this process, never stored.
   std::shared_ptr<void> attachment;
 };
@@ -66,8 +67,9 @@ struct TxnResult {
 };
 
 struct Event {
-  enum Kind { kPut, kDelete } kind = kPut;
-  KeyValue kv;                // after the change; for a delete key and mod_revision only
+  enum Kind { kPut,
+              kDelete } kind = kPut;
+  KeyValue kv;  // after the change; for a delete key and mod_revision only
   std::optional<KeyValue> previous;
   std::shared_ptr<void> attachment;
 };
@@ -75,12 +77,12 @@ struct Event {
 struct ListRequest {
   std::string prefix;
   std::string start;     // first key to consider, "" = the prefix itself
-  size_t limit = 0;       // 0: all
-  int64_t revision = 0;   // 0: the present one; compacted ones are kGone
+  size_t limit = 0;      // 0: all
+  int64_t revision = 0;  // 0: the present one; compacted ones are kGone
 };
 struct ListResult {
   std::vector<KeyValue> items;  // by key
-  int64_t revision = 0;          // that the list shows
+  int64_t revision = 0;         // that the list shows
   bool more = false;
 };
 

@@ -37,7 +37,8 @@ class StoreTest : public testing::TestWithParam<std::string> {
   }
   // Runs whatever is ready, or until something holds.
   void settle(std::function<bool()> until = nullptr) {
-    if (on_etcd()) return drive(loop, until ? until : [n = 20]() mutable { return n-- == 0; });
+    if (on_etcd()) return drive(
+        loop, until ? until : [n = 20]() mutable { return n-- == 0; });
     if (until) ex.run_until_true(until, 1h);
     else ex.run_ready();
   }

@@ -18,9 +18,9 @@ struct Link {
 };
 
 struct VethSpec {
-  std::string name;       // in this namespace
-  std::string peer_name;  // in the peer's
-  std::string peer_mac;   // "" for any
+  std::string name;         // in this namespace
+  std::string peer_name;    // in the peer's
+  std::string peer_mac;     // "" for any
   int peer_namespace = -1;  // descriptor
   int mtu = 9001;
 };

@@ -14,11 +14,11 @@ struct Route {
 };
 
 struct Subnet {
-  std::string id;          // "subnet-…"
+  std::string id;  // "subnet-…"
   std::string vpc_id;
-  std::string cidr;        // "10.0.11.0/24"; the first address + 1 is the router
-  std::string zone;        // "us-east-1a"
-  std::string name;        // the Name tag, for people
+  std::string cidr;           // "10.0.11.0/24"; the first address + 1 is the router
+  std::string zone;           // "us-east-1a"
+  std::string name;           // the Name tag, for people
   std::vector<Route> routes;  // of the associated route table, longest prefix wins
   bool operator==(const Subnet&) const = default;
 };
@@ -51,11 +51,11 @@ struct NatGateway {
 
 struct SecurityGroupRule {
   bool egress = false;
-  std::string protocol = "-1";  // "tcp", "udp", "icmp", "icmpv6", a protocol number, or "-1" for all
+  std::string protocol = "-1";       // "tcp", "udp", "icmp", "icmpv6", a protocol number, or "-1" for all
   int from_port = -1, to_port = -1;  // icmp: type and code, -1 all
   // Exactly one of:
-  std::string cidr;              // IPv4 or IPv6
-  std::string source_group;      // peer's security group id ("sg-…"); itself is allowed
+  std::string cidr;                      // IPv4 or IPv6
+  std::string source_group;              // peer's security group id ("sg-…"); itself is allowed
   std::vector<std::string> prefix_list;  // CIDRs of a managed prefix list
   bool operator==(const SecurityGroupRule&) const = default;
 };
@@ -71,11 +71,11 @@ enum class InterfaceOwner {
   kControlPlane,  // the cluster's control plane (namespace cp)
   kLoadBalancer,  // one per load balancer and zone
   kNatGateway,
-  kNone,          // exists, attached to nothing
+  kNone,  // exists, attached to nothing
 };
 
 struct Interface {
-  std::string id;          // "eni-…"
+  std::string id;  // "eni-…"
   std::string subnet_id;
   std::string mac;
   std::string primary_ip;
@@ -84,9 +84,9 @@ struct Interface {
   std::vector<std::string> security_groups;
   bool source_dest_check = true;
   InterfaceOwner owner = InterfaceOwner::kNone;
-  std::string owner_id;    // instance id, load balancer's namespace name, …
+  std::string owner_id;  // instance id, load balancer's namespace name, …
   int device_index = 0;
-  std::string public_ip;   // "" if none (also in the internet gateway's mappings)
+  std::string public_ip;  // "" if none (also in the internet gateway's mappings)
   bool operator==(const Interface&) const = default;
 };
 

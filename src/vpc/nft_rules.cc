@@ -25,7 +25,8 @@ std::string hex_name(uint64_t h) { return format("%016llx", static_cast<unsigned
 std::string protocol_match(const SecurityGroupRule& r) {
   if (r.protocol == "-1" || r.protocol == "all") return "";
   if (r.protocol == "tcp" || r.protocol == "udp" || r.protocol == "6" || r.protocol == "17") {
-    std::string name = r.protocol == "6" ? "tcp" : r.protocol == "17" ? "udp" : r.protocol;
+    std::string name = r.protocol == "6" ? "tcp" : r.protocol == "17" ? "udp"
+                                                                      : r.protocol;
     bool all = r.from_port <= 0 && (r.to_port < 0 || r.to_port == 65535);
     if (all) return "meta l4proto " + name + " ";
     std::string ports = std::to_string(r.from_port);

@@ -8,8 +8,8 @@
 #include <memory>
 #include <string>
 
-#include "base/task.h"
 #include "base/log.h"
+#include "base/task.h"
 #include "net/process.h"
 #include "vpc/netlink.h"
 #include "vpc/nft_rules.h"
@@ -20,11 +20,11 @@ namespace caravel::vpc {
 struct LinkPlan {
   std::string link, inner;  // names at the router and inside: "v0123…", "eth0"
   std::string mac;
-  std::string primary;      // "10.0.11.5"
-  int prefix = 24;          // of the subnet
-  std::string gateway;      // "10.0.11.1"
-  bool main = true;         // the owner's default route leaves here
-  int table = 254;          // of a further interface's own default route
+  std::string primary;              // "10.0.11.5"
+  int prefix = 24;                  // of the subnet
+  std::string gateway;              // "10.0.11.1"
+  bool main = true;                 // the owner's default route leaves here
+  int table = 254;                  // of a further interface's own default route
   std::vector<std::string> behind;  // further addresses, reached through the primary one
   bool operator==(const LinkPlan&) const = default;
 };
@@ -52,8 +52,8 @@ class Router {
 
   net::EventLoop* loop_;
   RouterAddresses own_;
-  std::unique_ptr<NftTable> rules_;  // what the kernel has; null: not known
-  std::map<std::string, Plugged> plugged_;  // by link
+  std::unique_ptr<NftTable> rules_;             // what the kernel has; null: not known
+  std::map<std::string, Plugged> plugged_;      // by link
   std::map<std::string, std::string> subnets_;  // CIDRs that have their router and blackhole
   Log log_{"vpc"};
 };

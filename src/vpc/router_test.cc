@@ -118,18 +118,18 @@ int internet_flows(net::EventLoop& loop) {
   Router router(loop);  // as after a restart: finds what is there
   if (!good(net::run_on(loop, router.set_up())) || !good(net::run_on(loop, router.apply(n, where)))) return 31;
   if (shell("cd /tmp && ip netns exec lb busybox httpd -p 80 -h /proc/self && ip netns exec lb busybox httpd -p 81 -h /proc/self && ip netns exec internet busybox httpd -p 80 -h /proc/self")) return 32;
-  if (get("internet", "http://52.0.0.9/status")) return 33;        // the internet reaches a public address
-  if (!get("internet", "http://52.0.0.9:81/status")) return 34;    // not what the group does not open
-  if (!get("internet", "http://10.0.1.9/status")) return 35;       // nor a private address
-  if (get("i-a", "http://52.0.0.9/status")) return 36;             // a private subnet reaches it through NAT
-  if (get("i-a", "http://198.51.100.10/status")) return 37;        // and the internet
-  if (!get("i-b", "http://198.51.100.10/status")) return 38;       // a subnet without a route does not
-  if (get("lb", "http://198.51.100.10/status")) return 39;         // a public address does, without NAT
+  if (get("internet", "http://52.0.0.9/status")) return 33;      // the internet reaches a public address
+  if (!get("internet", "http://52.0.0.9:81/status")) return 34;  // not what the group does not open
+  if (!get("internet", "http://10.0.1.9/status")) return 35;     // nor a private address
+  if (get("i-a", "http://52.0.0.9/status")) return 36;           // a private subnet reaches it through NAT
+  if (get("i-a", "http://198.51.100.10/status")) return 37;      // and the internet
+  if (!get("i-b", "http://198.51.100.10/status")) return 38;     // a subnet without a route does not
+  if (get("lb", "http://198.51.100.10/status")) return 39;       // a public address does, without NAT
   if (shell("ip netns exec internet sh -c 'ss -tn state time-wait; true' >/dev/null")) return 40;
   n.internet_gateways[0].mappings.clear();
   n.nat_gateways.clear();
   if (!good(net::run_on(loop, router.apply(n, where)))) return 41;
-  if (!get("lb", "http://198.51.100.10/status")) return 42;        // without one it does not
+  if (!get("lb", "http://198.51.100.10/status")) return 42;  // without one it does not
   if (!get("i-a", "http://198.51.100.10/status")) return 43;
   if (shell("ip netns exec i-a ping -c 1 -W 1 10.0.11.1 >/dev/null 2>&1") == 0) return 44;  // the subnet's router does not answer pings
   // A namespace that is made anew under its name gets its interface again.

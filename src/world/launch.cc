@@ -153,7 +153,8 @@ Task<Status> end_world(net::EventLoop& loop, std::string data) {
   if (pid) {
     // pid 1 of the world is the only child of the outer process; a hollow world has no outer one.
     auto children = net::read_file("/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children");
-    int inner = hollow ? pid : children.ok() ? static_cast<int>(parse_int(trim(*children)).value_or(0)) : 0;
+    int inner = hollow ? pid : children.ok() ? static_cast<int>(parse_int(trim(*children)).value_or(0))
+                                             : 0;
     if (inner) kill(inner, SIGTERM);
     Time deadline = loop.now() + kEndGrace;
     while (running_world(data) && loop.now() < deadline) co_await sleep(loop, 50ms);

@@ -21,8 +21,8 @@ struct HostPort {
 std::vector<HostPort> default_ports(bool hollow = false);
 
 struct WorldOptions {
-  std::string data_directory;  // "/var/lib/caravel"
-  std::string program;         // this binary
+  std::string data_directory;     // "/var/lib/caravel"
+  std::string program;            // this binary
   std::string sample_repository;  // folder that becomes platform.git
   bool with_pebble = true;
   bool hollow = false;

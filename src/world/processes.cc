@@ -11,15 +11,19 @@ constexpr char kContainerdSocket[] = "/run/containerd/containerd.sock";
 std::string directory_of(const std::string& program) { return program.substr(0, program.rfind('/')); }
 
 std::string containerd_config(const Layout& l) {
-  return "version = 2\nroot = \"" + l.data + "/containerd\"\nstate = \"/run/containerd\"\noom_score = 0\n"
+  return "version = 2\nroot = \"" + l.data +
+         "/containerd\"\nstate = \"/run/containerd\"\noom_score = 0\n"
          "disabled_plugins = [\"io.containerd.internal.v1.opt\", \"io.containerd.snapshotter.v1.btrfs\", \"io.containerd.snapshotter.v1.zfs\", \"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.aufs\"]\n"
-         "[grpc]\n  address = \"" + std::string(kContainerdSocket) + "\"\n"
+         "[grpc]\n  address = \"" +
+         std::string(kContainerdSocket) +
+         "\"\n"
          "[plugins.\"io.containerd.grpc.v1.cri\"]\n"
          "  sandbox_image = \"caravel.local/pause:latest\"\n  enable_selinux = false\n  disable_apparmor = true\n  restrict_oom_score_adj = true\n  max_container_log_line_size = 16384\n  disable_hugetlb_controller = true\n"
          "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n    bin_dir = \"/nonexistent\"\n    conf_dir = \"/nonexistent\"\n"
          "  [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n    default_runtime_name = \"runc\"\n    snapshotter = \"overlayfs\"\n"
          "  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n    runtime_type = \"io.containerd.runc.v2\"\n    pod_annotations = [\"caravel.dev/*\"]\n    container_annotations = [\"caravel.dev/*\"]\n"
-         "    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n      BinaryName = \"" + directory_of(l.program) + "/caravel-oci\"\n      SystemdCgroup = false\n";
+         "    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n      BinaryName = \"" +
+         directory_of(l.program) + "/caravel-oci\"\n      SystemdCgroup = false\n";
 }
 
 Status write_pebble(const Layout& l) {

@@ -10,12 +10,12 @@
 namespace caravel::world {
 
 struct Layout {
-  std::string data;        // DATA
-  std::string program;     // the caravel binary
-  std::string repository;  // folder that becomes platform.git
+  std::string data;                    // DATA
+  std::string program;                 // the caravel binary
+  std::string repository;              // folder that becomes platform.git
   std::map<std::string, int> sockets;  // inherited host sockets by name
   bool pebble = true;
-  std::string cgroup;      // "/caravel-1a2b3c4d"
+  std::string cgroup;  // "/caravel-1a2b3c4d"
 };
 
 // Writes the configuration files that the processes need.

@@ -19,10 +19,10 @@ struct ProcessSpec {
   std::map<std::string, std::string> environment;  // added to PATH and HOME
   std::string netns;                               // name under /run/netns; "" the world's own
   std::vector<std::pair<int, int>> fds;
-  std::vector<std::string> after;                  // started when these are ready
-  std::string ready_address;                       // ready when it accepts connections; "" when it runs
-  std::string ready_file;                          // ready when it exists
-  bool once = false;                               // runs to its end; ready when that was 0
+  std::vector<std::string> after;  // started when these are ready
+  std::string ready_address;       // ready when it accepts connections; "" when it runs
+  std::string ready_file;          // ready when it exists
+  bool once = false;               // runs to its end; ready when that was 0
 };
 
 struct ProcessState {

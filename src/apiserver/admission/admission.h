@@ -13,7 +13,10 @@
 
 namespace caravel::apiserver {
 
-enum class Operation { kCreate, kUpdate, kDelete, kConnect };
+enum class Operation { kCreate,
+                       kUpdate,
+                       kDelete,
+                       kConnect };
 std::string_view operation_name(Operation o);
 
 struct AdmissionRequest {
@@ -21,15 +24,15 @@ struct AdmissionRequest {
   const ServedType* type = nullptr;
   std::string subresource;
   std::string ns, name;
-  bool plain = true;                     // `object` is of `type`, not a Scale, a Binding or options
-  bool name_generated = false;           // by the server, from generateName: webhooks do not see it
-  json::Value* object = nullptr;        // null for deletes; of connections the options (PodExecOptions)
-  const json::Value* old = nullptr;      // null for creates
+  bool plain = true;                 // `object` is of `type`, not a Scale, a Binding or options
+  bool name_generated = false;       // by the server, from generateName: webhooks do not see it
+  json::Value* object = nullptr;     // null for deletes; of connections the options (PodExecOptions)
+  const json::Value* old = nullptr;  // null for creates
   UserPtr user;
   bool dry_run = false;
-  json::Value options;                   // CreateOptions and the like; null: not known
+  json::Value options;  // CreateOptions and the like; null: not known
   std::vector<std::string>* warnings = nullptr;
-  AuditTrail* trail = nullptr;          // takes notes for the audit log; null: nobody reads them
+  AuditTrail* trail = nullptr;  // takes notes for the audit log; null: nobody reads them
 
   bool is(std::string_view group, std::string_view plural) const { return type->resource.group == group && type->resource.plural == plural; }
 };

@@ -131,7 +131,8 @@ class NodeRestriction final : public AdmissionPlugin {
         return ok();
       }
       if (r.old && r.old->path({"spec", "nodeName"}).as_string() != node) {
-        std::string what = r.operation == Operation::kDelete ? "delete pods" : r.subresource == "status" ? "update pod status for pods" : "update pods";
+        std::string what = r.operation == Operation::kDelete ? "delete pods" : r.subresource == "status" ? "update pod status for pods"
+                                                                                                         : "update pods";
         return forbid("node \"" + node + "\" can only " + what + " with spec.nodeName set to itself");
       }
       return ok();
@@ -174,7 +175,8 @@ class CertificateRequests final : public AdmissionPlugin {
   Status validate(const AdmissionRequest& r) override {
     if (r.operation == Operation::kCreate && r.is("certificates.k8s.io", "certificatesigningrequests")) return check_subject(r);
     if (!r.is("certificates.k8s.io", "certificatesigningrequests") || r.operation != Operation::kUpdate || !r.user) return ok();
-    std::string_view verb = r.subresource == "approval" ? "approve" : r.subresource == "status" ? "sign" : "";
+    std::string_view verb = r.subresource == "approval" ? "approve" : r.subresource == "status" ? "sign"
+                                                                                                : "";
     if (verb.empty()) return ok();
     if (verb == "sign" && (*r.object)["status"]["certificate"] == (*r.old)["status"]["certificate"]) return ok();
     const std::string& signer = (*r.old)["spec"]["signerName"].as_string();

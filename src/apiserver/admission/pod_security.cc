@@ -18,7 +18,8 @@ using json::Value;
 
 namespace {
 
-std::string_view name_of(Level l) { return l == Level::kPrivileged ? "privileged" : l == Level::kBaseline ? "baseline" : "restricted"; }
+std::string_view name_of(Level l) { return l == Level::kPrivileged ? "privileged" : l == Level::kBaseline ? "baseline"
+                                                                                                          : "restricted"; }
 
 bool parse_level(const std::string& s, Level* out) {
   for (Level l : {Level::kPrivileged, Level::kBaseline, Level::kRestricted})
@@ -209,7 +210,8 @@ class PodSecurity final : public AdmissionPlugin {
     r.warnings->push_back("existing pods in namespace " + json::quote(r.name) + " violate the new PodSecurity enforce level " + json::quote(ps::text(enforce)));
     std::vector<std::string> lines;
     for (auto& [why, p] : by_reason) {
-      std::string others = p.count == 1 ? "" : p.count == 2 ? " (and 1 other pod)" : " (and " + std::to_string(p.count - 1) + " other pods)";
+      std::string others = p.count == 1 ? "" : p.count == 2 ? " (and 1 other pod)"
+                                                            : " (and " + std::to_string(p.count - 1) + " other pods)";
       lines.push_back(p.first + others + ": " + why);
     }
     std::sort(lines.begin(), lines.end());

@@ -13,7 +13,9 @@ namespace caravel::apiserver::pod_security {
 
 inline constexpr int kLatest = 1 << 20;
 
-enum class Level { kPrivileged, kBaseline, kRestricted };
+enum class Level { kPrivileged,
+                   kBaseline,
+                   kRestricted };
 struct LevelVersion {
   Level level = Level::kPrivileged;
   int minor = kLatest;

@@ -90,8 +90,8 @@ void app_armor(const Pod& p, Found& out) {
                  setters(pod, bad, annotations.empty() ? "" : plural("annotation", annotations.size())) + " must not set AppArmor profile type to " + quoted(list)});
 }
 
-const std::set<std::string, std::less<>> kDefaultCapabilities{"AUDIT_WRITE", "CHOWN",   "DAC_OVERRIDE", "FOWNER",  "FSETID", "KILL",      "MKNOD",
-                                                              "NET_BIND_SERVICE", "SETFCAP", "SETGID",       "SETPCAP", "SETUID", "SYS_CHROOT"};
+const std::set<std::string, std::less<>> kDefaultCapabilities{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
+                                                              "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"};
 
 void capabilities_baseline(const Pod& p, Found& out) {
   std::set<std::string> wrong;
@@ -184,9 +184,9 @@ void proc_mount(const Pod& p, Found& out) {
 
 void restricted_volumes(const Pod& p, Found& out) {
   static constexpr std::string_view kAllowed[] = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"};
-  static constexpr std::string_view kKnown[] = {"hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo",   "nfs",       "iscsi",
-                                                "glusterfs", "rbd",               "flexVolume",           "cinder",    "cephfs",    "flocker",
-                                                "fc",        "azureFile",         "vsphereVolume",        "quobyte",   "azureDisk", "photonPersistentDisk",
+  static constexpr std::string_view kKnown[] = {"hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi",
+                                                "glusterfs", "rbd", "flexVolume", "cinder", "cephfs", "flocker",
+                                                "fc", "azureFile", "vsphereVolume", "quobyte", "azureDisk", "photonPersistentDisk",
                                                 "portworxVolume", "scaleIO", "storageos"};
   Names bad;
   std::set<std::string> types;
@@ -295,10 +295,7 @@ void sysctls(const Pod& p, Found& out) {
     std::string_view name;
     int since;
   };
-  static constexpr Safe kSafe[] = {{"kernel.shm_rmid_forced", 0},           {"net.ipv4.ip_local_port_range", 0},     {"net.ipv4.tcp_syncookies", 0},
-                                   {"net.ipv4.ping_group_range", 0},        {"net.ipv4.ip_unprivileged_port_start", 0}, {"net.ipv4.ip_local_reserved_ports", 27},
-                                   {"net.ipv4.tcp_keepalive_time", 29},     {"net.ipv4.tcp_fin_timeout", 29},        {"net.ipv4.tcp_keepalive_intvl", 29},
-                                   {"net.ipv4.tcp_keepalive_probes", 29},   {"net.ipv4.tcp_rmem", 32},               {"net.ipv4.tcp_wmem", 32}};
+  static constexpr Safe kSafe[] = {{"kernel.shm_rmid_forced", 0}, {"net.ipv4.ip_local_port_range", 0}, {"net.ipv4.tcp_syncookies", 0}, {"net.ipv4.ping_group_range", 0}, {"net.ipv4.ip_unprivileged_port_start", 0}, {"net.ipv4.ip_local_reserved_ports", 27}, {"net.ipv4.tcp_keepalive_time", 29}, {"net.ipv4.tcp_fin_timeout", 29}, {"net.ipv4.tcp_keepalive_intvl", 29}, {"net.ipv4.tcp_keepalive_probes", 29}, {"net.ipv4.tcp_rmem", 32}, {"net.ipv4.tcp_wmem", 32}};
   Names bad;
   for (auto& s : p.context()["sysctls"].as_array()) {
     const std::string& name = s["name"].as_string();
@@ -316,8 +313,8 @@ void windows_host_process(const Pod& p, Found& out) {
 
 struct Check {
   Level level;
-  int since;                          // minor version
-  int replaced_by_restricted_since;   // a restricted check says the same and more; -1: none
+  int since;                         // minor version
+  int replaced_by_restricted_since;  // a restricted check says the same and more; -1: none
   void (*run)(const Pod&, Found&);
 };
 // In the order in which upstream reports.

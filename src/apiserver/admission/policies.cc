@@ -16,8 +16,8 @@ namespace cel = kube::cel;
 using json::Value;
 
 constexpr std::string_view kGroup = "admissionregistration.k8s.io";
-constexpr int64_t kPolicyCost = 10'000'000;      // of one application of a policy
-constexpr size_t kMessageMax = 5 * 1024;         // of what a messageExpression gives
+constexpr int64_t kPolicyCost = 10'000'000;  // of one application of a policy
+constexpr size_t kMessageMax = 5 * 1024;     // of what a messageExpression gives
 constexpr std::string_view kMutationManager = "mutating-admission-policy";
 
 // `variables`: each is evaluated when it is first used, and then kept.

@@ -127,7 +127,8 @@ Error denied_by_webhook(const std::string& webhook, const Value& given) {
   const std::string &message = given["message"].as_string(), &reason = given["reason"].as_string();
   int code = static_cast<int>(given["code"].as_int());
   if (code < 400) code = 400;
-  std::string text = !message.empty() ? denied + ": " + message : !reason.empty() ? denied + ": " + reason : denied + " without explanation";
+  std::string text = !message.empty() ? denied + ": " + message : !reason.empty() ? denied + ": " + reason
+                                                                                  : denied + " without explanation";
   return status::make(code, reason, std::move(text), given["details"]);
 }
 

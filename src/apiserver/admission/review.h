@@ -25,7 +25,7 @@ struct ReviewAnswer {
   json::Value status;  // of a refusal; may be null
   std::vector<std::string> warnings;
   std::map<std::string, std::string> annotations;
-  json::Value patch;   // null: nothing changes
+  json::Value patch;  // null: nothing changes
 };
 // An error when the answer does not keep to the protocol.
 Result<ReviewAnswer> parse_review(std::string_view body, std::string_view version, const std::string& uid, bool mutating);

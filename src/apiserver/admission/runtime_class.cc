@@ -24,8 +24,7 @@ class RuntimeClassPlugin final : public AdmissionPlugin {
     for (auto& m : found->path({"scheduling", "nodeSelector"}).as_object()) {
       const Value& had = std::as_const(spec)["nodeSelector"][m.key];
       if (!had.is_null() && !(had == m.value))
-        return status::forbidden(r.type->resource, r.name, "conflict: runtimeClass.scheduling.nodeSelector[" + m.key + "] = " + m.value.as_string() + "; pod.spec.nodeSelector[" + m.key +
-                                                               "] = " + had.as_string());
+        return status::forbidden(r.type->resource, r.name, "conflict: runtimeClass.scheduling.nodeSelector[" + m.key + "] = " + m.value.as_string() + "; pod.spec.nodeSelector[" + m.key + "] = " + had.as_string());
       spec["nodeSelector"][m.key] = m.value;
     }
     for (auto& t : found->path({"scheduling", "tolerations"}).as_array()) {

@@ -20,7 +20,8 @@ ObjectPtr find_object(const Core& core, std::string_view group, std::string_view
   return t && t->storage ? t->storage->cache->get("", name) : nullptr;
 }
 
-kube::Quantity amount(const Value& v) { return kube::Quantity::of(v.is_string() ? v.as_string() : v.is_number() ? json::dump(v) : "0"); }
+kube::Quantity amount(const Value& v) { return kube::Quantity::of(v.is_string() ? v.as_string() : v.is_number() ? json::dump(v)
+                                                                                                                : "0"); }
 
 class DefaultIngressClass final : public AdmissionPlugin {
  public:

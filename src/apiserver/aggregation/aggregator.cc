@@ -11,7 +11,7 @@ namespace {
 using json::Value;
 
 constexpr Duration kCheckEvery = std::chrono::seconds(30);
-constexpr Duration kSettle = std::chrono::milliseconds(50);   // what changes together is looked at together
+constexpr Duration kSettle = std::chrono::milliseconds(50);  // what changes together is looked at together
 constexpr Duration kAskTimeout = std::chrono::seconds(5);
 constexpr int kAsks = 3;
 

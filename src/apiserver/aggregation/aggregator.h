@@ -23,7 +23,7 @@
 namespace caravel::net {
 struct ServerRequest;
 class ResponseWriter;
-}
+}  // namespace caravel::net
 
 namespace caravel::apiserver {
 
@@ -61,9 +61,9 @@ class Aggregator {
     std::string ca;
     bool insecure = false, available = false;
     bool checking = false;
-    bool known = false;          // `resources` have been fetched
-    json::Value resources;       // as in aggregated discovery's versions
-    std::string openapi;         // changes with its OpenAPI v3 document; "": it has none
+    bool known = false;     // `resources` have been fetched
+    json::Value resources;  // as in aggregated discovery's versions
+    std::string openapi;    // changes with its OpenAPI v3 document; "": it has none
     ApiServicePriority priority;
   };
   // Null when this server serves it itself, or nobody does.
@@ -96,9 +96,9 @@ class Aggregator {
   ServedTypePtr type_;
   Event wake_;
   TaskScope* scope_ = nullptr;
-  bool started_ = false;  // the onstart services have been made
-  std::map<std::string, Remote> remotes_;                       // by name
-  std::map<std::string, ApiServicePriority> priorities_;        // by name
+  bool started_ = false;                                  // the onstart services have been made
+  std::map<std::string, Remote> remotes_;                 // by name
+  std::map<std::string, ApiServicePriority> priorities_;  // by name
   std::map<std::string, int64_t> group_priorities_;
   int64_t generation_ = 0;
 };

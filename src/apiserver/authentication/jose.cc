@@ -50,7 +50,8 @@ std::shared_ptr<void> make_key(const char* type, OSSL_PARAM_BLD* with) {
 
 const EVP_MD* digest_of(std::string_view alg) {
   std::string_view bits = alg.substr(2);
-  return bits == "256" ? EVP_sha256() : bits == "384" ? EVP_sha384() : EVP_sha512();
+  return bits == "256" ? EVP_sha256() : bits == "384" ? EVP_sha384()
+                                                      : EVP_sha512();
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ Result<ClaimExpression> compile(const Value& text, const std::string& at, Expres
   cel::Type::Kind kind = e->program->type().kind;
   bool fits = kind == cel::Type::Kind::kDyn;
   for (auto k : kinds) fits = fits || k == kind;
-  if (!fits) return bad_value(at, text.as_string(), "compilation failed: must evaluate to " + std::string(kinds.size() == 1 && *kinds.begin() == cel::Type::Kind::kBool ? "bool" : kinds.size() == 1 ? "string" : "one of the types: [string list]"));
+  if (!fits) return bad_value(at, text.as_string(), "compilation failed: must evaluate to " + std::string(kinds.size() == 1 && *kinds.begin() == cel::Type::Kind::kBool ? "bool" : kinds.size() == 1 ? "string"
+                                                                                                                                                                                                     : "one of the types: [string list]"));
   return e;
 }
 

@@ -52,7 +52,8 @@ struct AuthenticationSettings {
 // Errors are field paths with upstream's words. `own_issuer` is that of ServiceAccounts, which may not be listed.
 Result<AuthenticationSettings> parse_authentication_config(std::string_view text, const std::string& own_issuer);
 
-enum class ExpressionOver { kClaims, kUser };
+enum class ExpressionOver { kClaims,
+                            kUser };
 Result<ClaimExpression> compile_claim_expression(const std::string& text, ExpressionOver over);
 
 }  // namespace caravel::apiserver

@@ -25,7 +25,8 @@ Result<std::unique_ptr<TokenIssuer>> TokenIssuer::make(Core& core, TokenOptions 
   TRY(t->public_key_, net::public_key_pem(t->options_.signing_key));
   TRY(std::string jwk, net::public_jwk(t->options_.signing_key));
   TRY(t->jwk_, json::parse(jwk));
-  t->alg_ = t->jwk_["kty"].as_string() == "RSA" ? "RS256" : t->jwk_["crv"].as_string() == "P-384" ? "ES384" : "ES256";
+  t->alg_ = t->jwk_["kty"].as_string() == "RSA" ? "RS256" : t->jwk_["crv"].as_string() == "P-384" ? "ES384"
+                                                                                                  : "ES256";
   t->kid_ = net::jwk_thumbprint(jwk);
   return t;
 }

@@ -18,7 +18,7 @@ struct TokenOptions {
   std::string signing_key;  // PEM; RSA keys sign RS256, P-256 keys ES256
   std::string issuer = "https://kubernetes.default.svc.cluster.local";
   std::vector<std::string> audiences;  // accepted for the API itself; default: the issuer
-  std::string jwks_uri;                 // default: issuer + "/openid/v1/jwks"
+  std::string jwks_uri;                // default: issuer + "/openid/v1/jwks"
 };
 
 struct TokenSpec {

@@ -17,8 +17,8 @@ namespace caravel::apiserver {
 
 struct WebhookEndpoint {
   std::string url;
-  std::string version = "v1";   // of the review
-  std::string authorization;    // header, "" for none
+  std::string version = "v1";  // of the review
+  std::string authorization;   // header, "" for none
   Duration timeout = std::chrono::seconds(30);
 };
 

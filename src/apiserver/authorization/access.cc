@@ -105,7 +105,8 @@ Task<Verdict> AccessWebhook::ask(std::shared_ptr<const AccessQuestion> q) {
   const bool allowed = status["allowed"].as_bool(), denied = status["denied"].as_bool();
   if (allowed && denied) co_return failed("webhook subject access review returned both allow and deny response");
   Verdict v;
-  v.what = allowed ? Verdict::kAllow : denied ? Verdict::kDeny : Verdict::kNoOpinion;
+  v.what = allowed ? Verdict::kAllow : denied ? Verdict::kDeny
+                                              : Verdict::kNoOpinion;
   v.reason = status["reason"].as_string();
   Duration keep = allowed ? config_.keep_allowed : config_.keep_refused;
   if (keep > Duration(0) && text.size() <= kKeptKeyMax) {

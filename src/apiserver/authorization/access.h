@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "apiserver/authentication/token_webhook.h"
-#include "apiserver/authorization/authorizer.h"
 #include "apiserver/authorization/authorization_config.h"
+#include "apiserver/authorization/authorizer.h"
 #include "apiserver/exchange.h"
 #include "base/executor.h"
 #include "base/log.h"

@@ -28,8 +28,7 @@ Result<Duration> duration_of(const Value& v, const std::string& at, Duration oth
 }
 
 Result<WebhookAuthorizer> read_webhook(const Value& v, const std::string& name, const std::string& at) {
-  TRY_VOID(only(v, at, {"timeout", "authorizedTTL", "unauthorizedTTL", "cacheAuthorizedRequests", "cacheUnauthorizedRequests", "subjectAccessReviewVersion",
-                        "matchConditionSubjectAccessReviewVersion", "failurePolicy", "connectionInfo", "matchConditions"}));
+  TRY_VOID(only(v, at, {"timeout", "authorizedTTL", "unauthorizedTTL", "cacheAuthorizedRequests", "cacheUnauthorizedRequests", "subjectAccessReviewVersion", "matchConditionSubjectAccessReviewVersion", "failurePolicy", "connectionInfo", "matchConditions"}));
   WebhookAuthorizer w;
   w.name = name;
   if (v["timeout"].is_null()) return required(at + ".timeout");

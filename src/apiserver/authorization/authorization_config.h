@@ -13,18 +13,24 @@ namespace caravel::apiserver {
 
 // What one authorizer says.
 struct Verdict {
-  enum What { kNoOpinion, kAllow, kDeny } what = kNoOpinion;
+  enum What { kNoOpinion,
+              kAllow,
+              kDeny } what = kNoOpinion;
   std::string reason;
 };
 
-enum class AuthorizerType { kNode, kRbac, kWebhook, kAlwaysAllow, kAlwaysDeny };
+enum class AuthorizerType { kNode,
+                            kRbac,
+                            kWebhook,
+                            kAlwaysAllow,
+                            kAlwaysDeny };
 
 struct WebhookAuthorizer {
-  std::string name, kubeconfig;    // path; "" with InClusterConfig
-  std::string version = "v1";      // of SubjectAccessReview
+  std::string name, kubeconfig;  // path; "" with InClusterConfig
+  std::string version = "v1";    // of SubjectAccessReview
   Duration timeout = std::chrono::seconds(30);
   Duration keep_allowed = std::chrono::minutes(5), keep_refused = std::chrono::seconds(30);
-  bool deny_on_failure = false;    // failurePolicy Deny
+  bool deny_on_failure = false;  // failurePolicy Deny
   struct Condition {
     std::string text;
     kube::cel::Program program;

@@ -40,7 +40,7 @@ struct RbacCaches {
   WatchCache* role_bindings = nullptr;
   WatchCache* cluster_roles = nullptr;
   WatchCache* cluster_role_bindings = nullptr;
-  WatchCache* pods = nullptr;               // for the Node authorizer
+  WatchCache* pods = nullptr;  // for the Node authorizer
   WatchCache* service_accounts = nullptr;
   WatchCache* claims = nullptr;
 };
@@ -78,7 +78,7 @@ class Authorizer {
   void follow(WatchCache* cache, bool roles, bool namespaced);
 
   RbacCaches caches_;
-  std::map<std::string, std::vector<PolicyRule>, std::less<>> roles_;            // "ns/name"
+  std::map<std::string, std::vector<PolicyRule>, std::less<>> roles_;  // "ns/name"
   std::map<std::string, std::vector<PolicyRule>, std::less<>> cluster_roles_;
   std::map<std::string, std::map<std::string, Binding>, std::less<>> bindings_;  // ns -> name -> binding
   std::map<std::string, Binding> cluster_bindings_;

@@ -96,7 +96,9 @@ Authorizer::Binding Authorizer::parse_binding(const Object& o) {
     const std::string& kind = s["kind"].as_string();
     std::string ns = s["namespace"].as_string();
     if (ns.empty()) ns = o.ns;
-    b.subjects.push_back({kind == "User" ? 'U' : kind == "Group" ? 'G' : 'S', s["name"].as_string(), ns});
+    b.subjects.push_back({kind == "User" ? 'U' : kind == "Group" ? 'G'
+                                                                 : 'S',
+                          s["name"].as_string(), ns});
   }
   return b;
 }

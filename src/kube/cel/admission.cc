@@ -35,8 +35,7 @@ TypePtr path_check() {
   return t;
 }
 TypePtr resource_check() {
-  static const TypePtr t = opaque("kubernetes.authorization.ResourceCheck", {{"subresource", {"s", resource_check}}, {"namespace", {"s", resource_check}}, {"name", {"s", resource_check}},
-                                                                            {"fieldSelector", {"s", resource_check}}, {"labelSelector", {"s", resource_check}}, {"check", {"s", decision}}});
+  static const TypePtr t = opaque("kubernetes.authorization.ResourceCheck", {{"subresource", {"s", resource_check}}, {"namespace", {"s", resource_check}}, {"name", {"s", resource_check}}, {"fieldSelector", {"s", resource_check}}, {"labelSelector", {"s", resource_check}}, {"check", {"s", decision}}});
   return t;
 }
 TypePtr group_check() {
@@ -50,8 +49,7 @@ TypePtr request_type() {
     TypePtr resource = object("kubernetes.GroupVersionResource", {{"group", text()}, {"version", text()}, {"resource", text()}});
     TypePtr user = object("kubernetes.UserInfo", {{"username", text()}, {"uid", text()}, {"groups", list_type(text())}, {"extra", map_type(text(), list_type(text()))}});
     return object("kubernetes.AdmissionRequest",
-                  {{"kind", kind}, {"resource", resource}, {"subResource", text()}, {"requestKind", kind}, {"requestResource", resource}, {"requestSubResource", text()},
-                   {"name", text()}, {"namespace", text()}, {"operation", text()}, {"userInfo", user}, {"dryRun", truth()}, {"options", anything()}});
+                  {{"kind", kind}, {"resource", resource}, {"subResource", text()}, {"requestKind", kind}, {"requestResource", resource}, {"requestSubResource", text()}, {"name", text()}, {"namespace", text()}, {"operation", text()}, {"userInfo", user}, {"dryRun", truth()}, {"options", anything()}});
   }();
   return t;
 }
@@ -59,9 +57,7 @@ TypePtr namespace_type() {
   static const TypePtr t = [] {
     TypePtr texts = map_type(text(), text());
     TypePtr metadata = object("kubernetes.NamespaceMetadata",
-                              {{"name", text()}, {"generateName", text()}, {"namespace", text()}, {"labels", texts}, {"annotations", texts}, {"UID", text()},
-                               {"creationTimestamp", simple_type(K::kTimestamp)}, {"deletionGracePeriodSeconds", simple_type(K::kInt)}, {"deletionTimestamp", simple_type(K::kTimestamp)},
-                               {"generation", simple_type(K::kInt)}, {"resourceVersion", text()}, {"finalizers", list_type(text())}});
+                              {{"name", text()}, {"generateName", text()}, {"namespace", text()}, {"labels", texts}, {"annotations", texts}, {"UID", text()}, {"creationTimestamp", simple_type(K::kTimestamp)}, {"deletionGracePeriodSeconds", simple_type(K::kInt)}, {"deletionTimestamp", simple_type(K::kTimestamp)}, {"generation", simple_type(K::kInt)}, {"resourceVersion", text()}, {"finalizers", list_type(text())}});
     TypePtr condition = object("kubernetes.NamespaceCondition",
                                {{"status", text()}, {"type", text()}, {"lastTransitionTime", simple_type(K::kTimestamp)}, {"message", text()}, {"reason", text()}});
     return object("kubernetes.Namespace", {{"metadata", metadata},

@@ -258,7 +258,8 @@ class Checker {
     bool is_list = range->kind == K::kList;
     TypePtr key = is_list ? simple_type(K::kInt) : or_dyn(range->key);
     bool two = e.variables.size() == 2;
-    TypePtr first = two ? key : is_list ? item : key;
+    TypePtr first = two ? key : is_list ? item
+                                        : key;
     scope_.emplace_back(e.variables[0], first);
     if (two) scope_.emplace_back(e.variables[1], item);
     bool predicate = e.name == "all" || e.name == "exists" || e.name == "exists_one";

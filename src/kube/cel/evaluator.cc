@@ -164,7 +164,8 @@ class Evaluator {
   Result<Value> macro(const Expr& e) {
     TRY(Value range, eval(*e.args[0]));
     size_t depth = scope_.size();
-    Result<Value> r = e.name == "bind" ? bind(e, range) : e.name.starts_with("opt") ? optional(e, range) : comprehension(e, range);
+    Result<Value> r = e.name == "bind" ? bind(e, range) : e.name.starts_with("opt") ? optional(e, range)
+                                                                                    : comprehension(e, range);
     scope_.resize(depth);
     return r;
   }

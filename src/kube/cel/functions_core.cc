@@ -23,9 +23,15 @@ R whole(Op op, int64_t a, int64_t b) {
   if (op(a, b, &out)) return overflow();
   return V::integer(out);
 }
-R add_i(A a) { return whole([](int64_t x, int64_t y, int64_t* o) { return __builtin_add_overflow(x, y, o); }, a[0].i(), a[1].i()); }
-R sub_i(A a) { return whole([](int64_t x, int64_t y, int64_t* o) { return __builtin_sub_overflow(x, y, o); }, a[0].i(), a[1].i()); }
-R mul_i(A a) { return whole([](int64_t x, int64_t y, int64_t* o) { return __builtin_mul_overflow(x, y, o); }, a[0].i(), a[1].i()); }
+R add_i(A a) {
+  return whole([](int64_t x, int64_t y, int64_t* o) { return __builtin_add_overflow(x, y, o); }, a[0].i(), a[1].i());
+}
+R sub_i(A a) {
+  return whole([](int64_t x, int64_t y, int64_t* o) { return __builtin_sub_overflow(x, y, o); }, a[0].i(), a[1].i());
+}
+R mul_i(A a) {
+  return whole([](int64_t x, int64_t y, int64_t* o) { return __builtin_mul_overflow(x, y, o); }, a[0].i(), a[1].i());
+}
 R div_i(A a) {
   if (a[1].i() == 0) return invalid("division by zero");
   if (a[0].i() == INT64_MIN && a[1].i() == -1) return overflow();
@@ -88,10 +94,18 @@ R ordered(A a, Test test) {
   TRY(int c, compare(a[0], a[1]));
   return V::boolean(c != 2 && test(c));
 }
-R lt(A a) { return ordered(a, [](int c) { return c < 0; }); }
-R le(A a) { return ordered(a, [](int c) { return c <= 0; }); }
-R gt(A a) { return ordered(a, [](int c) { return c > 0; }); }
-R ge(A a) { return ordered(a, [](int c) { return c >= 0; }); }
+R lt(A a) {
+  return ordered(a, [](int c) { return c < 0; });
+}
+R le(A a) {
+  return ordered(a, [](int c) { return c <= 0; });
+}
+R gt(A a) {
+  return ordered(a, [](int c) { return c > 0; });
+}
+R ge(A a) {
+  return ordered(a, [](int c) { return c >= 0; });
+}
 R negate(A a) { return V::boolean(!a[0].is_true()); }
 
 R in_list(A a) {
@@ -120,7 +134,8 @@ R at_map(A a) {
 }
 R maybe_at_list(A a) {
   R r = at_list(a);
-  return r.ok() ? V::some(*r) : r.error().message.starts_with("index") ? R(V::none()) : r;
+  return r.ok() ? V::some(*r) : r.error().message.starts_with("index") ? R(V::none())
+                                                                       : r;
 }
 R maybe_at_map(A a) {
   const Value* v = a[0].as_map().find(a[1]);
@@ -267,44 +282,117 @@ R or_value(A a) { return a[0].held() ? *a[0].held() : a[1]; }
 R or_optional(A a) { return a[0].held() ? a[0] : a[1]; }
 
 constexpr Function kOperators[] = {
-    {"_+_", false, "iii", add_i}, {"_+_", false, "uuu", add_u}, {"_+_", false, "ddd", add_d}, {"_+_", false, "sss", add_s}, {"_+_", false, "yyy", add_y},
-    {"_+_", false, "LLL", add_l}, {"_+_", false, "DDD", add_DD}, {"_+_", false, "TTD", add_T}, {"_+_", false, "TDT", add_T},
-    {"_-_", false, "iii", sub_i}, {"_-_", false, "uuu", sub_u}, {"_-_", false, "ddd", sub_d}, {"_-_", false, "DDD", sub_DD}, {"_-_", false, "TTD", sub_TD}, {"_-_", false, "DTT", sub_DD},
-    {"_*_", false, "iii", mul_i}, {"_*_", false, "uuu", mul_u}, {"_*_", false, "ddd", mul_d},
-    {"_/_", false, "iii", div_i}, {"_/_", false, "uuu", div_u}, {"_/_", false, "ddd", div_d},
-    {"_%_", false, "iii", mod_i}, {"_%_", false, "uuu", mod_u},
-    {"-_", false, "ii", neg_i}, {"-_", false, "dd", neg_d}, {"-_", false, "DD", neg_D}, {"!_", false, "bb", negate},
-    {"_==_", false, "bAA", eq}, {"_!=_", false, "bAA", ne},
-    {"@in", false, "bAL", in_list}, {"@in", false, "bBM", in_map},
-    {"_[_]", false, "ALi", at_list}, {"_[_]", false, "AL*", at_list}, {"_[_]", false, "AMB", at_map},
-    {"_[?_]", false, "OLi", maybe_at_list}, {"_[?_]", false, "OMB", maybe_at_map},
-    {"size", false, "is", size_s}, {"size", false, "iy", size_y}, {"size", false, "iL", size_l}, {"size", false, "iM", size_m},
-    {"size", true, "is", size_s}, {"size", true, "iy", size_y}, {"size", true, "iL", size_l}, {"size", true, "iM", size_m},
-    {"optional.of", false, "OA", optional_of}, {"optional.none", false, "O", optional_none}, {"optional.ofNonZeroValue", false, "OA", optional_non_zero},
-    {"hasValue", true, "bO", has_value}, {"value", true, "AO", value_of}, {"orValue", true, "AOA", or_value}, {"or", true, "OOO", or_optional},
-#define ORDERED(op, f)                                                                                                                            \
+    {"_+_", false, "iii", add_i},
+    {"_+_", false, "uuu", add_u},
+    {"_+_", false, "ddd", add_d},
+    {"_+_", false, "sss", add_s},
+    {"_+_", false, "yyy", add_y},
+    {"_+_", false, "LLL", add_l},
+    {"_+_", false, "DDD", add_DD},
+    {"_+_", false, "TTD", add_T},
+    {"_+_", false, "TDT", add_T},
+    {"_-_", false, "iii", sub_i},
+    {"_-_", false, "uuu", sub_u},
+    {"_-_", false, "ddd", sub_d},
+    {"_-_", false, "DDD", sub_DD},
+    {"_-_", false, "TTD", sub_TD},
+    {"_-_", false, "DTT", sub_DD},
+    {"_*_", false, "iii", mul_i},
+    {"_*_", false, "uuu", mul_u},
+    {"_*_", false, "ddd", mul_d},
+    {"_/_", false, "iii", div_i},
+    {"_/_", false, "uuu", div_u},
+    {"_/_", false, "ddd", div_d},
+    {"_%_", false, "iii", mod_i},
+    {"_%_", false, "uuu", mod_u},
+    {"-_", false, "ii", neg_i},
+    {"-_", false, "dd", neg_d},
+    {"-_", false, "DD", neg_D},
+    {"!_", false, "bb", negate},
+    {"_==_", false, "bAA", eq},
+    {"_!=_", false, "bAA", ne},
+    {"@in", false, "bAL", in_list},
+    {"@in", false, "bBM", in_map},
+    {"_[_]", false, "ALi", at_list},
+    {"_[_]", false, "AL*", at_list},
+    {"_[_]", false, "AMB", at_map},
+    {"_[?_]", false, "OLi", maybe_at_list},
+    {"_[?_]", false, "OMB", maybe_at_map},
+    {"size", false, "is", size_s},
+    {"size", false, "iy", size_y},
+    {"size", false, "iL", size_l},
+    {"size", false, "iM", size_m},
+    {"size", true, "is", size_s},
+    {"size", true, "iy", size_y},
+    {"size", true, "iL", size_l},
+    {"size", true, "iM", size_m},
+    {"optional.of", false, "OA", optional_of},
+    {"optional.none", false, "O", optional_none},
+    {"optional.ofNonZeroValue", false, "OA", optional_non_zero},
+    {"hasValue", true, "bO", has_value},
+    {"value", true, "AO", value_of},
+    {"orValue", true, "AOA", or_value},
+    {"or", true, "OOO", or_optional},
+#define ORDERED(op, f)                                                                                                                          \
   {op, false, "bii", f}, {op, false, "buu", f}, {op, false, "bdd", f}, {op, false, "bid", f}, {op, false, "bdi", f}, {op, false, "biu", f},     \
       {op, false, "bui", f}, {op, false, "bud", f}, {op, false, "bdu", f}, {op, false, "bss", f}, {op, false, "byy", f}, {op, false, "bbb", f}, \
-      {op, false, "bDD", f}, {op, false, "bTT", f}
-    ORDERED("_<_", lt), ORDERED("_<=_", le), ORDERED("_>_", gt), ORDERED("_>=_", ge),
+      {op, false, "bDD", f}, { op, false, "bTT", f }
+    ORDERED("_<_", lt),
+    ORDERED("_<=_", le),
+    ORDERED("_>_", gt),
+    ORDERED("_>=_", ge),
 #undef ORDERED
 };
 constexpr Function kConversions[] = {
-    {"int", false, "ii", same}, {"int", false, "iu", int_u}, {"int", false, "id", int_d}, {"int", false, "is", int_s}, {"int", false, "iT", int_T}, {"int", false, "iD", seconds_D},
-    {"uint", false, "uu", same}, {"uint", false, "ui", uint_i}, {"uint", false, "ud", uint_d}, {"uint", false, "us", uint_s},
-    {"double", false, "dd", same}, {"double", false, "di", double_i}, {"double", false, "du", double_u}, {"double", false, "ds", double_s},
-    {"string", false, "ss", same}, {"string", false, "sb", string_b}, {"string", false, "si", string_i}, {"string", false, "su", string_u}, {"string", false, "sd", string_d},
-    {"string", false, "sy", string_y}, {"string", false, "sD", string_D}, {"string", false, "sT", string_T},
-    {"bytes", false, "yy", same}, {"bytes", false, "ys", bytes_s}, {"bool", false, "bb", same}, {"bool", false, "bs", bool_s},
-    {"type", false, "tA", type_of}, {"dyn", false, "*A", same},
-    {"duration", false, "Ds", duration_s}, {"duration", false, "DD", same},
-    {"timestamp", false, "Ts", timestamp_s}, {"timestamp", false, "Ti", timestamp_i}, {"timestamp", false, "TT", same},
+    {"int", false, "ii", same},
+    {"int", false, "iu", int_u},
+    {"int", false, "id", int_d},
+    {"int", false, "is", int_s},
+    {"int", false, "iT", int_T},
+    {"int", false, "iD", seconds_D},
+    {"uint", false, "uu", same},
+    {"uint", false, "ui", uint_i},
+    {"uint", false, "ud", uint_d},
+    {"uint", false, "us", uint_s},
+    {"double", false, "dd", same},
+    {"double", false, "di", double_i},
+    {"double", false, "du", double_u},
+    {"double", false, "ds", double_s},
+    {"string", false, "ss", same},
+    {"string", false, "sb", string_b},
+    {"string", false, "si", string_i},
+    {"string", false, "su", string_u},
+    {"string", false, "sd", string_d},
+    {"string", false, "sy", string_y},
+    {"string", false, "sD", string_D},
+    {"string", false, "sT", string_T},
+    {"bytes", false, "yy", same},
+    {"bytes", false, "ys", bytes_s},
+    {"bool", false, "bb", same},
+    {"bool", false, "bs", bool_s},
+    {"type", false, "tA", type_of},
+    {"dyn", false, "*A", same},
+    {"duration", false, "Ds", duration_s},
+    {"duration", false, "DD", same},
+    {"timestamp", false, "Ts", timestamp_s},
+    {"timestamp", false, "Ti", timestamp_i},
+    {"timestamp", false, "TT", same},
 };
 constexpr Function kTime[] = {
-    {"getFullYear", true, "iT", full_year}, {"getMonth", true, "iT", month}, {"getDate", true, "iT", date}, {"getDayOfMonth", true, "iT", day_of_month},
-    {"getDayOfWeek", true, "iT", day_of_week}, {"getDayOfYear", true, "iT", day_of_year}, {"getHours", true, "iT", hours}, {"getMinutes", true, "iT", minutes},
-    {"getSeconds", true, "iT", seconds}, {"getMilliseconds", true, "iT", millis},
-    {"getHours", true, "iD", hours_D}, {"getMinutes", true, "iD", minutes_D}, {"getSeconds", true, "iD", seconds_D}, {"getMilliseconds", true, "iD", millis_D},
+    {"getFullYear", true, "iT", full_year},
+    {"getMonth", true, "iT", month},
+    {"getDate", true, "iT", date},
+    {"getDayOfMonth", true, "iT", day_of_month},
+    {"getDayOfWeek", true, "iT", day_of_week},
+    {"getDayOfYear", true, "iT", day_of_year},
+    {"getHours", true, "iT", hours},
+    {"getMinutes", true, "iT", minutes},
+    {"getSeconds", true, "iT", seconds},
+    {"getMilliseconds", true, "iT", millis},
+    {"getHours", true, "iD", hours_D},
+    {"getMinutes", true, "iD", minutes_D},
+    {"getSeconds", true, "iD", seconds_D},
+    {"getMilliseconds", true, "iD", millis_D},
 };
 
 }  // namespace

@@ -91,7 +91,8 @@ R q_as_integer(A a) { return is_whole(a[0].q()) ? R(V::integer(a[0].q().value())
 R q_as_float(A a) { return V::number(a[0].q().as_double()); }
 R q_less(A a) { return V::boolean(a[0].q() < a[1].q()); }
 R q_greater(A a) { return V::boolean(a[0].q() > a[1].q()); }
-R q_compare(A a) { return V::integer(a[0].q() < a[1].q() ? -1 : a[0].q() > a[1].q() ? 1 : 0); }
+R q_compare(A a) { return V::integer(a[0].q() < a[1].q() ? -1 : a[0].q() > a[1].q() ? 1
+                                                                                    : 0); }
 R q_add(A a) { return V::quantity(a[0].q() + a[1].q()); }
 R q_sub(A a) { return V::quantity(a[0].q() - a[1].q()); }
 R q_add_i(A a) { return V::quantity(a[0].q() + Quantity(a[1].i())); }
@@ -171,17 +172,38 @@ R u_query(A a) {
 }
 
 constexpr Function kLists[] = {
-    {"isSorted", true, "bL", is_sorted}, {"sum", true, "AL", sum}, {"min", true, "AL", min}, {"max", true, "AL", max},
-    {"indexOf", true, "iLA", index_of}, {"lastIndexOf", true, "iLA", last_index_of}, {"slice", true, "LLii", slice}, {"flatten", true, "*L", flatten},
+    {"isSorted", true, "bL", is_sorted},
+    {"sum", true, "AL", sum},
+    {"min", true, "AL", min},
+    {"max", true, "AL", max},
+    {"indexOf", true, "iLA", index_of},
+    {"lastIndexOf", true, "iLA", last_index_of},
+    {"slice", true, "LLii", slice},
+    {"flatten", true, "*L", flatten},
 };
 constexpr Function kKubernetes[] = {
     {"jsonpatch.escapeKey", false, "ss", escape_key},
-    {"isQuantity", false, "bs", is_quantity}, {"quantity", false, "Qs", quantity}, {"sign", true, "iQ", q_sign}, {"isInteger", true, "bQ", q_is_integer},
-    {"asInteger", true, "iQ", q_as_integer}, {"asApproximateFloat", true, "dQ", q_as_float}, {"isLessThan", true, "bQQ", q_less},
-    {"isGreaterThan", true, "bQQ", q_greater}, {"compareTo", true, "iQQ", q_compare}, {"add", true, "QQQ", q_add}, {"add", true, "QQi", q_add_i},
-    {"sub", true, "QQQ", q_sub}, {"sub", true, "QQi", q_sub_i},
-    {"isURL", false, "bs", is_url}, {"url", false, "Us", url}, {"getScheme", true, "sU", u_scheme}, {"getHost", true, "sU", u_host},
-    {"getHostname", true, "sU", u_hostname}, {"getPort", true, "sU", u_port}, {"getEscapedPath", true, "sU", u_path}, {"getQuery", true, "*U", u_query},
+    {"isQuantity", false, "bs", is_quantity},
+    {"quantity", false, "Qs", quantity},
+    {"sign", true, "iQ", q_sign},
+    {"isInteger", true, "bQ", q_is_integer},
+    {"asInteger", true, "iQ", q_as_integer},
+    {"asApproximateFloat", true, "dQ", q_as_float},
+    {"isLessThan", true, "bQQ", q_less},
+    {"isGreaterThan", true, "bQQ", q_greater},
+    {"compareTo", true, "iQQ", q_compare},
+    {"add", true, "QQQ", q_add},
+    {"add", true, "QQi", q_add_i},
+    {"sub", true, "QQQ", q_sub},
+    {"sub", true, "QQi", q_sub_i},
+    {"isURL", false, "bs", is_url},
+    {"url", false, "Us", url},
+    {"getScheme", true, "sU", u_scheme},
+    {"getHost", true, "sU", u_host},
+    {"getHostname", true, "sU", u_hostname},
+    {"getPort", true, "sU", u_port},
+    {"getEscapedPath", true, "sU", u_path},
+    {"getQuery", true, "*U", u_query},
 };
 
 }  // namespace

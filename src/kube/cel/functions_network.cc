@@ -111,12 +111,26 @@ R cidr_masked(A a) { return V::network(Kind::kCidr, masked(a[0].as_network())); 
 R cidr_string(A a) { return V::string(ip_text(a[0].as_network()) + "/" + std::to_string(a[0].as_network().prefix)); }
 
 constexpr Function kNetwork[] = {
-    {"isIP", false, "bs", is_ip}, {"ip", false, "Ps", ip}, {"ip.isCanonical", false, "bs", is_canonical}, {"family", true, "iP", family},
-    {"isUnspecified", true, "bP", is_unspecified}, {"isLoopback", true, "bP", is_loopback}, {"isLinkLocalMulticast", true, "bP", is_link_multicast},
-    {"isLinkLocalUnicast", true, "bP", is_link_unicast}, {"isGlobalUnicast", true, "bP", is_global_unicast}, {"string", false, "sP", ip_string},
-    {"isCIDR", false, "bs", is_cidr}, {"cidr", false, "Cs", cidr}, {"containsIP", true, "bCP", contains_ip}, {"containsIP", true, "bCs", contains_text},
-    {"containsCIDR", true, "bCC", contains_ip}, {"containsCIDR", true, "bCs", contains_cidr_text}, {"prefixLength", true, "iC", prefix_length},
-    {"ip", true, "PC", cidr_ip}, {"masked", true, "CC", cidr_masked}, {"string", false, "sC", cidr_string},
+    {"isIP", false, "bs", is_ip},
+    {"ip", false, "Ps", ip},
+    {"ip.isCanonical", false, "bs", is_canonical},
+    {"family", true, "iP", family},
+    {"isUnspecified", true, "bP", is_unspecified},
+    {"isLoopback", true, "bP", is_loopback},
+    {"isLinkLocalMulticast", true, "bP", is_link_multicast},
+    {"isLinkLocalUnicast", true, "bP", is_link_unicast},
+    {"isGlobalUnicast", true, "bP", is_global_unicast},
+    {"string", false, "sP", ip_string},
+    {"isCIDR", false, "bs", is_cidr},
+    {"cidr", false, "Cs", cidr},
+    {"containsIP", true, "bCP", contains_ip},
+    {"containsIP", true, "bCs", contains_text},
+    {"containsCIDR", true, "bCC", contains_ip},
+    {"containsCIDR", true, "bCs", contains_cidr_text},
+    {"prefixLength", true, "iC", prefix_length},
+    {"ip", true, "PC", cidr_ip},
+    {"masked", true, "CC", cidr_masked},
+    {"string", false, "sC", cidr_string},
 };
 
 }  // namespace

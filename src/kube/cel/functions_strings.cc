@@ -215,7 +215,8 @@ Result<std::string> clause(char c, int precision, const Value& v) {
   bool negative = v.is(Kind::kInt) && v.i() < 0;
   uint64_t magnitude = negative ? 0 - v.u() : v.u();
   std::string sign = negative ? "-" : "";
-  double number = v.is(Kind::kDouble) ? v.d() : v.is(Kind::kUint) ? static_cast<double>(v.u()) : static_cast<double>(v.i());
+  double number = v.is(Kind::kDouble) ? v.d() : v.is(Kind::kUint) ? static_cast<double>(v.u())
+                                                                  : static_cast<double>(v.i());
   auto hex = [&](std::string t) { return c == 'X' ? to_upper(t) : t; };
   switch (c) {
     case 's': return shown(v);
@@ -261,16 +262,33 @@ R formatted(A a) {
 }
 
 constexpr Function kStrings[] = {
-    {"startsWith", true, "bss", starts}, {"endsWith", true, "bss", ends}, {"contains", true, "bss", contains},
-    {"matches", true, "bss", matches}, {"matches", false, "bss", matches},
-    {"find", true, "sss", find}, {"findAll", true, "Sss", find_all}, {"findAll", true, "Sssi", find_all_limit},
-    {"charAt", true, "ssi", char_at}, {"indexOf", true, "iss", index_of}, {"indexOf", true, "issi", index_of_from},
-    {"lastIndexOf", true, "iss", last_index_of}, {"lastIndexOf", true, "issi", last_index_of_from},
-    {"substring", true, "ssi", substring}, {"substring", true, "ssii", substring},
-    {"lowerAscii", true, "ss", lower}, {"upperAscii", true, "ss", upper}, {"trim", true, "ss", trim_text}, {"reverse", true, "ss", reversed},
-    {"replace", true, "ssss", replace}, {"replace", true, "ssssi", replace_limit},
-    {"split", true, "Sss", split_text}, {"split", true, "Sssi", split_limit}, {"join", true, "sS", joined}, {"join", true, "sSs", joined},
-    {"format", true, "ssL", formatted}, {"strings.quote", false, "ss", quoted},
+    {"startsWith", true, "bss", starts},
+    {"endsWith", true, "bss", ends},
+    {"contains", true, "bss", contains},
+    {"matches", true, "bss", matches},
+    {"matches", false, "bss", matches},
+    {"find", true, "sss", find},
+    {"findAll", true, "Sss", find_all},
+    {"findAll", true, "Sssi", find_all_limit},
+    {"charAt", true, "ssi", char_at},
+    {"indexOf", true, "iss", index_of},
+    {"indexOf", true, "issi", index_of_from},
+    {"lastIndexOf", true, "iss", last_index_of},
+    {"lastIndexOf", true, "issi", last_index_of_from},
+    {"substring", true, "ssi", substring},
+    {"substring", true, "ssii", substring},
+    {"lowerAscii", true, "ss", lower},
+    {"upperAscii", true, "ss", upper},
+    {"trim", true, "ss", trim_text},
+    {"reverse", true, "ss", reversed},
+    {"replace", true, "ssss", replace},
+    {"replace", true, "ssssi", replace_limit},
+    {"split", true, "Sss", split_text},
+    {"split", true, "Sssi", split_limit},
+    {"join", true, "sS", joined},
+    {"join", true, "sSs", joined},
+    {"format", true, "ssL", formatted},
+    {"strings.quote", false, "ss", quoted},
 };
 
 }  // namespace

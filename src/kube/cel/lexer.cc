@@ -139,14 +139,18 @@ class Lexer {
       at_ += 2;
       return true;
     }
-    size_t digits = c == 'x' || c == 'X' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : c >= '0' && c <= '3' ? 3 : 0;
+    size_t digits = c == 'x' || c == 'X' ? 2 : c == 'u'           ? 4
+                                           : c == 'U'             ? 8
+                                           : c >= '0' && c <= '3' ? 3
+                                                                  : 0;
     size_t first = digits == 3 ? 1 : 2;
     int base = digits == 3 ? 8 : 16;
     uint32_t r = 0;
     if (digits == 0) return fail("token recognition error at: '\\" + std::string(1, c) + "'");
     for (size_t i = 0; i < digits; ++i) {
       char h = peek(first + i);
-      int v = digit(h) ? h - '0' : std::isxdigit(static_cast<unsigned char>(h)) ? std::tolower(h) - 'a' + 10 : 99;
+      int v = digit(h) ? h - '0' : std::isxdigit(static_cast<unsigned char>(h)) ? std::tolower(h) - 'a' + 10
+                                                                                : 99;
       if (v >= base) return fail("token recognition error at: '\\" + std::string(1, c) + "'");
       r = r * static_cast<uint32_t>(base) + static_cast<uint32_t>(v);
     }

@@ -11,7 +11,15 @@
 namespace caravel::kube::cel {
 
 struct Token {
-  enum class Kind { kEnd, kIdent, kQuotedIdent, kInt, kUint, kDouble, kString, kBytes, kSymbol };
+  enum class Kind { kEnd,
+                    kIdent,
+                    kQuotedIdent,
+                    kInt,
+                    kUint,
+                    kDouble,
+                    kString,
+                    kBytes,
+                    kSymbol };
   Kind kind = Kind::kEnd;
   size_t at = 0;
   std::string text;  // as written; of strings and bytes their content

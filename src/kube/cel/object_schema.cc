@@ -120,7 +120,9 @@ void finish_schema_node(ObjectSchema& s) {
     if (s.items && s.items->cel_type) s.cel_type = list_type(s.items->cel_type);
   } else if (s.type == "string") {
     bool time = s.format == "date-time" || s.format == "date";
-    s.cel_type = simple_type(time ? Type::Kind::kTimestamp : s.format == "byte" ? Type::Kind::kBytes : s.format == "duration" ? Type::Kind::kDuration : Type::Kind::kString);
+    s.cel_type = simple_type(time ? Type::Kind::kTimestamp : s.format == "byte"   ? Type::Kind::kBytes
+                                                         : s.format == "duration" ? Type::Kind::kDuration
+                                                                                  : Type::Kind::kString);
   } else if (s.type == "integer") {
     s.cel_type = simple_type(Type::Kind::kInt);
   } else if (s.type == "number") {

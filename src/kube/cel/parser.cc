@@ -17,7 +17,7 @@ struct ParseError {
 };
 
 bool reserved(std::string_view s) {
-  static const std::set<std::string_view> kWords = {"as",  "break",   "const",  "continue",  "else",   "for",  "function", "if",
+  static const std::set<std::string_view> kWords = {"as", "break", "const", "continue", "else", "for", "function", "if",
                                                     "import", "let", "loop", "package", "namespace", "return", "var", "void", "while", "in"};
   return kWords.count(s) > 0;
 }
@@ -270,7 +270,8 @@ class Parser {
     return e;
   }
   static size_t macro_variables(std::string_view name, size_t args) {
-    if (name == "all" || name == "exists" || name == "existsOne" || name == "exists_one") return args == 2 ? 1 : args == 3 ? 2 : 0;
+    if (name == "all" || name == "exists" || name == "existsOne" || name == "exists_one") return args == 2 ? 1 : args == 3 ? 2
+                                                                                                                           : 0;
     if (name == "map") return args == 2 || args == 3 ? 1 : 0;
     if (name == "filter" || name == "optMap" || name == "optFlatMap") return args == 2 ? 1 : 0;
     if (name == "transformList" || name == "transformMap") return args == 3 || args == 4 ? 2 : 0;

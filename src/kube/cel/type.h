@@ -11,10 +11,29 @@ struct Type;
 using TypePtr = std::shared_ptr<const Type>;
 
 struct Type {
-  enum class Kind { kDyn, kNull, kBool, kInt, kUint, kDouble, kString, kBytes, kList, kMap, kObject, kDuration, kTimestamp, kType, kOptional, kQuantity, kUrl, kIp, kCidr, kOpaque };
+  enum class Kind { kDyn,
+                    kNull,
+                    kBool,
+                    kInt,
+                    kUint,
+                    kDouble,
+                    kString,
+                    kBytes,
+                    kList,
+                    kMap,
+                    kObject,
+                    kDuration,
+                    kTimestamp,
+                    kType,
+                    kOptional,
+                    kQuantity,
+                    kUrl,
+                    kIp,
+                    kCidr,
+                    kOpaque };
   Kind kind = Kind::kDyn;
-  TypePtr item;                          // of lists, maps and optionals; null: dyn
-  TypePtr key;                           // of maps; null: dyn
+  TypePtr item;                           // of lists, maps and optionals; null: dyn
+  TypePtr key;                            // of maps; null: dyn
   std::map<std::string, TypePtr> fields;  // of objects and opaque values, by the name that expressions use
   std::string name;                       // of objects and opaque values, where messages show one
   // Of opaque values. `arguments` are letters as functions.h has them; the result is looked up late, for types

@@ -33,7 +33,8 @@ int compare_uint_double(uint64_t u, double d) {
 }
 template <class T>
 int order(const T& a, const T& b) {
-  return a < b ? -1 : b < a ? 1 : 0;
+  return a < b ? -1 : b < a ? 1
+                            : 0;
 }
 int compare_numbers(const Value& a, const Value& b) {
   using enum Kind;
@@ -225,7 +226,10 @@ std::vector<uint32_t> runes(std::string_view s) {
   out.reserve(s.size());
   for (size_t i = 0; i < s.size();) {
     auto c = static_cast<unsigned char>(s[i]);
-    int more = c < 0x80 ? 0 : (c & 0xe0) == 0xc0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : (c & 0xf8) == 0xf0 ? 3 : -1;
+    int more = c < 0x80 ? 0 : (c & 0xe0) == 0xc0 ? 1
+                          : (c & 0xf0) == 0xe0   ? 2
+                          : (c & 0xf8) == 0xf0   ? 3
+                                                 : -1;
     if (more < 0 || i + static_cast<size_t>(more) >= s.size()) {
       out.push_back(0xfffd);
       ++i;

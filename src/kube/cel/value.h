@@ -25,7 +25,24 @@ struct Url;
 struct Network;
 class Opaque;
 
-enum class Kind : uint8_t { kNull, kBool, kInt, kUint, kDouble, kString, kBytes, kList, kMap, kDuration, kTimestamp, kType, kOptional, kQuantity, kUrl, kIp, kCidr, kOpaque };
+enum class Kind : uint8_t { kNull,
+                            kBool,
+                            kInt,
+                            kUint,
+                            kDouble,
+                            kString,
+                            kBytes,
+                            kList,
+                            kMap,
+                            kDuration,
+                            kTimestamp,
+                            kType,
+                            kOptional,
+                            kQuantity,
+                            kUrl,
+                            kIp,
+                            kCidr,
+                            kOpaque };
 
 class Value {
  public:
@@ -88,7 +105,9 @@ class Value {
 
 // Lists of the API may be sets or maps by key: their equality ignores order, `+` merges.
 struct List {
-  enum class Style { kPlain, kSet, kMap };
+  enum class Style { kPlain,
+                     kSet,
+                     kMap };
   std::vector<Value> items;
   Style style = Style::kPlain;
   std::vector<std::string> keys;

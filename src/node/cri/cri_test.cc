@@ -47,7 +47,10 @@ TEST(Protobuf, RoundTripsANestedMessage) {
 
 TEST(Protobuf, SkipsUnknownFieldsAndRefusesWhatIsCutOff) {
   ContainerId id;
-  ASSERT_TRUE(decode(*hex_decode("7a0178" "0a0161"), &id).ok());
+  ASSERT_TRUE(decode(*hex_decode("7a0178"
+                                 "0a0161"),
+                     &id)
+                  .ok());
   EXPECT_EQ(id.container_id, "a");
   EXPECT_FALSE(decode(*hex_decode("0a05616263"), &id).ok());
   EXPECT_FALSE(decode(*hex_decode("ff"), &id).ok());

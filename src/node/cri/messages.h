@@ -40,7 +40,10 @@ struct VersionResponse {
   }
 };
 
-enum NamespaceMode { kPod = 0, kContainer = 1, kNode = 2, kTarget = 3 };
+enum NamespaceMode { kPod = 0,
+                     kContainer = 1,
+                     kNode = 2,
+                     kTarget = 3 };
 struct NamespaceOption {
   int network = kPod, pid = kPod, ipc = kPod;
   std::string target_id;
@@ -52,7 +55,9 @@ struct NamespaceOption {
   }
 };
 
-enum ProfileType { kRuntimeDefault = 0, kUnconfined = 1, kLocalhost = 2 };
+enum ProfileType { kRuntimeDefault = 0,
+                   kUnconfined = 1,
+                   kLocalhost = 2 };
 struct SecurityProfile {
   int profile_type = kRuntimeDefault;
   std::string localhost_ref;
@@ -171,7 +176,8 @@ struct StatusRequest {  // PodSandboxStatusRequest, ContainerStatusRequest
   }
 };
 
-enum PodSandboxState { kSandboxReady = 0, kSandboxNotReady = 1 };
+enum PodSandboxState { kSandboxReady = 0,
+                       kSandboxNotReady = 1 };
 struct PodSandboxStatus {
   std::string id;
   PodSandboxMetadata metadata;
@@ -238,7 +244,9 @@ struct KeyValue {
     f(2, value);
   }
 };
-enum MountPropagation { kPrivate = 0, kHostToContainer = 1, kBidirectional = 2 };
+enum MountPropagation { kPrivate = 0,
+                        kHostToContainer = 1,
+                        kBidirectional = 2 };
 struct Mount {
   std::string container_path, host_path;
   bool readonly = false;
@@ -352,7 +360,10 @@ struct StopContainerRequest {
   }
 };
 
-enum ContainerState { kCreated = 0, kRunning = 1, kExited = 2, kUnknown = 3 };
+enum ContainerState { kCreated = 0,
+                      kRunning = 1,
+                      kExited = 2,
+                      kUnknown = 3 };
 struct ContainerFilter {
   std::string id, pod_sandbox_id;
   StringMap label_selector;

@@ -5,9 +5,9 @@
 namespace caravel::node::cri {
 namespace {
 
-constexpr Duration kCallTimeout = std::chrono::minutes(2);       // upstream's runtimeRequestTimeout
+constexpr Duration kCallTimeout = std::chrono::minutes(2);  // upstream's runtimeRequestTimeout
 constexpr Duration kPullTimeout = std::chrono::minutes(30);
-constexpr Duration kTimeoutSlack = std::chrono::seconds(10);     // what the runtime may take beyond the work
+constexpr Duration kTimeoutSlack = std::chrono::seconds(10);  // what the runtime may take beyond the work
 
 class Containerd final : public Runtime {
  public:

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "base/task.h"
-#include "node/cri/messages.h"
 #include "net/grpc.h"
+#include "node/cri/messages.h"
 
 namespace caravel::node::cri {
 
