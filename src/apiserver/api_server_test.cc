@@ -336,7 +336,7 @@ Task<void> collect(kube::Transport* t, std::string ns, std::string selector, std
     }
     if (!e->has_value()) co_return;
     static const char* const kNames[] = {"+", "~", "-", "b"};
-    *out += kNames[static_cast<int>((*e)->type)] + (*e)->object["metadata"]["name"].as_string() + " ";
+    *out += kNames[static_cast<int>((*e)->type)] + (*(*e)->object)["metadata"]["name"].as_string() + " ";
   }
 }
 

@@ -76,7 +76,7 @@ class Trail final : public AuditTrail {
     }
     event_["requestReceivedTimestamp"] = format_rfc3339_micro(core().ex.now());
     emit("RequestReceived");
-    if (!r.is_resource || r.body.empty()) return;
+    if (!r.is_resource || (r.body.empty() && r.object.is_null())) return;
     Value object = body_of(r);
     if (r.name.empty())  // a create names its object in the body
       if (const std::string& name = meta_string(object, "name"); !name.empty()) event_["objectRef"]["name"] = name;
@@ -135,8 +135,9 @@ class Trail final : public AuditTrail {
   }
   // The body as an object; a patch as it was sent.
   Value body_of(const Request& r) const {
-    Value object;
-    if (r.content_type.find("protobuf") != std::string::npos) {
+    Value object = r.object;
+    if (!object.is_null()) {
+    } else if (r.content_type.find("protobuf") != std::string::npos) {
       ServedTypePtr t = core().types.find(r.group, r.version, r.plural);
       if (t && t->model && r.subresource.empty())
         if (auto v = t->model->from_protobuf(r.body); v.ok()) object = std::move(*v);

@@ -16,7 +16,9 @@ Request to_request(const UserPtr& user, kube::ApiRequest&& a) {
   r.user = user;
   r.query = std::move(a.query);
   r.content_type = std::move(a.content_type);
-  r.body = std::move(a.body);
+  // Writes of whole objects stay documents; everything else is read as text.
+  if ((a.verb == "create" || a.verb == "update") && a.path.empty() && (a.subresource.empty() || a.subresource == "status")) r.object = std::move(a.object);
+  else r.body = std::move(a.text());
   r.user_agent = "caravel";
   static const std::map<std::string, std::string, std::less<>> kMethods = {
       {"get", "GET"}, {"list", "GET"}, {"watch", "GET"}, {"create", "POST"}, {"post", "POST"}, {"update", "PUT"}, {"put", "PUT"}, {"patch", "PATCH"}, {"delete", "DELETE"}, {"deletecollection", "DELETE"}};
@@ -55,15 +57,19 @@ class Stream final : public kube::WatchStream {
     }
     WireEvent e = std::move(pending_.front());
     pending_.pop_front();
-    Result<json::Value> v = e.value ? Result<json::Value>(*e.value) : json::parse(*e.object);
-    if (!v.ok()) co_return internal("an event of the watch cannot be parsed: " + v.error().message);
+    kube::Document v(e.value);
+    if (!e.value) {
+      auto parsed = json::parse(*e.object);
+      if (!parsed.ok()) co_return internal("an event of the watch cannot be parsed: " + parsed.error().message);
+      v = kube::Document(std::move(*parsed));
+    }
     if (e.type == "ERROR") co_return to_error(static_cast<int>((*v)["code"].as_int(500)), *v);
     kube::WatchEvent out;
     out.type = e.type == "ADDED"      ? kube::WatchEventType::kAdded
                : e.type == "MODIFIED" ? kube::WatchEventType::kModified
                : e.type == "DELETED"  ? kube::WatchEventType::kDeleted
                                       : kube::WatchEventType::kBookmark;
-    out.object = std::move(*v);
+    out.object = std::move(v);
     co_return std::optional<kube::WatchEvent>(std::move(out));
   }
 
@@ -83,13 +89,13 @@ class InProcessTransport final : public kube::Transport {
     kube::ApiResponse out;
     out.status = res.status;
     if (res.value) {
-      out.object = *res.value;
+      out.object = kube::Document(res.value);
     } else if (res.body) {
       auto v = json::parse(*res.body);
-      if (v.ok()) out.object = std::move(*v);
-      else out.object = json::Value(*res.body);
+      if (v.ok()) out.object = kube::Document(std::move(*v));
+      else out.object = kube::Document(json::Value(*res.body));
     }
-    if (res.status >= 400) co_return to_error(res.status, out.object);
+    if (res.status >= 400) co_return to_error(res.status, *out.object);
     co_return out;
   }
 

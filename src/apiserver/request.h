@@ -46,6 +46,7 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> query;  // decoded
   std::string accept, content_type, user_agent;
   std::string body;
+  json::Value object;  // instead of a body, when a create or update comes from this process
   UserPtr user;
   std::string audit_id, source;       // of audit events: the client's id or ours, the client's address
   bool audited = false;               // the audit policy has been asked

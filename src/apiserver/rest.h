@@ -92,7 +92,8 @@ class Rest {
   // --- the same on values ---
   WriteCall write_call(const Request& r, ServedTypePtr t) const;
   // Decodes a body: JSON, YAML or protobuf, by content type. Checks apiVersion and kind.
-  Result<json::Value> decode_body(const Request& r, const ServedType& t, WriteCall* call) const;
+  // Takes the request's document, if it has one.
+  Result<json::Value> decode_body(Request& r, const ServedType& t, WriteCall* call) const;
   Result<DeleteCall> delete_call(const Request& r, ServedTypePtr t) const;
   Task<Result<Stored>> create_object(WriteCall* call, json::Value object);
   // Reads, transforms, writes; again when somebody was faster (if `retry`).
@@ -126,8 +127,8 @@ class Rest {
  private:
   struct Put;
   // `with` goes into the same transaction. A conflict that only `with` had is waited for; its maker judges again.
-  Task<Result<store::TxnResult>> put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const json::Value* old, const QuotaReservation* with);
-  Task<Result<store::TxnResult>> put_counted(const ServedType* t, std::string key, int64_t expect, json::Value* object, const AdmissionRequest* a);
+  Task<Result<store::TxnResult>> put(const ServedType* t, std::string key, int64_t expect, std::shared_ptr<json::Value> object, const json::Value* old, const QuotaReservation* with);
+  Task<Result<store::TxnResult>> put_counted(const ServedType* t, std::string key, int64_t expect, std::shared_ptr<json::Value> object, const AdmissionRequest* a);
   Result<json::Value> finish_update(WriteCall* call, const json::Value& live, json::Value object, bool* unchanged) const;
   Status check_new(const WriteCall& call, const json::Value& object) const;
 

@@ -82,13 +82,15 @@ WriteCall Rest::write_call(const Request& r, ServedTypePtr t) const {
   return c;
 }
 
-Result<json::Value> Rest::decode_body(const Request& r, const ServedType& t, WriteCall* call) const {
+Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall* call) const {
   std::string type(trim(std::string_view(r.content_type).substr(0, r.content_type.find(';'))));
   const std::string& kind = t.resource.kind;
   json::Value object;
   std::vector<std::string> problems;
   bool lenient = call && call->field_validation == "Ignore";
-  if (type == "application/vnd.kubernetes.protobuf") {
+  if (!r.object.is_null()) {
+    object = std::exchange(r.object, json::Value());
+  } else if (type == "application/vnd.kubernetes.protobuf") {
     TRY(json::Value v, t.model->from_protobuf(r.body));
     object = std::move(v);
   } else if (type.empty() || type == "application/json") {
@@ -132,10 +134,11 @@ Result<json::Value> Rest::decode_body(const Request& r, const ServedType& t, Wri
   return object;
 }
 
-Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, int64_t expect, json::Value* object, const json::Value* old, const QuotaReservation* with) {
-  // The stored form: the storage's version.
-  auto stored = std::make_shared<json::Value>(*object);
+Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, int64_t expect, std::shared_ptr<json::Value> object, const json::Value* old, const QuotaReservation* with) {
+  // The stored form: the storage's version. Where that is the object's own, the cache keeps the object itself.
+  auto stored = object;
   if (t->to_storage) {
+    stored = std::make_shared<json::Value>(*object);
     Status s = t->to_storage(*stored);
     if (!s.ok()) co_return std::move(s).error();
   } else if (t->converter && t->storage_api_version != t->resource.api_version()) {
@@ -143,7 +146,7 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
     one.push_back(stored);
     auto converted = co_await t->converter->convert(std::move(one), t->storage_api_version);
     if (!converted.ok()) co_return std::move(converted).error();
-    *stored = *(*converted)[0];
+    stored = std::make_shared<json::Value>(*(*converted)[0]);
   }
   store::Op op;
   op.key = key;
@@ -156,17 +159,17 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
     for (auto& c : with->compares) txn.compares.push_back(c);
     for (auto& o : with->ops) txn.ops.push_back(o);
   }
-  if (t->strategy->companions) t->strategy->companions(object, old, txn);
+  if (t->strategy->companions) t->strategy->companions(object.get(), old, txn);
   auto r = co_await core_->store.txn(std::move(txn));
   if (!r.ok()) co_return status::internal(r.error().message);
   if (r->succeeded) {
-    (*object)["metadata"]["resourceVersion"] = std::to_string(r->revision);
     co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
+    (*object)["metadata"]["resourceVersion"] = std::to_string(r->revision);
   }
   co_return std::move(*r);
 }
 
-Task<Result<store::TxnResult>> Rest::put_counted(const ServedType* t, std::string key, int64_t expect, json::Value* object, const AdmissionRequest* a) {
+Task<Result<store::TxnResult>> Rest::put_counted(const ServedType* t, std::string key, int64_t expect, std::shared_ptr<json::Value> object, const AdmissionRequest* a) {
   if (!core_->quota || !core_->quota->interested(*a)) {
     auto r = co_await put(t, std::move(key), expect, object, a->old, nullptr);
     co_return r;
@@ -237,7 +240,8 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
   }
   t.model->set_defaults(object);
   for (int attempt = 0;; ++attempt) {
-    json::Value o = object;
+    auto made = std::make_shared<json::Value>(object);
+    json::Value& o = *made;
     json::Value& m = o["metadata"];  // until the strategy adds members
     if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
     m["uid"] = new_uid(core_->ex);
@@ -292,7 +296,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
       out.value = std::make_shared<const json::Value>(std::move(o));
       co_return out;
     }
-    auto r = co_await put_counted(&t, key, 0, &o, &a);
+    auto r = co_await put_counted(&t, key, 0, made, &a);
     if (!r.ok()) {
       if (t.strategy->release) t.strategy->release(o);
       co_return std::move(r).error();
@@ -310,7 +314,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     out.revision = r->revision;
     if (t.from_storage || t.converter) out.bytes = std::make_shared<const std::string>(json::dump(o));
     else out.bytes = r->values[0]->value;
-    out.value = std::make_shared<const json::Value>(std::move(o));
+    out.value = std::move(made);
     co_return out;
   }
 }
@@ -396,8 +400,9 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     auto wanted = transform(*live);
     if (!wanted.ok()) co_return std::move(wanted).error();
     bool unchanged = false;
-    auto object = finish_update(call, *live, std::move(*wanted), &unchanged);
-    if (!object.ok()) co_return std::move(object).error();
+    auto finished = finish_update(call, *live, std::move(*wanted), &unchanged);
+    if (!finished.ok()) co_return std::move(finished).error();
+    auto object = std::make_shared<json::Value>(std::move(*finished));
     AdmissionRequest a;
     a.operation = Operation::kUpdate;
     a.type = &t;
@@ -498,7 +503,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
       out.revision = r->revision;
       co_return out;
     }
-    auto r = co_await put_counted(&t, key, found->revision, &*object, &a);
+    auto r = co_await put_counted(&t, key, found->revision, object, &a);
     if (!r.ok()) co_return std::move(r).error();
     if (!r->succeeded) {
       if (retry) continue;
@@ -508,7 +513,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     out.revision = r->revision;
     if (t.from_storage || t.converter) out.bytes = std::make_shared<const std::string>(json::dump(*object));
     else out.bytes = r->values[0]->value;
-    out.value = std::make_shared<const json::Value>(std::move(*object));
+    out.value = std::move(object);
     co_return out;
   }
   co_return status::modified(t.resource, call->name);
@@ -551,9 +556,12 @@ Task<Response> Rest::create(Request& r, ServedTypePtr t) {
 }
 
 namespace {
-// A transform that owns the wanted object.
-Rest::Transform replace_with(std::shared_ptr<json::Value> object) {
-  return [object](const json::Value&) -> Result<json::Value> { return *object; };
+// A transform that owns the wanted object; it may be asked once only, or again.
+Rest::Transform replace_with(std::shared_ptr<json::Value> object, bool once) {
+  return [object, once](const json::Value&) -> Result<json::Value> {
+    if (once) return std::move(*object);
+    return *object;
+  };
 }
 }  // namespace
 
@@ -572,7 +580,7 @@ Task<Response> Rest::update(Request& r, ServedTypePtr t) {
     co_return render(*t, *out, 201, *stored);
   }
   auto shared = std::make_shared<json::Value>(std::move(*object));
-  auto stored = co_await update_object(&call, replace_with(shared), !conditional);
+  auto stored = co_await update_object(&call, replace_with(shared, conditional), !conditional);
   Response res = stored.ok() ? render(*t, *out, 200, *stored) : error_response(stored.error());
   res.warnings = std::move(call.warnings);
   co_return res;

@@ -44,12 +44,12 @@ struct Fit {
   bool run = false;   // a pod belongs there
   bool stay = false;  // one that is there may stay
 };
-Fit fit(const DaemonSet& ds, const Node& n) {
+using Tolerations = std::vector<kube::core::Toleration>;
+Fit fit(const DaemonSet& ds, const Tolerations& tolerations, const Node& n) {
   const kube::core::PodSpec& spec = ds.spec.template_.spec;
   Fit f;
   if (!spec.node_name.empty() && spec.node_name != n.metadata.name) return f;
   if (!node_affinity_matches(spec, n)) return f;
-  std::vector<kube::core::Toleration> tolerations = daemon_tolerations(spec);
   f.run = f.stay = true;
   for (auto& t : n.spec.taints) {
     if (t.effect == "PreferNoSchedule" || tolerates(tolerations, t)) continue;
@@ -57,6 +57,26 @@ Fit fit(const DaemonSet& ds, const Node& n) {
     if (t.effect == "NoExecute") f.stay = false;
   }
   return f;
+}
+
+// The nodes as one DaemonSet sees them in one sync, and what follows for its update strategy.
+struct Fleet {
+  std::vector<std::pair<std::shared_ptr<const Node>, Fit>> nodes;
+  int desired = 0, max_surge = 0, max_unavailable = 1;
+};
+template <class Nodes>  // of the informer: key -> Node
+Fleet fleet_of(const DaemonSet& ds, const Nodes& nodes) {
+  Fleet out;
+  const Tolerations tolerations = daemon_tolerations(ds.spec.template_.spec);
+  for (auto& [key, node] : nodes) {
+    out.nodes.emplace_back(node, fit(ds, tolerations, *node));
+    out.desired += out.nodes.back().second.run;
+  }
+  auto& r = ds.spec.update_strategy.rolling_update;
+  if (r && r->max_surge) out.max_surge = r->max_surge->scaled(out.desired, true).value_or(0);
+  if (r && r->max_unavailable) out.max_unavailable = r->max_unavailable->scaled(out.desired, true).value_or(1);
+  if (out.max_unavailable == 0 && out.max_surge == 0) out.max_unavailable = 1;
+  return out;
 }
 
 // The node that a daemon pod is for, bound or not.
@@ -110,7 +130,8 @@ class DaemonSetController final : public Runner {
     nodes_.add_handler([this](auto& old, auto& now) {
       if (old && now && old->metadata.labels == now->metadata.labels && old->spec.taints == now->spec.taints) return;
       for (auto& [key, ds] : sets_.all()) {
-        Fit a = old ? fit(*ds, *old) : Fit(), b = now ? fit(*ds, *now) : Fit();
+        const Tolerations tolerations = daemon_tolerations(ds->spec.template_.spec);
+        Fit a = old ? fit(*ds, tolerations, *old) : Fit(), b = now ? fit(*ds, tolerations, *now) : Fit();
         if (a.run != b.run || a.stay != b.stay) queue_.enqueue_paced(key, kPace);
       }
     });
@@ -147,10 +168,11 @@ class DaemonSetController final : public Runner {
       if (expect_.is_deleted(p->metadata.uid) && !is_terminating(p->metadata)) unseen = true;
       by_node[target_node(*p)].push_back(p);
     }
+    const Fleet fleet = fleet_of(*ds, nodes_.all());
     Plan plan;
     if (!unseen) {
-      plan = manage(*ds, by_node, hash);
-      if (ds->spec.update_strategy.type != "OnDelete") roll(*ds, by_node, hash, plan);
+      plan = manage(*ds, fleet, by_node, hash);
+      if (ds->spec.update_strategy.type != "OnDelete") roll(*ds, fleet, by_node, hash, plan);
     } else {
       plan.again = kExpectationRetry;
     }
@@ -180,10 +202,9 @@ class DaemonSetController final : public Runner {
   }
 
   // Which pods are missing and which are too many, update aside.
-  Plan manage(const DaemonSet& ds, const std::map<std::string, std::vector<PodPtr>>& by_node, const std::string& hash) {
+  Plan manage(const DaemonSet& ds, const Fleet& fleet, const std::map<std::string, std::vector<PodPtr>>& by_node, const std::string& hash) {
     Plan plan;
-    for (auto& [key, node] : nodes_.all()) {
-      Fit f = fit(ds, *node);
+    for (auto& [node, f] : fleet.nodes) {
       auto it = by_node.find(node->metadata.name);
       std::vector<PodPtr> alive;
       bool failed = false;
@@ -207,7 +228,7 @@ class DaemonSetController final : public Runner {
       if (f.run && alive.empty() && !failed) plan.create_on.push_back(node->metadata.name);
       if (!f.stay)
         for (auto& p : alive) plan.remove.push_back(p);
-      bool surging = ds.spec.update_strategy.rolling_update && max_surge(ds) > 0 && alive.size() == 2 && is_current(*alive[0], hash) != is_current(*alive[1], hash);
+      bool surging = fleet.max_surge > 0 && alive.size() == 2 && is_current(*alive[0], hash) != is_current(*alive[1], hash);
       if (f.stay && alive.size() > 1 && !surging) {
         std::sort(alive.begin(), alive.end(), [](auto& a, auto& b) {
           bool ab = !a->spec.node_name.empty(), bb = !b->spec.node_name.empty();
@@ -226,28 +247,14 @@ class DaemonSetController final : public Runner {
     return plan;
   }
 
-  int desired(const DaemonSet& ds) const {
-    int n = 0;
-    for (auto& [k, node] : nodes_.all()) n += fit(ds, *node).run;
-    return n;
-  }
-  int max_surge(const DaemonSet& ds) const {
-    auto& r = ds.spec.update_strategy.rolling_update;
-    return r && r->max_surge ? r->max_surge->scaled(desired(ds), true).value_or(0) : 0;
-  }
-  int max_unavailable(const DaemonSet& ds) const {
-    auto& r = ds.spec.update_strategy.rolling_update;
-    int n = r && r->max_unavailable ? r->max_unavailable->scaled(desired(ds), true).value_or(1) : 1;
-    return n == 0 && max_surge(ds) == 0 ? 1 : n;
-  }
-
-  void roll(const DaemonSet& ds, const std::map<std::string, std::vector<PodPtr>>& by_node, const std::string& hash, Plan& plan) {
-    int surge = max_surge(ds), budget = max_unavailable(ds), surging = 0, unavailable = 0;
+  void roll(const DaemonSet& ds, const Fleet& fleet, const std::map<std::string, std::vector<PodPtr>>& by_node, const std::string& hash, Plan& plan) {
+    const int surge = fleet.max_surge, budget = fleet.max_unavailable;
+    int surging = 0, unavailable = 0;
     Time now = ex_.now();
     std::vector<PodPtr> candidates;
     std::vector<std::string> surge_on;
-    for (auto& [key, node] : nodes_.all()) {
-      if (!fit(ds, *node).run) continue;
+    for (auto& [node, f] : fleet.nodes) {
+      if (!f.run) continue;
       PodPtr old, fresh;
       auto it = by_node.find(node->metadata.name);
       if (it != by_node.end())
@@ -318,14 +325,14 @@ class DaemonSetController final : public Runner {
     s.current_number_scheduled = s.number_misscheduled = s.desired_number_scheduled = s.number_ready = 0;
     s.updated_number_scheduled = s.number_available = 0;
     Time now = ex_.now();
-    for (auto& [key, node] : nodes_.all()) {
-      bool run = fit(*ds, *node).run;
+    const Fleet fleet = fleet_of(*ds, nodes_.all());  // they may have changed meanwhile
+    for (auto& [node, f] : fleet.nodes) {
       auto it = by_node.find(node->metadata.name);
       PodPtr oldest;
       if (it != by_node.end())
         for (auto& p : it->second)
           if (!oldest || p->metadata.creation_timestamp < oldest->metadata.creation_timestamp) oldest = p;
-      if (!run) {
+      if (!f.run) {
         if (oldest) ++s.number_misscheduled;
         continue;
       }

@@ -94,7 +94,7 @@ class GarbageCollector final : public Runner {
       Monitor* raw = m.get();
       kube::Reflector::Callbacks cb;
       cb.replace = [this, raw](std::vector<json::Value> items) { on_list(raw, items); };
-      cb.event = [this, raw](kube::WatchEventType t, json::Value v) { on_event(raw, t, v); };
+      cb.event = [this, raw](kube::WatchEventType t, kube::Document v) { on_event(raw, t, *v); };
       m->reflector = std::make_unique<kube::Reflector>(ex_, client_, r, kube::InformerOptions(), std::move(cb));
       m->scope.spawn(m->reflector->run());
       monitors_[r] = std::move(m);

@@ -97,6 +97,12 @@ class NodeLifecycle final : public Runner {
       if (!old) events_.normal(kube::reference_to(*now), "RegisteredNode", "Node " + now->metadata.name + " event: Registered Node " + now->metadata.name + " in Controller");
       const NodeCondition* c = find(*now, "Ready");
       Health& h = health_[now->metadata.name];
+      h.node = true;
+      h.created = now->metadata.creation_timestamp;
+      h.ready = ready_status(*now) == "True";
+      h.unknown = c && c->status == "Unknown";
+      h.tainted = has_taint(*now, kNotReady, "NoExecute") || has_taint(*now, kUnreachable, "NoExecute");
+      h.zone = zone_of(*now);
       if (c && c->last_heartbeat_time != h.heartbeat) {
         h.heartbeat = c->last_heartbeat_time;
         h.seen = ex_.now();
@@ -125,9 +131,15 @@ class NodeLifecycle final : public Runner {
   }
 
  private:
+  // What the look at all nodes each few seconds needs of one, kept when the node or its Lease changes.
   struct Health {
     Time heartbeat, renewed;
     Time seen;  // when either last changed, by our clock
+    Time created;
+    bool node = false;                                     // there is one; Leases may come first
+    bool ready = false, unknown = false, tainted = false;  // the Ready condition is True, is Unknown; NoExecute
+    std::string zone;
+    bool silent(Time now, Duration grace) const { return now - seen > grace && now - created > kStartupGrace; }
   };
   static bool conditions_differ(const Node& a, const Node& b) {
     if (a.status.conditions.size() != b.status.conditions.size()) return true;
@@ -141,15 +153,8 @@ class NodeLifecycle final : public Runner {
       co_await sleep(self->ex_, self->period_);
       Time now = self->ex_.now();
       self->look_at_zones();
-      for (auto& [k, n] : self->nodes_.all()) {
-        const std::string& name = n->metadata.name;
-        Time seen = self->health_[name].seen;
-        bool silent = now - seen > self->grace_ && now - n->metadata.creation_timestamp > kStartupGrace;
-        bool known = find(*n, "Ready") && ready_status(*n) == "Unknown";
-        bool tainted = has_taint(*n, kNotReady, "NoExecute") || has_taint(*n, kUnreachable, "NoExecute");
-        bool bad = ready_status(*n) != "True";
-        if ((silent && !known) || (bad && !tainted) || (!bad && tainted)) self->queue_.enqueue(name);
-      }
+      for (auto& [name, h] : self->health_)
+        if (h.node && ((!h.unknown && h.silent(now, self->grace_)) || h.ready == h.tainted)) self->queue_.enqueue(name);
     }
   }
 
@@ -163,10 +168,11 @@ class NodeLifecycle final : public Runner {
   };
   void look_at_zones() {
     for (auto& [name, z] : zones_) z.nodes = z.bad = 0;
-    for (auto& [k, n] : nodes_.all()) {
-      Zone& z = zones_[zone_of(*n)];
+    for (auto& [name, h] : health_) {
+      if (!h.node) continue;
+      Zone& z = zones_[h.zone];
       ++z.nodes;
-      if (ready_status(*n) != "True") ++z.bad;
+      if (!h.ready) ++z.bad;
     }
     all_down_ = true;
     for (auto& [name, z] : zones_) {
@@ -194,8 +200,7 @@ class NodeLifecycle final : public Runner {
     Time now = ex_.now();
     Health& h = health_[name];
     if (h.seen.is_zero()) h.seen = now;
-    bool silent = now - h.seen > grace_ && now - n->metadata.creation_timestamp > kStartupGrace;
-    if (silent && !(find(*n, "Ready") && ready_status(*n) == "Unknown")) {
+    if (h.silent(now, grace_) && !(find(*n, "Ready") && ready_status(*n) == "Unknown")) {
       Result<std::shared_ptr<const Node>> r = co_await mark_unknown(n);
       if (!r.ok()) co_return std::move(r).error();
       n = *r;

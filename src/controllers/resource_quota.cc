@@ -63,8 +63,8 @@ class ResourceQuotaController final : public Runner {
     cb.replace = [this](const std::vector<Value>&) {
       for (auto& [key, q] : quotas_.all()) queue_.enqueue_paced(key, kQuotaPace);
     };
-    cb.event = [this, changes](kube::WatchEventType t, const Value& v) {
-      if (t == kube::WatchEventType::kDeleted || (changes && t == kube::WatchEventType::kModified)) replenish(v["metadata"]["namespace"].as_string());
+    cb.event = [this, changes](kube::WatchEventType t, kube::Document v) {
+      if (t == kube::WatchEventType::kDeleted || (changes && t == kube::WatchEventType::kModified)) replenish((*v)["metadata"]["namespace"].as_string());
     };
     m->reflector = std::make_unique<kube::Reflector>(ex_, client_, r, kube::InformerOptions(), std::move(cb));
     m->scope.spawn(m->reflector->run());

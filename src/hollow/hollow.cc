@@ -40,10 +40,10 @@ struct HollowNodes::Impl {
     std::string ns, name, uid, node;
     bool running = false, stopping = false, busy = false, finished = false;
     std::string address;
-    int conflicts = 0;     // in a row
-    bool mending = false;  // it will be said again that it is ready
-    Time next;             // not before this
-    json::Value object;    // until nothing more is written
+    int conflicts = 0;                          // in a row
+    bool mending = false;                       // it will be said again that it is ready
+    Time next;                                  // not before this
+    std::shared_ptr<const json::Value> object;  // until nothing more is written
   };
 
   Impl(Executor& e, kube::Client c, Options o) : ex(&e), client(std::move(c)), options(std::move(o)), calls(e, options.calls_at_once) {
@@ -53,12 +53,12 @@ struct HollowNodes::Impl {
       for (auto& [uid, p] : pods) gone.insert(uid);
       for (auto& v : items) {
         gone.erase(std::as_const(v).path({"metadata", "uid"}).as_string());
-        on_pod(std::move(v));
+        on_pod(kube::Document(std::move(v)));
       }
       for (auto& uid : gone) forget_pod(uid);
     };
-    pod_cb.event = [this](kube::WatchEventType t, json::Value v) {
-      if (t == kube::WatchEventType::kDeleted) forget_pod(std::as_const(v).path({"metadata", "uid"}).as_string());
+    pod_cb.event = [this](kube::WatchEventType t, kube::Document v) {
+      if (t == kube::WatchEventType::kDeleted) forget_pod(v->path({"metadata", "uid"}).as_string());
       else on_pod(std::move(v));
     };
     kube::InformerOptions bound;
@@ -72,11 +72,11 @@ struct HollowNodes::Impl {
         if (n.registered && !there.count(name)) n.registered = false;
       for (auto& v : items) on_node(v);
     };
-    node_cb.event = [this](kube::WatchEventType t, json::Value v) {
-      if (t != kube::WatchEventType::kDeleted) return on_node(v);
+    node_cb.event = [this](kube::WatchEventType t, kube::Document v) {
+      if (t != kube::WatchEventType::kDeleted) return on_node(*v);
       // A Node that somebody deletes does not come back by itself.
-      auto it = nodes.find(std::as_const(v).path({"metadata", "name"}).as_string());
-      if (it != nodes.end() && it->second.uid == std::as_const(v).path({"metadata", "uid"}).as_string()) it->second.registered = false;
+      auto it = nodes.find(v->path({"metadata", "name"}).as_string());
+      if (it != nodes.end() && it->second.uid == v->path({"metadata", "uid"}).as_string()) it->second.registered = false;
     };
     node_watch = std::make_unique<kube::Reflector>(e, client, kNodes, kube::InformerOptions(), std::move(node_cb));
     scope.spawn(pod_watch->run());
@@ -229,8 +229,8 @@ struct HollowNodes::Impl {
     return low + Duration(static_cast<int64_t>(ex->random_unit() * static_cast<double>((high - low).count())));
   }
 
-  void on_pod(json::Value v) {
-    const json::Value& o = v;
+  void on_pod(kube::Document v) {
+    const json::Value& o = *v;
     const json::Value& m = o["metadata"];
     const std::string uid = m["uid"].as_string(), node = o["spec"]["nodeName"].as_string(), phase = o["status"]["phase"].as_string();
     if (node.empty() || (!nodes.count(node) && !pods.count(uid))) return;
@@ -254,33 +254,33 @@ struct HollowNodes::Impl {
     if (deleting) {
       if (p.stopping) return;
       p.stopping = true;
-      p.object = json::Value();
+      p.object = nullptr;
       at(ex->now() + draw(options.pod_stop_min, options.pod_stop_max), uid);
       return;
     }
     if (finished) {
-      p.object = json::Value();
+      p.object = nullptr;
       return;
     }
     bool ends = !run_for(o).empty();
     bool ready_again = p.running && !never_ready(o) && !is_ready_pod(o);
     if (!p.running) {
-      bool waiting = !p.object.is_null();
-      p.object = std::move(v);
+      bool waiting = p.object != nullptr;
+      p.object = v.share();
       if (!waiting) at(ex->now() + draw(options.pod_start_min, options.pod_start_max), uid);
     } else if (ends || ready_again) {
-      bool waiting = !p.object.is_null();
+      bool waiting = p.object != nullptr;
       auto d = parse_duration(run_for(o));
-      p.object = std::move(v);
+      p.object = v.share();
       if (ready_again && !p.mending) {
         // Who takes our pod for unready may go on to do so: two that contradict each other must not race.
         p.mending = true;
         Time due = std::max(ex->now(), p.next);
         p.next = due + kMend;
         at(due, uid);
-      } else if (!ready_again && !waiting) at(start_time(p.object, ex->now()) + (d.ok() ? *d : Duration(0)), uid);
+      } else if (!ready_again && !waiting) at(start_time(*p.object, ex->now()) + (d.ok() ? *d : Duration(0)), uid);
     } else {
-      p.object = json::Value();
+      p.object = nullptr;
     }
   }
 
@@ -356,10 +356,10 @@ struct HollowNodes::Impl {
     std::string d = run_for(o);
     if (it->second.running && !d.empty()) {
       auto length = parse_duration(d);
-      it->second.object = std::move(object);
+      it->second.object = std::make_shared<const json::Value>(std::move(object));
       at(ex->now() + (length.ok() ? *length : Duration(0)), uid);
     } else {
-      it->second.object = json::Value();
+      it->second.object = nullptr;
     }
   }
 
@@ -373,10 +373,10 @@ struct HollowNodes::Impl {
       if (!r.ok() && r.error().code == Code::kConflict) r = not_found("replaced");
       co_return r;
     }
-    if (p.object.is_null() || p.finished) co_return not_found("nothing to do");
-    json::Value next = p.object;
+    if (!p.object || p.finished) co_return not_found("nothing to do");
+    json::Value next = *p.object;
     Time now = ex->now();
-    bool end = p.running && !run_for(p.object).empty() && is_due(p.object, now);
+    bool end = p.running && !run_for(*p.object).empty() && is_due(*p.object, now);
     if (end) {
       finish_pod(next, now);
     } else {

@@ -87,7 +87,7 @@ void add_list_options(ApiRequest& q, const ListOptions& o) {
   add(q, "continue", o.continue_token);
 }
 
-std::string delete_options(const DeleteOptions& o) {
+json::Value delete_options(const DeleteOptions& o) {
   json::Value b = json::Value::object();
   b["kind"] = "DeleteOptions";
   b["apiVersion"] = "v1";
@@ -96,17 +96,37 @@ std::string delete_options(const DeleteOptions& o) {
   if (!o.uid.empty()) b["preconditions"]["uid"] = o.uid;
   if (!o.resource_version.empty()) b["preconditions"]["resourceVersion"] = o.resource_version;
   if (o.dry_run) b["dryRun"].push_back("All");
-  return json::dump(b);
+  return b;
 }
 
-Task<Result<json::Value>> run(Transport* transport, ApiRequest request) {
-  Result<ApiResponse> r = co_await transport->call(std::move(request));
+// The answer as the caller's own.
+Task<Result<json::Value>> own(Task<Result<Document>> answer) {
+  Result<Document> r = co_await std::move(answer);
   if (!r.ok()) co_return std::move(r).error();
-  if (r->status >= 400) co_return error_from_status(r->status, r->object);
-  co_return std::move(r->object);
+  co_return r->take();
 }
 
 }  // namespace
+
+json::Value Document::take() {
+  if (!shared_) return std::move(own_);
+  json::Value copy = *shared_;
+  shared_ = nullptr;
+  return copy;
+}
+
+std::shared_ptr<const json::Value> Document::share() {
+  if (!shared_) shared_ = std::make_shared<const json::Value>(std::move(own_));
+  return shared_;
+}
+
+std::string& ApiRequest::text() {
+  if (!object.is_null()) {
+    body = json::dump(object);
+    object = json::Value();
+  }
+  return body;
+}
 
 Error error_from_status(int http_status, const json::Value& s) {
   Error e;
@@ -129,14 +149,25 @@ std::string status_reason(const Error& e) {
   return const_member(*v, "reason").as_string();
 }
 
-Task<Result<json::Value>> Client::get(Resource r, std::string ns, std::string name, std::string subresource) {
+Task<Result<Document>> Client::ask(ApiRequest request) {
+  Result<ApiResponse> r = co_await transport_->call(std::move(request));
+  if (!r.ok()) co_return std::move(r).error();
+  if (r->status >= 400) co_return error_from_status(r->status, *r->object);
+  co_return std::move(r->object);
+}
+
+ApiRequest Client::get_request(Resource r, std::string ns, std::string name, std::string subresource) const {
   ApiRequest q;
   q.verb = "get";
   q.resource = std::move(r);
   q.ns = std::move(ns);
   q.name = std::move(name);
   q.subresource = std::move(subresource);
-  return run(transport_, std::move(q));
+  return q;
+}
+
+Task<Result<json::Value>> Client::get(Resource r, std::string ns, std::string name, std::string subresource) {
+  return own(ask(get_request(std::move(r), std::move(ns), std::move(name), std::move(subresource))));
 }
 
 Task<Result<json::Value>> Client::get_path(std::string path, std::vector<std::pair<std::string, std::string>> query) {
@@ -144,7 +175,7 @@ Task<Result<json::Value>> Client::get_path(std::string path, std::vector<std::pa
   q.verb = "get";
   q.path = std::move(path);
   q.query = std::move(query);
-  return run(transport_, std::move(q));
+  return own(ask(std::move(q)));
 }
 
 Task<Result<ListResult<json::Value>>> Client::list(Resource r, ListOptions o) {
@@ -152,7 +183,7 @@ Task<Result<ListResult<json::Value>>> Client::list(Resource r, ListOptions o) {
   q.verb = "list";
   q.resource = std::move(r);
   add_list_options(q, o);
-  Result<json::Value> v = co_await run(transport_, std::move(q));
+  Result<json::Value> v = co_await own(ask(std::move(q)));
   if (!v.ok()) co_return std::move(v).error();
   ListResult<json::Value> out;
   const json::Value& meta = const_member(*v, "metadata");
@@ -162,15 +193,19 @@ Task<Result<ListResult<json::Value>>> Client::list(Resource r, ListOptions o) {
   co_return out;
 }
 
-Task<Result<json::Value>> Client::create(Resource r, std::string ns, json::Value object, WriteOptions o) {
+ApiRequest Client::create_request(Resource r, std::string ns, json::Value object, const WriteOptions& o) const {
   ApiRequest q;
   q.verb = "create";
   q.resource = std::move(r);
   q.ns = std::move(ns);
   add_write_options(q, o, manager_);
   q.content_type = "application/json";
-  q.body = json::dump(object);
-  return run(transport_, std::move(q));
+  q.object = std::move(object);
+  return q;
+}
+
+Task<Result<json::Value>> Client::create(Resource r, std::string ns, json::Value object, WriteOptions o) {
+  return own(ask(create_request(std::move(r), std::move(ns), std::move(object), o)));
 }
 
 Task<Result<json::Value>> Client::create_subresource(Resource r, std::string ns, std::string name, std::string subresource, json::Value object) {
@@ -182,11 +217,11 @@ Task<Result<json::Value>> Client::create_subresource(Resource r, std::string ns,
   q.subresource = std::move(subresource);
   add(q, "fieldManager", manager_);
   q.content_type = "application/json";
-  q.body = json::dump(object);
-  return run(transport_, std::move(q));
+  q.object = std::move(object);
+  return own(ask(std::move(q)));
 }
 
-Task<Result<json::Value>> Client::update(Resource r, json::Value object, WriteOptions o) {
+ApiRequest Client::update_request(Resource r, json::Value object, const WriteOptions& o) const {
   ApiRequest q;
   q.verb = "update";
   q.resource = std::move(r);
@@ -195,11 +230,15 @@ Task<Result<json::Value>> Client::update(Resource r, json::Value object, WriteOp
   q.name = const_member(meta, "name").as_string();
   add_write_options(q, o, manager_);
   q.content_type = "application/json";
-  q.body = json::dump(object);
-  return run(transport_, std::move(q));
+  q.object = std::move(object);
+  return q;
 }
 
-Task<Result<json::Value>> Client::patch(Resource r, std::string ns, std::string name, PatchType type, json::Value patch, WriteOptions o) {
+Task<Result<json::Value>> Client::update(Resource r, json::Value object, WriteOptions o) {
+  return own(ask(update_request(std::move(r), std::move(object), o)));
+}
+
+ApiRequest Client::patch_request(Resource r, std::string ns, std::string name, PatchType type, json::Value patch, const WriteOptions& o) const {
   ApiRequest q;
   q.verb = "patch";
   q.resource = std::move(r);
@@ -208,8 +247,12 @@ Task<Result<json::Value>> Client::patch(Resource r, std::string ns, std::string 
   add_write_options(q, o, manager_);
   if (o.force) add(q, "force", "true");
   q.content_type = std::string(caravel::kube::content_type(type));
-  q.body = json::dump(patch);
-  return run(transport_, std::move(q));
+  q.object = std::move(patch);
+  return q;
+}
+
+Task<Result<json::Value>> Client::patch(Resource r, std::string ns, std::string name, PatchType type, json::Value patch, WriteOptions o) {
+  return own(ask(patch_request(std::move(r), std::move(ns), std::move(name), type, std::move(patch), o)));
 }
 
 Task<Result<json::Value>> Client::remove(Resource r, std::string ns, std::string name, DeleteOptions o) {
@@ -219,8 +262,8 @@ Task<Result<json::Value>> Client::remove(Resource r, std::string ns, std::string
   q.ns = std::move(ns);
   q.name = std::move(name);
   q.content_type = "application/json";
-  q.body = delete_options(o);
-  return run(transport_, std::move(q));
+  q.object = delete_options(o);
+  return own(ask(std::move(q)));
 }
 
 Task<Result<json::Value>> Client::remove_collection(Resource r, ListOptions which, DeleteOptions o) {
@@ -229,8 +272,8 @@ Task<Result<json::Value>> Client::remove_collection(Resource r, ListOptions whic
   q.resource = std::move(r);
   add_list_options(q, which);
   q.content_type = "application/json";
-  q.body = delete_options(o);
-  return run(transport_, std::move(q));
+  q.object = delete_options(o);
+  return own(ask(std::move(q)));
 }
 
 Task<Result<std::unique_ptr<WatchStream>>> Client::watch(Resource r, ListOptions o) {

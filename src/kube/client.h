@@ -27,6 +27,24 @@ enum class PatchType { kJson,
                        kApply };
 std::string_view content_type(PatchType type);  // "application/strategic-merge-patch+json", ...
 
+// A JSON document from the API server: our own, or shared with others that read it.
+class Document {
+ public:
+  Document() = default;
+  Document(json::Value v) : own_(std::move(v)) {}
+  Document(std::shared_ptr<const json::Value> v) : shared_(std::move(v)) {}
+  const json::Value& operator*() const { return shared_ ? *shared_ : own_; }
+  const json::Value* operator->() const { return &**this; }
+  // The document as our own; this one is empty then.
+  json::Value take();
+  // From now on shared.
+  std::shared_ptr<const json::Value> share();
+
+ private:
+  json::Value own_;
+  std::shared_ptr<const json::Value> shared_;
+};
+
 // One API request, independent of how it travels. Transports build the URL
 // /api/v1/namespaces/{ns}/pods/{name}/{subresource}?{query} (or /apis/{group}/{version}/...).
 struct ApiRequest {
@@ -35,13 +53,16 @@ struct ApiRequest {
   std::string ns, name, subresource;
   std::vector<std::pair<std::string, std::string>> query;
   std::string content_type;  // of the body: "application/json" or a patch type
+  // A body of JSON is a document until a transport wants text(): a server in the same process takes it as it is.
+  json::Value object;
   std::string body;
+  std::string& text();
   // Non-resource requests: verb get/post and this path instead of the above ("/version").
   std::string path;
 };
 struct ApiResponse {
   int status = 200;
-  json::Value object;
+  Document object;
 };
 
 // The URL of a request, path and query, percent-encoded:
@@ -58,7 +79,7 @@ enum class WatchEventType { kAdded,
                             kBookmark };
 struct WatchEvent {
   WatchEventType type = WatchEventType::kAdded;
-  json::Value object;
+  Document object;
 };
 
 class WatchStream {
@@ -131,9 +152,10 @@ class Client {
   // Typed. `T` is a generated kind.
   template <class T>
   Task<Result<T>> get(std::string ns, std::string name) {
-    auto r = co_await get(T::resource(), std::move(ns), std::move(name));
+    ApiRequest q = get_request(T::resource(), std::move(ns), std::move(name), "");
+    Result<Document> r = co_await ask(std::move(q));
     if (!r.ok()) co_return std::move(r).error();
-    co_return from_json<T>(*r);
+    co_return from_json<T>(**r);
   }
   template <class T>
   Task<Result<ListResult<T>>> list(ListOptions o = ListOptions()) {
@@ -154,16 +176,18 @@ class Client {
   Task<Result<T>> create(T object, WriteOptions o = WriteOptions()) {
     std::string ns = object.metadata.namespace_;
     json::Value v = to_json(object);
-    auto r = co_await create(T::resource(), std::move(ns), std::move(v), std::move(o));
+    ApiRequest q = create_request(T::resource(), std::move(ns), std::move(v), o);
+    Result<Document> r = co_await ask(std::move(q));
     if (!r.ok()) co_return std::move(r).error();
-    co_return from_json<T>(*r);
+    co_return from_json<T>(**r);
   }
   template <class T>
   Task<Result<T>> update(T object, WriteOptions o = WriteOptions()) {
     json::Value v = to_json(object);
-    auto r = co_await update(T::resource(), std::move(v), std::move(o));
+    ApiRequest q = update_request(T::resource(), std::move(v), o);
+    Result<Document> r = co_await ask(std::move(q));
     if (!r.ok()) co_return std::move(r).error();
-    co_return from_json<T>(*r);
+    co_return from_json<T>(**r);
   }
   template <class T>
   Task<Result<T>> update_status(T object) {
@@ -174,9 +198,10 @@ class Client {
   }
   template <class T>
   Task<Result<T>> patch(std::string ns, std::string name, PatchType type, json::Value p, WriteOptions o = WriteOptions()) {
-    auto r = co_await patch(T::resource(), std::move(ns), std::move(name), type, std::move(p), std::move(o));
+    ApiRequest q = patch_request(T::resource(), std::move(ns), std::move(name), type, std::move(p), o);
+    Result<Document> r = co_await ask(std::move(q));
     if (!r.ok()) co_return std::move(r).error();
-    co_return from_json<T>(*r);
+    co_return from_json<T>(**r);
   }
   template <class T>
   Task<Status> remove(std::string ns, std::string name, DeleteOptions o = DeleteOptions()) {
@@ -186,6 +211,12 @@ class Client {
   }
 
  private:
+  Task<Result<Document>> ask(ApiRequest request);
+  ApiRequest get_request(Resource r, std::string ns, std::string name, std::string subresource) const;
+  ApiRequest create_request(Resource r, std::string ns, json::Value object, const WriteOptions& o) const;
+  ApiRequest update_request(Resource r, json::Value object, const WriteOptions& o) const;
+  ApiRequest patch_request(Resource r, std::string ns, std::string name, PatchType type, json::Value patch, const WriteOptions& o) const;
+
   Transport* transport_;
   std::string manager_;
 };

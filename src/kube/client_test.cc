@@ -49,17 +49,20 @@ class FakeServer final : public Transport {
       --fail_next;
       co_return unavailable("connection refused");
     }
-    ApiResponse r;
+    struct {
+      int status = 200;
+      json::Value object;
+    } r;
     std::string key = q.resource.plural + "/" + q.ns + "/" + q.name;
     if (q.verb == "list") {
       r.object["metadata"]["resourceVersion"] = std::to_string(rv);
       r.object["items"] = json::Value(json::Array{});
       for (auto& [k, v] : objects)
         if (k.starts_with(q.resource.plural + "/")) r.object["items"].push_back(v);
-      co_return r;
+      co_return ApiResponse{r.status, std::move(r.object)};
     }
     json::Value body;
-    if (!q.body.empty()) body = *json::parse(q.body);
+    if (!q.text().empty()) body = *json::parse(q.text());
     if (q.verb == "create") key = q.resource.plural + "/" + q.ns + "/" + std::as_const(body).path({"metadata", "name"}).as_string();
     bool there = objects.count(key);
     if (q.verb == "create" ? there : !there) {
@@ -67,17 +70,17 @@ class FakeServer final : public Transport {
       r.object["kind"] = "Status";
       r.object["reason"] = there ? "AlreadyExists" : "NotFound";
       r.object["message"] = key + (there ? " already exists" : " not found");
-      co_return r;
+      co_return ApiResponse{r.status, std::move(r.object)};
     }
     if (q.verb == "update" && std::as_const(body).path({"metadata", "resourceVersion"}).as_string() != version_of(objects[key])) {
       r.status = 409;
       r.object["kind"] = "Status";
       r.object["reason"] = "Conflict";
-      co_return r;
+      co_return ApiResponse{r.status, std::move(r.object)};
     }
     if (q.verb == "get") {
       r.object = objects[key];
-      co_return r;
+      co_return ApiResponse{r.status, std::move(r.object)};
     }
     if (q.verb == "patch") {
       json::Value merged = objects[key];
@@ -86,7 +89,7 @@ class FakeServer final : public Transport {
     }
     put(key, body, !there);
     r.object = objects[key];
-    co_return r;
+    co_return ApiResponse{r.status, std::move(r.object)};
   }
   Task<Result<std::unique_ptr<WatchStream>>> watch(ApiRequest q) override {
     ++calls["watch"];
@@ -187,9 +190,9 @@ struct Seen {
       colors.clear();
       for (const auto& v : items) colors[v.path({"metadata", "name"}).as_string()] = v["color"].as_string();
     };
-    c.event = [this](WatchEventType t, json::Value v) {
+    c.event = [this](WatchEventType t, Document v) {
       ++events;
-      const json::Value& o = v;
+      const json::Value& o = *v;
       const std::string& name = o.path({"metadata", "name"}).as_string();
       if (t == WatchEventType::kDeleted) colors.erase(name);
       else colors[name] = o["color"].as_string();

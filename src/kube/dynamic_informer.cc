@@ -5,12 +5,12 @@ namespace caravel::kube {
 DynamicInformer::DynamicInformer(Executor& ex, Client client, Resource resource, InformerOptions options) : resource_(std::move(resource)), synced_(ex) {
   Reflector::Callbacks cb;
   cb.replace = [this](std::vector<json::Value> items) { replace(std::move(items)); };
-  cb.event = [this](WatchEventType t, json::Value v) {
-    ObjectKey key = key_of(v);
+  cb.event = [this](WatchEventType t, Document v) {
+    ObjectKey key = key_of(*v);
     if (t == WatchEventType::kDeleted) {
       if (get(key)) change(key, nullptr);
     } else if (t != WatchEventType::kBookmark) {
-      change(key, std::make_shared<const json::Value>(std::move(v)));
+      change(key, v.share());
     }
   };
   reflector_ = std::make_unique<Reflector>(ex, std::move(client), resource_, std::move(options), std::move(cb));

@@ -47,7 +47,7 @@ class HttpWatch final : public WatchStream {
     else if (type == "DELETED") e.type = WatchEventType::kDeleted;
     else if (type == "BOOKMARK") e.type = WatchEventType::kBookmark;
     else return error_from_status(static_cast<int>(v.path({"object", "code"}).as_int(500)), std::as_const(v)["object"]);
-    e.object = std::move(v["object"]);
+    e.object = Document(std::move(v["object"]));
     return e;
   }
   std::shared_ptr<net::HttpClient> http_;  // outlives the response
@@ -83,8 +83,8 @@ class HttpTransport final : public Transport {
     ApiResponse out;
     out.status = r->status;
     auto parsed = json::parse(r->body);
-    if (parsed.ok()) out.object = std::move(*parsed);
-    else if (r->status < 400) out.object = json::Value(std::move(r->body));  // plain text such as /healthz
+    if (parsed.ok()) out.object = Document(std::move(*parsed));
+    else if (r->status < 400) out.object = Document(json::Value(std::move(r->body)));  // plain text such as /healthz
     co_return out;
   }
 
@@ -139,7 +139,7 @@ class HttpTransport final : public Transport {
     q.headers.add("user-agent", config_.user_agent);
     if (!request.content_type.empty()) q.headers.add("content-type", request.content_type);
     if (std::string token = current_token(); !token.empty()) q.headers.add("authorization", "Bearer " + token);
-    q.body = std::move(request.body);
+    q.body = std::move(request.text());
     return q;
   }
 

@@ -111,7 +111,7 @@ Task<void> Reflector::run() {
         }
         any = true;
         WatchEvent& event = **e;
-        const std::string& v = version_of(event.object);
+        const std::string& v = version_of(*event.object);
         if (!v.empty()) version_ = version = v;
         if (event.type != WatchEventType::kBookmark) callbacks_.event(event.type, std::move(event.object));
       }
@@ -123,7 +123,7 @@ AnyInformer::AnyInformer(Executor& ex, Client client, Type type, InformerOptions
     : synced_event_(ex), ex_(&ex), resync_(options.resync), type_(std::move(type)) {
   Reflector::Callbacks cb;
   cb.replace = [this](std::vector<json::Value> items) { replace(std::move(items)); };
-  cb.event = [this](WatchEventType t, json::Value v) { on_event(t, std::move(v)); };
+  cb.event = [this](WatchEventType t, Document v) { on_event(t, *v); };
   reflector_ = std::make_unique<Reflector>(ex, std::move(client), type_.resource, std::move(options), std::move(cb));
 }
 
@@ -239,7 +239,7 @@ void AnyInformer::replace(std::vector<json::Value> items) {
   synced_event_.set();
 }
 
-void AnyInformer::on_event(WatchEventType type, json::Value v) {
+void AnyInformer::on_event(WatchEventType type, const json::Value& v) {
   Result<Object> o = type_.decode(v);
   if (!o.ok()) return Reflector::log_undecodable(type_.resource, v, o.error());
   ObjectKey key = key_of(*o);

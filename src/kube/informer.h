@@ -38,7 +38,7 @@ class Reflector {
   struct Callbacks {
     // A full list replaces everything (objects absent from it are gone).
     std::function<void(std::vector<json::Value>)> replace;
-    std::function<void(WatchEventType, json::Value)> event;
+    std::function<void(WatchEventType, Document)> event;
   };
   Reflector(Executor& ex, Client client, Resource resource, InformerOptions options, Callbacks callbacks);
   Task<void> run();  // until its scope is destroyed
@@ -100,7 +100,7 @@ class AnyInformer {
   };
   void change(const ObjectKey& key, Object now);
   void replace(std::vector<json::Value> items);
-  void on_event(WatchEventType type, json::Value v);
+  void on_event(WatchEventType type, const json::Value& v);
   std::vector<Object> snapshot() const;
   Task<void> resync_loop();
   ObjectKey key_of(const Object& object) const;

@@ -130,8 +130,7 @@ Task<Result<kube::ApiResponse>> FaultTransport::call(kube::ApiRequest q) {
   }
   if (changes && happens(*ex_, faults_->conflict)) co_return make_error(Code::kConflict, "simulated: the object has been modified");
   json::Value owners;  // kept in case the server dies with the answer
-  if (makes_pod)
-    if (auto body = json::parse(q.body); body.ok()) owners = std::as_const(*body)["metadata"]["ownerReferences"];
+  if (makes_pod) owners = std::as_const(q.object)["metadata"]["ownerReferences"];
   auto answer = std::make_shared<Answer<CallAnswer>>(*ex_);
   process_->scope_.spawn(carry_out(inner_, std::move(q), answer));
   co_await answer->done.wait();
@@ -141,7 +140,7 @@ Task<Result<kube::ApiResponse>> FaultTransport::call(kube::ApiRequest q) {
   if (write) {
     std::string line = what;
     if (r.ok()) {
-      const json::Value& m = std::as_const(r->object)["metadata"];
+      const json::Value& m = (*r->object)["metadata"];
       line += " -> " + std::to_string(r->status) + " " + m["name"].as_string() + " rv " + m["resourceVersion"].as_string();
       if (r->status < 400) ++trace_->writes_[who_ + " " + what];
     } else {

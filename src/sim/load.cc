@@ -56,7 +56,7 @@ class MetricsTransport final : public kube::Transport {
     Result<json::Value> told = loads_->answer(q, pods->items);
     if (!told.ok()) co_return std::move(told).error();
     kube::ApiResponse out;
-    out.object = std::move(*told);
+    out.object = kube::Document(std::move(*told));
     co_return out;
   }
 

@@ -37,26 +37,26 @@ Watchdog::Watchdog(Cluster& c) : cluster_(c) {
 
 void Watchdog::watch(const kube::Resource& r, std::function<void(const json::Value&)> changed, std::function<void(const json::Value&)> gone) {
   kube::Reflector::Callbacks cb;
-  auto known = std::make_shared<std::map<std::string, json::Value>>();  // what a list does not show any more is gone
+  auto known = std::make_shared<std::map<std::string, std::shared_ptr<const json::Value>>>();  // what a list does not show any more is gone
   cb.replace = [this, known, changed, gone](std::vector<json::Value> items) {
-    std::map<std::string, json::Value> now;
-    for (auto& v : items) now[uid_of(v)] = v;
+    std::map<std::string, std::shared_ptr<const json::Value>> now;
+    for (auto& v : items) now[uid_of(v)] = std::make_shared<const json::Value>(v);
     for (auto& [uid, v] : *known)
-      if (!now.count(uid)) gone(v);
+      if (!now.count(uid)) gone(*v);
     if (!known->empty()) gaps_.push_back(cluster_.ex().now());
     std::swap(*known, now);  // what has become of the known ones first: a new one may be in the place of one of them
     for (auto& [uid, v] : *known)
-      if (now.count(uid)) changed(v);
+      if (now.count(uid)) changed(*v);
     for (auto& [uid, v] : *known)
-      if (!now.count(uid)) changed(v);
+      if (!now.count(uid)) changed(*v);
   };
-  cb.event = [known, changed, gone](kube::WatchEventType type, json::Value v) {
+  cb.event = [known, changed, gone](kube::WatchEventType type, kube::Document v) {
     if (type == kube::WatchEventType::kDeleted) {
-      known->erase(uid_of(v));
-      gone(v);
+      known->erase(uid_of(*v));
+      gone(*v);
     } else {
-      (*known)[uid_of(v)] = v;
-      changed(v);
+      (*known)[uid_of(*v)] = v.share();
+      changed(*v);
     }
   };
   reflectors_.push_back(std::make_unique<kube::Reflector>(cluster_.ex(), cluster_.admin(), r, kube::InformerOptions(), std::move(cb)));

@@ -326,8 +326,8 @@ Task<Response> Aggregator::call(std::string name, const Request& r) {
   q.url = path + query;
   q.headers = remote_user_headers(*r.user);
   q.headers.add("accept", r.accept.empty() ? "application/json" : r.accept);
-  if (!r.content_type.empty() && !r.body.empty()) q.headers.add("content-type", r.content_type);
-  q.body = r.body;
+  q.body = r.object.is_null() ? r.body : json::dump(r.object);
+  if (!r.content_type.empty() && !q.body.empty()) q.headers.add("content-type", r.content_type);
   auto res = co_await transport_->exchange(std::move(*to), std::move(q));
   if (!res.ok()) co_return error_response(status::unavailable("error trying to reach service: " + res.error().message));
   Response out;
