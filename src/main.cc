@@ -22,13 +22,6 @@
 #include "sim/command.h"
 #include "world/command.h"
 
-// Read by jemalloc, where the build has it, before main: the platform is many small processes of few threads, so
-// few arenas, and what is freed goes back to the machine within a second.
-extern "C" {
-extern const char* const malloc_conf;
-const char* const malloc_conf = "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0";
-}
-
 namespace caravel {
 namespace {
 

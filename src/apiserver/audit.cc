@@ -117,7 +117,12 @@ class Trail final : public AuditTrail {
     if (decision_.level >= AuditLevel::kRequestResponse && event_.find("objectRef") && !res.watch) {
       Value object;
       if (res.value) object = *res.value;
-      else if (res.body && res.content_type.find("json") != std::string::npos)
+      else if (res.parts) {
+        std::string text;
+        size_t next = 0;
+        res.parts->append(text, next, res.parts->size());
+        if (auto v = json::parse(text); v.ok()) object = std::move(*v);
+      } else if (res.body && res.content_type.find("json") != std::string::npos)
         if (auto v = json::parse(*res.body); v.ok()) object = std::move(*v);
       if (decision_.omit_managed_fields) drop_managed_fields(object);
       if (!object.is_null()) event_["responseObject"] = std::move(object);

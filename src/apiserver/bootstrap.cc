@@ -322,7 +322,12 @@ Task<Status> ApiServer::publish_endpoints() {
     call.name = "kubernetes";
     call.user = server_user();
     call.manager = "kube-apiserver";
-    auto r = co_await rest_.update_object(&call, set_members(wanted), true);
+    Rest::Transform as_wanted = set_members(wanted);
+    if (auto live = rest_.live(*call.type, call.ns, call.name); live.ok()) {
+      Result<Value> next = as_wanted(**live);
+      if (next.ok() && *next == **live) continue;
+    }
+    auto r = co_await rest_.update_object(&call, std::move(as_wanted), true);
     if (!r.ok()) co_return std::move(r).error();
   }
   co_return ok();

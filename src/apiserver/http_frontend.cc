@@ -21,6 +21,7 @@ std::string audit_id(const net::ServerRequest& in, ApiServer& server) {
 }
 
 constexpr size_t kBodyMax = 3u << 20;      // as upstream
+constexpr size_t kPiece = 128u << 10;      // of a long list, gathered at once
 constexpr size_t kGzipFrom = 128u << 10;   // responses from this size are compressed for who accepts it, unless on this host
 constexpr size_t kWatchWrite = 32u << 10;  // events written together: what a watcher that does not read holds
 
@@ -141,13 +142,21 @@ class Gone {
 const std::vector<double> kSecondBuckets = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60};
 const std::vector<double> kSizeBuckets = {1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
 
+// Never on loopback: it takes longer than the network.
+bool wants_gzip(const net::ServerRequest& in) {
+  if (in.method != "GET" || in.peer.compare(0, 4, "127.") == 0) return false;
+  auto* a = in.headers.find("accept-encoding");
+  return a && a->find("gzip") != std::string::npos;
+}
+
 }  // namespace
 
 void HttpFrontend::observe(const Request& r, const Response& res, Duration took) {
   if (!r.is_resource) return;
   LabelValues labels = {to_upper_verb(r), r.group, r.version, r.plural, r.subresource, scope_of(r), "apiserver"};
   durations_->observe(labels, std::chrono::duration<double>(took).count());
-  if (r.method == "GET") sizes_->observe(labels, static_cast<double>(res.body ? res.body->size() : 0));
+  if (r.method == "GET") sizes_->observe(labels, static_cast<double>(res.parts ? res.parts->size() : res.body ? res.body->size()
+                                                                                                              : 0));
 }
 
 HttpFrontend::HttpFrontend(net::EventLoop& loop, ApiServer& server, NodeProxy* proxy) : loop_(&loop), server_(&server), proxy_(proxy) {
@@ -241,6 +250,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     const bool reads = r.method == "GET" || r.method == "HEAD";
     InFlight running(in_flight_, reads);
     Time begin = server_->core().ex.now();
+    r.takes_parts = !wants_gzip(in);
     res = co_await server_->handle(r);
     if (!res.watch) observe(r, res, server_->core().ex.now() - begin);
   }
@@ -293,21 +303,40 @@ Task<void> HttpFrontend::send(net::ServerRequest& in, net::ResponseWriter& out, 
     (void)sent;
     co_return;
   }
-  if (res.body && res.body->size() >= kGzipFrom && in.method == "GET" && in.peer.compare(0, 4, "127.") != 0) {
-    if (auto* a = in.headers.find("accept-encoding"); a && a->find("gzip") != std::string::npos) {
-      Bytes plain = res.body;
-      std::function<Bytes()> work = [plain] { return gzip(*plain); };
-      Bytes z = co_await run_blocking<Bytes>(*loop_, std::move(work));
-      if (z) {
-        res.body = std::move(z);
-        h.add("content-encoding", "gzip");
-        h.add("vary", "Accept-Encoding");
-      }
+  if (res.parts) {
+    co_await send_parts(out, std::move(h), std::move(res));
+    co_return;
+  }
+  if (res.body && res.body->size() >= kGzipFrom && wants_gzip(in)) {
+    Bytes plain = res.body;
+    std::function<Bytes()> work = [plain] { return gzip(*plain); };
+    Bytes z = co_await run_blocking<Bytes>(*loop_, std::move(work));
+    if (z) {
+      res.body = std::move(z);
+      h.add("content-encoding", "gzip");
+      h.add("vary", "Accept-Encoding");
     }
   }
   Bytes body = res.body ? res.body : std::make_shared<const std::string>();
   auto sent = co_await out.send_shared(res.status, std::move(h), std::move(body));
   (void)sent;
+}
+
+// Piece by piece: the peer reads the beginning while the rest is gathered, and 20 MB are never in one place.
+Task<void> HttpFrontend::send_parts(net::ResponseWriter& out, net::Headers h, Response res) {
+  h.add("content-length", std::to_string(res.parts->size()));
+  auto started = co_await out.start(res.status, std::move(h));
+  if (!started.ok()) co_return;
+  std::string piece;
+  size_t next = 0;
+  for (bool all = false; !all && !out.peer_gone();) {
+    piece.clear();
+    all = res.parts->append(piece, next, kPiece);
+    auto sent = co_await out.write(piece);
+    if (!sent.ok()) co_return;
+  }
+  auto finished = co_await out.finish();
+  (void)finished;
 }
 
 Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res, double* sent) {

@@ -21,6 +21,7 @@ class HttpFrontend {
   Task<void> pass_on(std::string service, Request& r, net::ServerRequest& in, net::ResponseWriter& out);
   Task<void> send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res);
   void observe(const Request& r, const Response& res, Duration took);
+  Task<void> send_parts(net::ResponseWriter& out, net::Headers h, Response res);
   Task<void> send_watch(net::ResponseWriter& out, Response res, double* sent);  // `sent` counts events
   net::EventLoop* loop_;
   ApiServer* server_;

@@ -12,6 +12,7 @@ namespace {
 using kube::wire::put_bytes;
 
 constexpr std::string_view kProtobuf = "application/vnd.kubernetes.protobuf";
+constexpr size_t kLong = 256u << 10;  // a list from here on may go out in parts
 
 Error not_acceptable(bool protobuf) {
   if (!protobuf) return status::not_acceptable("only the following media types are accepted: application/json, application/yaml");
@@ -145,7 +146,24 @@ Response Rest::render(const ServedType& t, const Output& out, int status, const 
   return r;
 }
 
-Response Rest::render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token) const {
+size_t BodyParts::size() const {
+  size_t n = head.size() + tail.size() + (items.empty() ? 0 : items.size() - 1);
+  for (auto& i : items) n += i->size();
+  return n;
+}
+
+bool BodyParts::append(std::string& out, size_t& next, size_t enough) const {
+  if (next == 0) out += head;
+  while (next < items.size() && out.size() < enough) {
+    if (next > 0) out.push_back(',');
+    out += *items[next++];
+  }
+  if (next < items.size()) return false;
+  out += tail;
+  return true;
+}
+
+Response Rest::render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token, bool in_parts) const {
   Response r;
   if (out.as == Output::kTable) {
     std::vector<ValuePtr> values;
@@ -168,29 +186,29 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
     r.content_type = kProtobuf;
     return r;
   } else {
-    auto body = std::make_shared<std::string>();
-    std::vector<Bytes> parts;
-    parts.reserve(page.items.size());
-    size_t total = 256;
+    auto parts = std::make_shared<BodyParts>();
+    parts->items.reserve(page.items.size());
     for (auto& o : page.items) {
-      if (out.as == Output::kPartial) parts.push_back(std::make_shared<const std::string>(json::dump(partial_metadata(*o->value()))));
-      else parts.push_back(served_bytes(t, *o));
-      total += parts.back()->size() + 1;
+      if (out.as == Output::kPartial) parts->items.push_back(std::make_shared<const std::string>(json::dump(partial_metadata(*o->value()))));
+      else parts->items.push_back(served_bytes(t, *o));
     }
-    body->reserve(total);
-    if (out.as == Output::kPartial) *body += "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"";
-    else *body += "{\"kind\":\"" + t.list_kind + "\",\"apiVersion\":\"" + t.resource.api_version() + "\"";
-    *body += ",\"metadata\":{\"resourceVersion\":\"" + (revision ? std::to_string(revision) : "") + "\"";
-    if (!continue_token.empty()) *body += ",\"continue\":\"" + continue_token + "\"";
-    if (!continue_token.empty() && page.remaining) *body += ",\"remainingItemCount\":" + std::to_string(page.remaining);
-    *body += "},\"items\":[";
-    bool first = true;
-    for (auto& p : parts) {
-      if (!first) body->push_back(',');
-      first = false;
-      body->append(*p);
+    std::string& head = parts->head;
+    if (out.as == Output::kPartial) head = "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"";
+    else head = "{\"kind\":\"" + t.list_kind + "\",\"apiVersion\":\"" + t.resource.api_version() + "\"";
+    head += ",\"metadata\":{\"resourceVersion\":\"" + (revision ? std::to_string(revision) : "") + "\"";
+    if (!continue_token.empty()) head += ",\"continue\":\"" + continue_token + "\"";
+    if (!continue_token.empty() && page.remaining) head += ",\"remainingItemCount\":" + std::to_string(page.remaining);
+    head += "},\"items\":[";
+    parts->tail = "]}\n";
+    const size_t size = parts->size();
+    if (in_parts && size >= kLong && out.format != Output::kYaml) {
+      r.parts = std::move(parts);
+      return r;
     }
-    *body += "]}\n";
+    auto body = std::make_shared<std::string>();
+    body->reserve(size);
+    size_t next = 0;
+    parts->append(*body, next, size);
     r.body = std::move(body);
   }
   if (out.format == Output::kYaml) {

@@ -46,7 +46,9 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> query;  // decoded
   std::string accept, content_type, user_agent;
   std::string body;
-  json::Value object;  // instead of a body, when a create or update comes from this process
+  json::Value object;        // instead of a body, when a create or update comes from this process
+  bool canonical = false;    // the object is as our own type's encoder writes it
+  bool takes_parts = false;  // a long list may come as Response::parts
   UserPtr user;
   std::string audit_id, source;       // of audit events: the client's id or ours, the client's address
   bool audited = false;               // the audit policy has been asked
@@ -99,10 +101,21 @@ class WatchSession {
   std::function<bool()> abandoned;
 };
 
+// A long list as it lies in the cache: nobody needs it in one piece before it is sent.
+struct BodyParts {
+  std::string head;
+  std::vector<Bytes> items;  // with commas between them
+  std::string tail;
+  size_t size() const;
+  // Appends from item `next` on (0 begins with the head) until `out` holds `enough` bytes; true when that was all.
+  bool append(std::string& out, size_t& next, size_t enough) const;
+};
+
 struct Response {
   int status = 200;
   std::string content_type = "application/json";
   Bytes body;
+  std::shared_ptr<const BodyParts> parts;                    // instead of the body
   std::shared_ptr<const json::Value> value;                  // the body decoded, when it was at hand
   std::vector<std::string> warnings;                         // texts for Warning headers (code 299)
   std::vector<std::pair<std::string, std::string>> headers;  // further ones

@@ -120,7 +120,8 @@ class Rest {
 
   Response render(const ServedType& t, const Output& out, int status, const Stored& s) const;
   // Revision 0: the list has none.
-  Response render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token) const;
+  // In parts where that is asked for and the list is long.
+  Response render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token, bool in_parts = false) const;
   Result<Filter> filter_of(const Request& r, const ServedType& t) const;
   Core& core() const { return *core_; }
 

@@ -194,7 +194,7 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
     if (!converted.ok()) co_return error_response(converted.error());
     page->items = std::move(*converted);
   }
-  co_return render_list(*t, *out, *page, shown, std::move(next));
+  co_return render_list(*t, *out, *page, shown, std::move(next), r.takes_parts);
 }
 
 // --- watch ---

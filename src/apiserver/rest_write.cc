@@ -88,8 +88,10 @@ Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall
   json::Value object;
   std::vector<std::string> problems;
   bool lenient = call && call->field_validation == "Ignore";
+  bool whole = false;
   if (!r.object.is_null()) {
     object = std::exchange(r.object, json::Value());
+    whole = r.canonical && !t.custom;
   } else if (type == "application/vnd.kubernetes.protobuf") {
     TRY(json::Value v, t.model->from_protobuf(r.body));
     object = std::move(v);
@@ -122,7 +124,7 @@ Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall
                                ": json: cannot unmarshal value into Go struct field ObjectMeta.metadata of type v1.ObjectMeta");
   std::string prefix = kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": ";
   std::vector<std::string> unknown;
-  if (Status s = t.model->accept(object, unknown); !s.ok()) {
+  if (Status s = whole ? ok() : t.model->accept(object, unknown); !s.ok()) {
     if (!s.error().details.empty()) return std::move(s).error();
     return status::bad_request(prefix + s.error().message);
   }

@@ -1,6 +1,9 @@
 // Taint eviction: pods that do not tolerate a NoExecute taint of their node leave, at once or after their
 // tolerationSeconds. Pod GC: pods of nodes that are gone, pods that were never bound and are deleted, and
 // the oldest finished pods beyond a threshold.
+#include <string_view>
+#include <unordered_map>
+
 #include "controllers/common.h"
 #include "controllers/context.h"
 #include "controllers/node_match.h"
@@ -126,20 +129,22 @@ class PodGc final : public Runner {
     Time now = ex_.now();
     std::vector<PodPtr> lost, never_bound, finished, stranded;
     std::set<std::string> absent;
+    std::unordered_map<std::string_view, const Node*> nodes;
+    for (auto& [k, n] : nodes_.all()) nodes.emplace(n->metadata.name, n.get());
     for (auto& [k, p] : pods_.all()) {
       if (is_finished(*p) && !is_terminating(p->metadata)) finished.push_back(p);
       if (p->spec.node_name.empty()) {
         if (is_terminating(p->metadata)) never_bound.push_back(p);
         continue;
       }
-      auto n = nodes_.get("", p->spec.node_name);
-      if (!n) {
+      auto n = nodes.find(p->spec.node_name);
+      if (n == nodes.end()) {
         absent.insert(p->spec.node_name);
         lost.push_back(p);
       } else if (is_terminating(p->metadata)) {
         bool out = false;
-        for (auto& t : n->spec.taints) out = out || t.key == "node.kubernetes.io/out-of-service";
-        if (out && !node_ready(*n)) stranded.push_back(p);
+        for (auto& t : n->second->spec.taints) out = out || t.key == "node.kubernetes.io/out-of-service";
+        if (out && !node_ready(*n->second)) stranded.push_back(p);
       }
     }
     // A node counts as gone when it was absent for a while and the API server says so too.

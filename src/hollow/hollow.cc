@@ -23,7 +23,7 @@ constexpr size_t kAddresses = 1u << 22;  // 100.64.0.0/10
 
 const kube::Resource kPods{"", "v1", "pods", "Pod", true};
 const kube::Resource kNodes{"", "v1", "nodes", "Node", false};
-const kube::Resource kLeases{"coordination.k8s.io", "v1", "leases", "Lease", true};
+using kube::coordination::Lease;
 
 }  // namespace
 
@@ -33,7 +33,7 @@ struct HollowNodes::Impl {
     std::string uid;
     bool registered = false, failed = false, registering = false, posting = false;
     int64_t slot = 0;  // of the lease wheel
-    json::Value lease;
+    std::optional<Lease> lease;
   };
   // What is still to be done for a pod, and what is known of it.
   struct Pod {
@@ -183,19 +183,19 @@ struct HollowNodes::Impl {
   }
   static Task<void> last_word(Impl* self, std::string name) {
     auto it = self->nodes.find(name);
-    if (it == self->nodes.end() || it->second.lease.is_null()) co_return;
-    json::Value lease = it->second.lease;
-    lease["spec"]["renewTime"] = format_rfc3339_micro(self->ex->now());
-    Result<json::Value> r = co_await self->client.update(kLeases, std::move(lease));
+    if (it == self->nodes.end() || !it->second.lease) co_return;
+    Lease lease = *it->second.lease;
+    lease.spec.renew_time = self->ex->now();
+    Result<Lease> r = co_await self->client.update<Lease>(std::move(lease));
     (void)r;  // the version has changed: renew() reads it again when the machine is back
   }
   Task<void> renew(std::string name) {
     auto it = nodes.find(name);
     if (it == nodes.end() || it->second.failed || !it->second.registered) co_return;
-    if (!it->second.lease.is_null()) {
-      json::Value lease = it->second.lease;
-      lease["spec"]["renewTime"] = format_rfc3339_micro(ex->now());
-      Result<json::Value> r = co_await client.update(kLeases, std::move(lease));
+    if (it->second.lease) {
+      Lease lease = *it->second.lease;
+      lease.spec.renew_time = ex->now();
+      Result<Lease> r = co_await client.update<Lease>(std::move(lease));
       it = nodes.find(name);
       if (it == nodes.end()) co_return;
       if (r.ok()) {
@@ -203,24 +203,21 @@ struct HollowNodes::Impl {
         co_return;
       }
       if (r.error().code != Code::kNotFound && r.error().code != Code::kConflict) co_return;
-      it->second.lease = json::Value();
+      it->second.lease.reset();
     }
-    Result<json::Value> r = co_await client.get(kLeases, "kube-node-lease", name);
+    Result<Lease> r = co_await client.get<Lease>("kube-node-lease", name);
     it = nodes.find(name);
     if (it == nodes.end() || !it->second.registered) co_return;
     if (!r.ok() && r.error().code == Code::kNotFound) {
-      json::Value lease = lease_object(name, it->second.uid, options.lease_duration, ex->now());
-      r = co_await client.create(kLeases, "kube-node-lease", std::move(lease));
-      it = nodes.find(name);
-      if (it == nodes.end()) co_return;
+      Lease lease = lease_object(name, it->second.uid, options.lease_duration, ex->now());
+      r = co_await client.create<Lease>(std::move(lease));
     } else if (r.ok()) {
-      json::Value lease = std::move(*r);
-      lease["spec"]["renewTime"] = format_rfc3339_micro(ex->now());
-      r = co_await client.update(kLeases, std::move(lease));
-      it = nodes.find(name);
-      if (it == nodes.end()) co_return;
+      Lease lease = std::move(*r);
+      lease.spec.renew_time = ex->now();
+      r = co_await client.update<Lease>(std::move(lease));
     }
-    if (r.ok()) it->second.lease = std::move(*r);
+    it = nodes.find(name);
+    if (it != nodes.end() && r.ok()) it->second.lease = std::move(*r);
   }
 
   // --- pods

@@ -129,25 +129,21 @@ bool is_ready_node(const json::Value& node) {
   return false;
 }
 
-json::Value lease_object(const std::string& node, const std::string& node_uid, Duration length, Time now) {
-  json::Value v = json::Value::object();
-  v["apiVersion"] = "coordination.k8s.io/v1";
-  v["kind"] = "Lease";
-  json::Value& m = v["metadata"];
-  m["name"] = node;
-  m["namespace"] = "kube-node-lease";
+kube::coordination::Lease lease_object(const std::string& node, const std::string& node_uid, Duration length, Time now) {
+  kube::coordination::Lease v;
+  v.metadata.name = node;
+  v.metadata.namespace_ = "kube-node-lease";
   if (!node_uid.empty()) {
-    json::Value owner = json::Value::object();
-    owner["apiVersion"] = "v1";
-    owner["kind"] = "Node";
-    owner["name"] = node;
-    owner["uid"] = node_uid;
-    m["ownerReferences"].push_back(std::move(owner));
+    kube::meta::OwnerReference owner;
+    owner.api_version = "v1";
+    owner.kind = "Node";
+    owner.name = node;
+    owner.uid = node_uid;
+    v.metadata.owner_references.push_back(std::move(owner));
   }
-  json::Value& s = v["spec"];
-  s["holderIdentity"] = node;
-  s["leaseDurationSeconds"] = std::chrono::duration_cast<std::chrono::seconds>(length).count();
-  s["renewTime"] = format_rfc3339_micro(now);
+  v.spec.holder_identity = node;
+  v.spec.lease_duration_seconds = static_cast<int32_t>(std::chrono::duration_cast<std::chrono::seconds>(length).count());
+  v.spec.renew_time = now;
   return v;
 }
 

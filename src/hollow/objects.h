@@ -6,13 +6,14 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "hollow/hollow.h"
+#include "kube/types/coordination.h"
 
 namespace caravel::hollow {
 
 json::Value node_object(const NodeSpec& s, const std::string& version, Time now);
 std::string node_address(const NodeSpec& s);
 bool is_ready_node(const json::Value& node);
-json::Value lease_object(const std::string& node, const std::string& node_uid, Duration length, Time now);
+kube::coordination::Lease lease_object(const std::string& node, const std::string& node_uid, Duration length, Time now);
 
 bool is_ready_pod(const json::Value& pod);
 bool never_ready(const json::Value& pod);

@@ -198,6 +198,42 @@ Change change_between(const Schema& schema, const json::Value& a, const json::Va
   return c;
 }
 
+// Of a set as fieldsV1 has it: whether it holds all of `some`, any of it.
+bool holds_all(const json::Value& set, const Node& some) {
+  if (some.member && set.size() != 0 && !set.find(".")) return false;
+  return std::all_of(some.children.begin(), some.children.end(), [&](auto& c) {
+    const json::Value* at = set.find(c.first);
+    return at && holds_all(*at, c.second);
+  });
+}
+bool holds_any(const json::Value& set, const Node& some) {
+  if (some.member && (set.size() == 0 || set.find("."))) return true;
+  return std::any_of(some.children.begin(), some.children.end(), [&](auto& c) {
+    const json::Value* at = set.find(c.first);
+    return at && holds_any(*at, c.second);
+  });
+}
+
+// Most updates write again what their manager owns alone (a Lease, a status): then nothing but its time moves.
+bool only_time_moves(json::Value& managed, const Manager& self) {
+  json::Value* mine = nullptr;
+  for (auto& e : managed.arr()) {
+    const json::Value& entry = e;
+    const bool same = entry["manager"].as_string() == self.name && entry["operation"].as_string() == "Update" &&
+                      entry["apiVersion"].as_string() == self.api_version && entry["subresource"].as_string() == self.subresource;
+    if (same && holds_all(entry["fieldsV1"], self.set.root())) mine = &e;
+    else if (same || holds_any(entry["fieldsV1"], self.set.root())) return false;
+  }
+  if (!mine) return false;
+  (*mine)["time"] = self.time;
+  std::stable_sort(managed.arr().begin(), managed.arr().end(), [](const json::Value& a, const json::Value& b) {
+    for (auto name : {"operation", "time", "manager", "apiVersion"})
+      if (const int order = a[name].as_string().compare(b[name].as_string())) return order < 0;
+    return false;
+  });
+  return true;
+}
+
 }  // namespace
 
 std::string conflict_message(const std::vector<ApplyConflict>& conflicts) {
@@ -275,14 +311,16 @@ void track_update(const Schema& schema, const json::Value* old, json::Value& obj
   const json::Value* sent = object["metadata"].find("managedFields");
   // `managedFields: [{}]` or [] clears what was tracked; anything else a client sends is not believed.
   bool cleared = sent && sent->is_array() && (sent->size() == 0 || (sent->size() == 1 && sent->at(0).size() == 0));
-  std::vector<Manager> managers = old && !cleared ? read_managers(*old) : std::vector<Manager>();
-  json::Value before = old ? *old : json::Value::object();
-  if (before["metadata"].is_object()) before["metadata"].erase("managedFields");
   object["metadata"].erase("managedFields");
   if (cleared && old) return;
-
-  Change change = change_between(schema, before, object, o);
+  // What both have makes no difference.
+  const json::Value none = json::Value::object();
+  if (old && (*old)["metadata"]["managedFields"].size()) object["metadata"]["managedFields"] = (*old)["metadata"]["managedFields"];
+  Change change = change_between(schema, old ? *old : none, object, o);
+  if (old && change.written.empty() && change.removed.empty()) return;
   Manager self{o.manager, "Update", object["apiVersion"].as_string(), o.subresource, format_rfc3339(o.now), change.written};
+  if (json::Value* managed = object["metadata"].find("managedFields"); managed && change.removed.empty() && only_time_moves(*managed, self)) return;
+  std::vector<Manager> managers = old ? read_managers(*old) : std::vector<Manager>();
   bool found = false;
   for (auto& m : managers) {
     if (m.same_as(self)) {

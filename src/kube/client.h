@@ -55,6 +55,7 @@ struct ApiRequest {
   std::string content_type;  // of the body: "application/json" or a patch type
   // A body of JSON is a document until a transport wants text(): a server in the same process takes it as it is.
   json::Value object;
+  bool canonical = false;  // the object is one of our own types as encode_json() writes it: nothing to normalise
   std::string body;
   std::string& text();
   // Non-resource requests: verb get/post and this path instead of the above ("/version").
@@ -177,6 +178,7 @@ class Client {
     std::string ns = object.metadata.namespace_;
     json::Value v = to_json(object);
     ApiRequest q = create_request(T::resource(), std::move(ns), std::move(v), o);
+    q.canonical = true;
     Result<Document> r = co_await ask(std::move(q));
     if (!r.ok()) co_return std::move(r).error();
     co_return from_json<T>(**r);
@@ -185,6 +187,7 @@ class Client {
   Task<Result<T>> update(T object, WriteOptions o = WriteOptions()) {
     json::Value v = to_json(object);
     ApiRequest q = update_request(T::resource(), std::move(v), o);
+    q.canonical = true;
     Result<Document> r = co_await ask(std::move(q));
     if (!r.ok()) co_return std::move(r).error();
     co_return from_json<T>(**r);

@@ -106,11 +106,12 @@ void compare(const Schema* s, const json::Value& a, const json::Value& b, Differ
       one_side(a, b, out.removed);
       one_side(b, a, out.added);
       for (auto& m : b.as_object())
-        if (const json::Value* old = a.find(m.key)) down("f:" + m.key, member_schema(s, m.key), *old, m.value);
+        if (const json::Value* old = a.find(m.key); old && !(*old == m.value)) down("f:" + m.key, member_schema(s, m.key), *old, m.value);
       break;
     }
     case Kind::kListMap:
     case Kind::kListSet: {
+      if (a == b) break;
       std::map<std::string, const json::Value*> old;
       for (auto& i : a.as_array()) old[item_key(*s, i, ka)] = &i;
       for (auto& i : b.as_array()) {

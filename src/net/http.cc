@@ -50,14 +50,16 @@ std::vector<std::pair<std::string, std::string>> Target::parameters() const {
   return out;
 }
 
-Task<Result<std::string>> BodyReader::read_all(size_t limit) {
+Task<Result<std::string>> BodyReader::read_all(size_t limit, size_t expected) {
+  constexpr size_t kBelieved = 64u << 20;  // what a peer merely announces takes no more memory than this
   std::string out;
+  if (expected > 0 && expected <= limit) out.reserve(std::min(expected, kBelieved));
   while (true) {
     auto piece = co_await read();
     if (!piece.ok()) co_return std::move(piece).error();
     if (!*piece) co_return out;
     if (out.size() + (*piece)->size() > limit) co_return make_error(Code::kTooLarge, "the body is larger than " + std::to_string(limit) + " bytes");
-    if (out.empty()) out = std::move(**piece);
+    if (out.empty() && out.capacity() < (*piece)->size()) out = std::move(**piece);
     else out += **piece;
   }
 }

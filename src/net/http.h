@@ -59,7 +59,8 @@ class BodyReader {
   // The next piece, nullopt at the end. An error if the peer went away.
   virtual Task<Result<std::optional<std::string>>> read() = 0;
   // Everything, or kTooLarge beyond `limit` bytes.
-  Task<Result<std::string>> read_all(size_t limit);
+  // `expected`: how long it says to be, 0 if it does not.
+  Task<Result<std::string>> read_all(size_t limit, size_t expected = 0);
 };
 
 struct ServerRequest {

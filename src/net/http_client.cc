@@ -197,7 +197,8 @@ Task<Result<ClientResponse>> HttpClient::send(ClientRequest request, size_t body
   out.status = r->status;
   out.headers = std::move(r->headers);
   if (r->body) {
-    auto body = co_await r->body->read_all(body_max);
+    const size_t expected = static_cast<size_t>(std::max<int64_t>(0, parse_int(out.headers.get("content-length")).value_or(0)));
+    auto body = co_await r->body->read_all(body_max, expected);
     if (!body.ok()) co_return std::move(body).error();
     out.body = std::move(*body);
   }

@@ -114,7 +114,7 @@ Task<Status> start_world(net::EventLoop& loop, WorldOptions options) {
   if (running_world(options.data_directory)) co_return make_error(Code::kAlreadyExists, "a world of " + options.data_directory + " is running already");
   net::ProcessOptions o;
   if (!options.hollow) {
-    remove_cgroup_tree(world_cgroup(options.data_directory));
+    CO_TRY_VOID(remove_cgroup_tree(world_cgroup(options.data_directory)));
     o.argv = {"unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--propagation", "private"};
   }
   o.argv.insert(o.argv.end(), {options.program, "world", "--data-dir", options.data_directory, "--repository", options.sample_repository});
@@ -164,9 +164,9 @@ Task<Status> end_world(net::EventLoop& loop, std::string data) {
       while (running_world(data)) co_await sleep(loop, 50ms);
     }
   }
-  if (!hollow) remove_cgroup_tree(world_cgroup(data));
+  Status cleaned = hollow ? ok() : remove_cgroup_tree(world_cgroup(data));
   if (net::path_exists(pid_file(data))) ::unlink(pid_file(data).c_str());
-  co_return ok();
+  co_return cleaned;
 }
 
 }  // namespace caravel::world
