@@ -22,7 +22,7 @@ ObjectPtr component(const std::string& name, const std::string& problem) {
   auto out = std::make_shared<Object>();
   out->name = name;
   out->bytes = std::make_shared<const std::string>(json::dump(o));
-  out->decoded = std::make_shared<const Value>(std::move(o));
+  out->decoded = json::share(std::move(o));
   return out;
 }
 

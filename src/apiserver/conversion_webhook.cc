@@ -70,7 +70,7 @@ class WebhookConverter final : public RemoteConverter {
       if (!std::as_const(after)["metadata"].is_object()) problem = "missing metadata in converted object";
       if (!problem.empty()) co_return status::internal(about + " returned invalid converted object at index " + std::to_string(n) + ": " + problem);
       restore_metadata(before, after);
-      objects[due[n]] = std::make_shared<const Value>(std::move(after));
+      objects[due[n]] = json::share(std::move(after));
     }
     co_return objects;
   }
@@ -133,7 +133,7 @@ Task<Result<std::vector<ObjectPtr>>> converted_objects(const ServedType& t, std:
     t.model->set_defaults(shown);
     auto o = std::make_shared<Object>(*objects[i]);
     o->bytes = std::make_shared<const std::string>(json::dump(shown));
-    o->decoded = std::make_shared<const Value>(std::move(shown));
+    o->decoded = json::share(std::move(shown));
     objects[i] = std::move(o);
   }
   co_return objects;

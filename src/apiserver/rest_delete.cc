@@ -167,7 +167,7 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     }
     Deleted d;
     if (call.dry_run) {
-      d.object.value = std::make_shared<const json::Value>(object);
+      d.object.value = json::share(object);
       d.object.bytes = std::make_shared<const std::string>(json::dump(object));
       co_return d;
     }

@@ -166,7 +166,9 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
   if (!r.ok()) co_return status::internal(r.error().message);
   if (r->succeeded) {
     co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
-    (*object)["metadata"]["resourceVersion"] = std::to_string(r->revision);
+    // The cache has the object itself, with its version already, and readers of it.
+    const std::string version = std::to_string(r->revision);
+    if (meta_string(*object, "resourceVersion") != version) (*object)["metadata"]["resourceVersion"] = version;
   }
   co_return std::move(*r);
 }
@@ -241,8 +243,10 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     object.erase("status");
   }
   t.model->set_defaults(object);
+  if (generated || t.strategy->companions) object.freeze();  // each attempt changes a copy
   for (int attempt = 0;; ++attempt) {
-    auto made = std::make_shared<json::Value>(object);
+    const bool last = attempt >= kGenerateNameTries || (!generated && !t.strategy->companions);
+    auto made = last ? std::make_shared<json::Value>(std::move(object)) : std::make_shared<json::Value>(object);
     json::Value& o = *made;
     json::Value& m = o["metadata"];  // until the strategy adds members
     if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
@@ -295,7 +299,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
       if (core_->store_has(t, call->ns, name)) co_return status::already_exists(t.resource, name);
       size_t at = 0;
       out.bytes = std::make_shared<const std::string>(encode_object(o, &at));
-      out.value = std::make_shared<const json::Value>(std::move(o));
+      out.value = json::share(std::move(o));
       co_return out;
     }
     auto r = co_await put_counted(&t, key, 0, made, &a);
@@ -477,7 +481,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
       std::string text = encode_object(*object, &at);
       text.insert(at, std::to_string(found->revision));
       out.bytes = std::make_shared<const std::string>(std::move(text));
-      out.value = std::make_shared<const json::Value>(std::move(*object));
+      out.value = json::share(std::move(*object));
       co_return out;
     }
     std::string key = t.storage->prefix + WatchCache::key_of(t.resource.namespaced ? call->ns : "", call->name);
@@ -501,7 +505,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
       std::string text = encode_object(*object, &at);
       text.insert(at, std::to_string(found->revision));
       out.bytes = std::make_shared<const std::string>(std::move(text));
-      out.value = std::make_shared<const json::Value>(std::move(*object));
+      out.value = json::share(std::move(*object));
       out.revision = r->revision;
       co_return out;
     }

@@ -130,7 +130,7 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
   if (!o["metadata"].find("creationTimestamp")) o["metadata"]["creationTimestamp"] = Value();
   Stored s;
   s.bytes = std::make_shared<const std::string>(json::dump(o));
-  s.value = std::make_shared<const Value>(std::move(o));
+  s.value = json::share(std::move(o));
   Response res = rest.render(*t, *out, 201, s);
   res.warnings = std::move(call.warnings);
   co_return res;

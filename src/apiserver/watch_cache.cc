@@ -15,7 +15,7 @@ const Log log_{"watch-cache"};
 ValuePtr Object::value() const {
   if (!decoded) {
     auto v = json::parse(*bytes);
-    return std::make_shared<const json::Value>(v.ok() ? std::move(*v) : json::Value());
+    return json::share(v.ok() ? std::move(*v) : json::Value());
   }
   return decoded;
 }
@@ -181,6 +181,7 @@ std::shared_ptr<Object> WatchCache::make_object(std::string_view key, const Byte
   if (attachment) {
     auto v = std::static_pointer_cast<json::Value>(std::move(attachment));
     (*v)["metadata"]["resourceVersion"] = std::to_string(revision);
+    v->freeze();
     o->decoded = std::move(v);
   }
   ValuePtr v = o->value();

@@ -125,4 +125,41 @@ TEST(Flags, names_the_nearest_flag) {
 }
 
 }  // namespace
+TEST(Json, ACopyOfAFrozenDocumentSharesWhatItDoesNotChange) {
+  json::Value v = *json::parse(R"({"metadata":{"name":"a","labels":{"x":"1"}},"spec":{"list":[{"n":1},{"n":2}]},"empty":{}})");
+  v.freeze();
+  json::Value copy = v;
+  EXPECT_EQ(&std::as_const(copy)["spec"].as_object(), &std::as_const(v)["spec"].as_object());
+  copy["metadata"]["labels"]["x"] = "2";
+  EXPECT_EQ(std::as_const(v)["metadata"]["labels"]["x"].as_string(), "1");
+  EXPECT_EQ(std::as_const(copy)["metadata"]["labels"]["x"].as_string(), "2");
+  EXPECT_EQ(&std::as_const(copy)["spec"].as_object(), &std::as_const(v)["spec"].as_object()) << "nobody wrote there";
+  copy["spec"]["list"].arr()[1]["n"] = 3;
+  copy["empty"]["now"] = "not";
+  EXPECT_EQ(json::dump(v), R"({"metadata":{"name":"a","labels":{"x":"1"}},"spec":{"list":[{"n":1},{"n":2}]},"empty":{}})");
+  EXPECT_EQ(json::dump(copy), R"({"metadata":{"name":"a","labels":{"x":"2"}},"spec":{"list":[{"n":1},{"n":3}]},"empty":{"now":"not"}})");
+}
+
+TEST(Json, TheLastOwnerOfAFrozenDocumentWritesInPlaceAndItsPartsOutliveIt) {
+  json::Value part;
+  {
+    json::Value v = *json::parse(R"({"a":{"b":[1,2]}})");
+    v.freeze();
+    part = std::as_const(v)["a"];
+  }
+  const json::Object* before = &part.as_object();
+  part["b"].push_back(3);
+  EXPECT_EQ(&part.as_object(), before);
+  EXPECT_EQ(json::dump(part), R"({"b":[1,2,3]})");
+}
+
+TEST(Json, LookingUpThroughAMutableValueLeavesAFrozenOneShared) {
+  json::Value v = *json::parse(R"({"a":{"b":1}})");
+  v.freeze();
+  json::Value copy = v;
+  EXPECT_EQ(copy.find("absent"), nullptr);
+  EXPECT_FALSE(copy.erase("absent"));
+  EXPECT_EQ(&copy.as_object(), &v.as_object());
+}
+
 }  // namespace caravel

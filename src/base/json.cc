@@ -17,6 +17,47 @@ const Array kEmptyArray;
 const Object kEmptyObject;
 }  // namespace
 
+template <class T>
+Level<T>::Level(T content) {
+  if (!content.empty()) node_ = new Node{std::move(content)};
+}
+template <class T>
+Level<T>::Level(const Level& o) : node_(o.node_) {
+  if (!node_) return;
+  if (node_->frozen) node_->owners.fetch_add(1, std::memory_order_relaxed);
+  else node_ = new Node{node_->content};
+}
+template <class T>
+Level<T>::~Level() {
+  if (node_ && (!node_->frozen || node_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1)) delete node_;
+}
+template <class T>
+T& Level<T>::write() {
+  if (!node_) {
+    node_ = new Node{};
+  } else if (node_->frozen) {
+    if (node_->owners.load(std::memory_order_acquire) == 1) node_->frozen = false;
+    else *this = Level(node_->content);
+  }
+  return node_->content;
+}
+template <>
+const Array& Level<Array>::read() const { return node_ ? node_->content : kEmptyArray; }
+template <>
+const Object& Level<Object>::read() const { return node_ ? node_->content : kEmptyObject; }
+template <>
+void Level<Array>::freeze() {
+  if (!node_ || node_->frozen) return;
+  for (Value& v : node_->content) v.freeze();
+  node_->frozen = true;
+}
+template <>
+void Level<Object>::freeze() {
+  if (!node_ || node_->frozen) return;
+  for (Member& m : node_->content) m.value.freeze();
+  node_->frozen = true;
+}
+
 Object::Object(const Object&) = default;
 Object::Object(Object&&) noexcept = default;
 Object& Object::operator=(const Object&) = default;
@@ -28,6 +69,8 @@ Value::Value(Value&&) noexcept = default;
 Value& Value::operator=(const Value&) = default;
 Value& Value::operator=(Value&&) noexcept = default;
 Value::~Value() = default;
+Value::Value(Array a) : v_(Level<Array>(std::move(a))) {}
+Value::Value(Object o) : v_(Level<Object>(std::move(o))) {}
 Value Value::array(std::initializer_list<Value> items) { return Value(Array(items)); }
 Value Value::object() { return Value(Object()); }
 
@@ -90,37 +133,47 @@ const std::string& Value::as_string() const {
   return s ? *s : kEmptyString;
 }
 const Array& Value::as_array() const {
-  auto* a = std::get_if<Array>(&v_);
-  return a ? *a : kEmptyArray;
+  auto* a = std::get_if<Level<Array>>(&v_);
+  return a ? a->read() : kEmptyArray;
 }
 const Object& Value::as_object() const {
-  auto* o = std::get_if<Object>(&v_);
-  return o ? *o : kEmptyObject;
+  auto* o = std::get_if<Level<Object>>(&v_);
+  return o ? o->read() : kEmptyObject;
 }
 std::string& Value::str() {
   if (!is_string()) v_.emplace<std::string>();
   return *std::get_if<std::string>(&v_);
 }
 Array& Value::arr() {
-  if (!is_array()) v_.emplace<Array>();
-  return *std::get_if<Array>(&v_);
+  if (!is_array()) v_.emplace<Level<Array>>();
+  return std::get_if<Level<Array>>(&v_)->write();
 }
 Object& Value::obj() {
-  if (!is_object()) v_.emplace<Object>();
-  return *std::get_if<Object>(&v_);
+  if (!is_object()) v_.emplace<Level<Object>>();
+  return std::get_if<Level<Object>>(&v_)->write();
 }
-const Value* Value::find(std::string_view key) const {
-  auto* o = std::get_if<Object>(&v_);
-  return o ? o->find(key) : nullptr;
+Value& Value::freeze() {
+  if (auto* a = std::get_if<Level<Array>>(&v_)) a->freeze();
+  if (auto* o = std::get_if<Level<Object>>(&v_)) o->freeze();
+  return *this;
 }
-Value* Value::find(std::string_view key) { return const_cast<Value*>(std::as_const(*this).find(key)); }
+std::shared_ptr<const Value> share(Value v) {
+  v.freeze();
+  return std::make_shared<const Value>(std::move(v));
+}
+
+template class Level<Array>;
+template class Level<Object>;
+
+const Value* Value::find(std::string_view key) const { return as_object().find(key); }
+Value* Value::find(std::string_view key) { return std::as_const(*this).find(key) ? obj().find(key) : nullptr; }
 const Value& Value::operator[](std::string_view key) const {
   const Value* v = find(key);
   return v ? *v : kNullValue;
 }
 const Value& Value::at(size_t index) const {
-  auto* a = std::get_if<Array>(&v_);
-  return a && index < a->size() ? (*a)[index] : kNullValue;
+  const Array& a = as_array();
+  return index < a.size() ? a[index] : kNullValue;
 }
 const Value& Value::path(std::initializer_list<std::string_view> steps) const {
   const Value* v = this;
@@ -143,8 +196,8 @@ bool operator==(const Value& a, const Value& b) {
       case Type::kInt: return a.as_int() == b.as_int();
       case Type::kDouble: return a.as_double() == b.as_double();
       case Type::kString: return a.as_string() == b.as_string();
-      case Type::kArray: return a.as_array() == b.as_array();
-      case Type::kObject: return a.as_object() == b.as_object();
+      case Type::kArray: return &a.as_array() == &b.as_array() || a.as_array() == b.as_array();
+      case Type::kObject: return &a.as_object() == &b.as_object() || a.as_object() == b.as_object();
     }
   }
   return a.is_number() && b.is_number() && a.as_double() == b.as_double();

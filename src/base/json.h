@@ -3,11 +3,18 @@
 // Numbers are int64 where the text is an integer that fits, else double: what Kubernetes' decoders do.
 // Object members keep their order; lookups are linear below 16 members, so write code that looks up
 // rather than scans. parse() limits depth and reports duplicate keys; it never throws.
-// Threading: values are plain data.
+//
+// Copies are deep, except of what was frozen: freeze() is for documents that many will read and few change a little.
+// Copies of a frozen value share its arrays and objects; a change through a copy takes its own copy of the levels on
+// the way to the change and of nothing else, and comparing what is shared costs nothing. The frozen value itself never
+// changes by it. References into a value end when it is frozen.
+// Threading: values are plain data; frozen ones may be copied and read by several threads at once.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,6 +60,33 @@ class Object {
   std::vector<Member> members_;
 };
 
+// What an array or an object of a Value is kept in. Null stands for an empty one.
+// Invariant: one that is not frozen has one owner; everything inside a frozen one is frozen.
+template <class T>
+class Level {
+ public:
+  Level() noexcept = default;
+  explicit Level(T content);
+  Level(const Level&);
+  Level(Level&& o) noexcept : node_(std::exchange(o.node_, nullptr)) {}
+  Level& operator=(Level o) noexcept {
+    std::swap(node_, o.node_);
+    return *this;
+  }
+  ~Level();
+  const T& read() const;
+  T& write();  // takes its own copy when others have the same
+  void freeze();
+
+ private:
+  struct Node {
+    T content;
+    std::atomic<uint32_t> owners{1};
+    bool frozen = false;
+  };
+  Node* node_ = nullptr;
+};
+
 enum class Type { kNull,
                   kBool,
                   kInt,
@@ -80,8 +114,8 @@ class Value {
   Value(const char* s) : v_(std::string(s)) {}
   Value(std::string_view s) : v_(std::string(s)) {}
   Value(std::string s) : v_(std::move(s)) {}
-  Value(Array a) : v_(std::move(a)) {}
-  Value(Object o) : v_(std::move(o)) {}
+  Value(Array a);
+  Value(Object o);
   static Value array(std::initializer_list<Value> items = {});
   static Value object();
 
@@ -111,6 +145,7 @@ class Value {
   // Member access: a const look-up never fails, it gives null; a mutable one inserts.
   const Value* find(std::string_view key) const;
   Value* find(std::string_view key);
+  bool contains(std::string_view key) const { return find(key) != nullptr; }
   const Value& operator[](std::string_view key) const;
   Value& operator[](std::string_view key) { return obj()[key]; }
   const Value& operator[](const char* key) const { return (*this)[std::string_view(key)]; }
@@ -118,14 +153,15 @@ class Value {
   const Value& at(size_t index) const;  // null when out of range or not an array
   // v.path({"spec", "template", "metadata"}): null when any step is absent.
   const Value& path(std::initializer_list<std::string_view> steps) const;
-  bool erase(std::string_view key) { return is_object() && obj().erase(key); }
+  bool erase(std::string_view key) { return contains(key) && obj().erase(key); }
   void push_back(Value v) { arr().push_back(std::move(v)); }
   size_t size() const;  // members or items; 0 otherwise
+  Value& freeze();      // see above
 
   friend bool operator==(const Value& a, const Value& b);
 
  private:
-  std::variant<std::monostate, bool, int64_t, double, std::string, Array, Object> v_;
+  std::variant<std::monostate, bool, int64_t, double, std::string, Level<Array>, Level<Object>> v_;
 };
 
 struct Member {
@@ -142,6 +178,9 @@ inline std::vector<Member>::iterator Object::end() { return members_.end(); }
 inline std::vector<Member>::const_iterator Object::begin() const { return members_.begin(); }
 inline std::vector<Member>::const_iterator Object::end() const { return members_.end(); }
 inline Value::Value() noexcept = default;
+
+// A frozen document for many readers.
+std::shared_ptr<const Value> share(Value v);
 
 struct ParseOptions {
   int max_depth = 512;

@@ -353,7 +353,7 @@ struct HollowNodes::Impl {
     std::string d = run_for(o);
     if (it->second.running && !d.empty()) {
       auto length = parse_duration(d);
-      it->second.object = std::make_shared<const json::Value>(std::move(object));
+      it->second.object = json::share(std::move(object));
       at(ex->now() + (length.ok() ? *length : Duration(0)), uid);
     } else {
       it->second.object = nullptr;

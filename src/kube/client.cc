@@ -116,7 +116,7 @@ json::Value Document::take() {
 }
 
 std::shared_ptr<const json::Value> Document::share() {
-  if (!shared_) shared_ = std::make_shared<const json::Value>(std::move(own_));
+  if (!shared_) shared_ = json::share(std::move(own_));
   return shared_;
 }
 

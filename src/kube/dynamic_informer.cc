@@ -32,7 +32,7 @@ void DynamicInformer::replace(std::vector<json::Value> items) {
   std::map<ObjectKey, Ptr> fresh;
   for (auto& v : items) {
     ObjectKey key = key_of(v);
-    fresh[key] = std::make_shared<const json::Value>(std::move(v));
+    fresh[key] = json::share(std::move(v));
   }
   std::vector<ObjectKey> gone;
   for (auto& [k, p] : cache_)

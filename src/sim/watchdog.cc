@@ -40,7 +40,7 @@ void Watchdog::watch(const kube::Resource& r, std::function<void(const json::Val
   auto known = std::make_shared<std::map<std::string, std::shared_ptr<const json::Value>>>();  // what a list does not show any more is gone
   cb.replace = [this, known, changed, gone](std::vector<json::Value> items) {
     std::map<std::string, std::shared_ptr<const json::Value>> now;
-    for (auto& v : items) now[uid_of(v)] = std::make_shared<const json::Value>(v);
+    for (auto& v : items) now[uid_of(v)] = json::share(v);
     for (auto& [uid, v] : *known)
       if (!now.count(uid)) gone(*v);
     if (!known->empty()) gaps_.push_back(cluster_.ex().now());

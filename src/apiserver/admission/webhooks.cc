@@ -91,7 +91,7 @@ Task<Result<Value>> in_version(Core&, const ServedType& from, const ServedType& 
   if (object.is_null() || &from == &to || from.resource.api_version() == to.resource.api_version()) co_return object;
   if (to.converter) {
     std::vector<ValuePtr> one;
-    one.push_back(std::make_shared<const Value>(std::move(object)));
+    one.push_back(json::share(std::move(object)));
     auto converted = co_await to.converter->convert(std::move(one), to.resource.api_version());
     if (!converted.ok()) co_return std::move(converted).error();
     co_return *(*converted)[0];
