@@ -34,6 +34,16 @@ Bytes restamp(const Bytes& bytes, int64_t revision) {
   return out;
 }
 
+// The same object at a later revision.
+void stamp(Object& o, int64_t revision) {
+  o.bytes = restamp(o.bytes, revision);
+  o.revision = revision;
+  if (!o.decoded) return;
+  json::Value v = *o.decoded;
+  v["metadata"]["resourceVersion"] = std::to_string(revision);
+  o.decoded = json::share(std::move(v));
+}
+
 std::string_view change_name(Change c) {
   switch (c) {
     case Change::kAdded: return "ADDED";
@@ -61,9 +71,7 @@ const Bytes& CacheEvent::wire(Change as) const {
 const ObjectPtr& CacheEvent::leaving() const {
   if (!leaving_) {
     auto o = std::make_shared<Object>(*previous);
-    o->bytes = restamp(previous->bytes, revision);
-    o->revision = revision;
-    o->decoded = nullptr;
+    stamp(*o, revision);
     leaving_ = std::move(o);
   }
   return leaving_;
@@ -238,9 +246,7 @@ void WatchCache::apply(const store::Event& e, std::string_view key) {
     if (it == objects_.end()) return;
     event->change = Change::kDeleted;
     auto last = std::make_shared<Object>(*it->second);
-    last->bytes = restamp(last->bytes, event->revision);
-    last->revision = event->revision;
-    last->decoded = nullptr;
+    stamp(*last, event->revision);
     event->object = std::move(last);
     objects_.erase(it);
   }

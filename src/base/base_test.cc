@@ -153,6 +153,17 @@ TEST(Json, TheLastOwnerOfAFrozenDocumentWritesInPlaceAndItsPartsOutliveIt) {
   EXPECT_EQ(json::dump(part), R"({"b":[1,2,3]})");
 }
 
+TEST(Json, AFrozenObjectThatWasEmptiedCanBeFilledThroughACopy) {
+  json::Value v = json::Value::object();
+  v["a"]["b"] = 1;
+  v["a"].erase("b");
+  v.freeze();
+  json::Value copy = v;
+  copy["a"]["c"] = 2;
+  EXPECT_EQ(json::dump(v), R"({"a":{}})");
+  EXPECT_EQ(json::dump(copy), R"({"a":{"c":2}})");
+}
+
 TEST(Json, LookingUpThroughAMutableValueLeavesAFrozenOneShared) {
   json::Value v = *json::parse(R"({"a":{"b":1}})");
   v.freeze();

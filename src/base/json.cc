@@ -33,11 +33,11 @@ Level<T>::~Level() {
 }
 template <class T>
 T& Level<T>::write() {
-  if (!node_) {
-    node_ = new Node{};
-  } else if (node_->frozen) {
-    if (node_->owners.load(std::memory_order_acquire) == 1) node_->frozen = false;
-    else *this = Level(node_->content);
+  if (node_ && node_->frozen && node_->owners.load(std::memory_order_acquire) == 1) node_->frozen = false;
+  if (!node_ || node_->frozen) {
+    Level own;
+    own.node_ = node_ ? new Node{node_->content} : new Node{};
+    *this = std::move(own);
   }
   return node_->content;
 }
