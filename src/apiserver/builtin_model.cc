@@ -51,7 +51,39 @@ void find_unknown(const TypeInfo& type, const Value& v, std::string& path, std::
   }
 }
 
+bool null_is_absent(const FieldInfo& f) { return f.scalar != Scalar::kTime && f.scalar != Scalar::kMicroTime && f.scalar != Scalar::kJson; }
+
+bool lacks_default(const FieldInfo& f, const Value* at) {
+  return !f.facts().default_json.empty() && (!at || at->is_null() || (at->is_string() && at->as_string().empty() && f.shape == Shape::kValue));
+}
+
+// Whether table_defaults() would change something: most objects have their defaults, and are shared with others as long
+// as nobody takes hold of them to write.
+bool wants_defaults(const TypeInfo& type, const Value& v) {
+  if (!v.is_object() || type.special != kube::Special::kNone) return false;
+  for (const FieldInfo& f : type.fields) {
+    if (f.has(FieldInfo::kInline)) {
+      if (wants_defaults(*f.type, v)) return true;
+      continue;
+    }
+    const Value* at = v.find(f.name);
+    if ((at && at->is_null() && null_is_absent(f)) || lacks_default(f, at)) return true;
+    if (!at || f.scalar != Scalar::kStruct) continue;
+    if (f.shape == Shape::kList && at->is_array()) {
+      for (auto& i : at->as_array())
+        if (wants_defaults(*f.type, i)) return true;
+    } else if (f.shape == Shape::kMap && at->is_object()) {
+      for (auto& m : at->as_object())
+        if (wants_defaults(*f.type, m.value)) return true;
+    } else if (wants_defaults(*f.type, *at)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void table_defaults(const TypeInfo& type, Value& v) {
+  if (!wants_defaults(type, v)) return;
   if (!v.is_object() || type.special != kube::Special::kNone) return;
   for (const FieldInfo& f : type.fields) {
     if (f.has(FieldInfo::kInline)) {
@@ -60,11 +92,11 @@ void table_defaults(const TypeInfo& type, Value& v) {
     }
     Value* at = v.find(f.name);
     // An absent member that was only looked at.
-    if (at && at->is_null() && f.scalar != Scalar::kTime && f.scalar != Scalar::kMicroTime && f.scalar != Scalar::kJson) {
+    if (at && at->is_null() && null_is_absent(f)) {
       v.erase(f.name);
       at = nullptr;
     }
-    if (!f.facts().default_json.empty() && (!at || at->is_null() || (at->is_string() && at->as_string().empty() && f.shape == Shape::kValue))) {
+    if (lacks_default(f, at)) {
       auto d = json::parse(f.facts().default_json);
       if (d.ok()) {
         v[f.name] = std::move(*d);
@@ -92,8 +124,10 @@ class BuiltinModel final : public TypeModel {
     object["kind"] = resource_.kind;
     return ok();
   }
-  void set_defaults(Value& object) const override {
-    set_builtin_defaults(resource_.group, resource_.version, resource_.kind, object);
+  void set_defaults(Value& object, bool spec_has_them) const override {
+    const std::string& k = resource_.kind;
+    const bool spec_only = k == "Pod" || k == "Deployment" || k == "ReplicaSet" || k == "StatefulSet" || k == "DaemonSet" || k == "Job";
+    if (!(spec_has_them && spec_only)) set_builtin_defaults(resource_.group, resource_.version, resource_.kind, object);
     table_defaults(type_, object);
   }
   const kube::Schema* schema() const override { return kube::schema_of(type_).get(); }

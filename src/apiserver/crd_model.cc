@@ -34,7 +34,7 @@ class CrdModel final : public TypeModel {
     kube::prune(*schema_, object, &unknown);
     return ok();
   }
-  void set_defaults(Value& object) const override { kube::set_schema_defaults(*schema_, object); }
+  void set_defaults(Value& object, bool) const override { kube::set_schema_defaults(*schema_, object); }
   const kube::Schema* schema() const override { return schema_.get(); }
   void validate(const Value& object, const Value* old, std::vector<Cause>& causes) const override {
     kube::FieldErrors errors;

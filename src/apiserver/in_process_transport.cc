@@ -58,7 +58,7 @@ class Stream final : public kube::WatchStream {
     }
     WireEvent e = std::move(pending_.front());
     pending_.pop_front();
-    kube::Document v(e.value);
+    kube::Document v(e.value, std::move(e.typed));
     if (!e.value) {
       auto parsed = json::parse(*e.object);
       if (!parsed.ok()) co_return internal("an event of the watch cannot be parsed: " + parsed.error().message);

@@ -14,6 +14,10 @@
 #include "base/task.h"
 #include "store/store.h"
 
+namespace caravel::kube {
+struct Decoded;
+}
+
 namespace caravel::apiserver {
 
 using store::Bytes;
@@ -85,6 +89,7 @@ struct WireEvent {
   Bytes wire;
   Bytes object;                              // the object alone
   std::shared_ptr<const json::Value> value;  // decoded, when it was at hand
+  std::shared_ptr<kube::Decoded> typed;      // of in-process readers
 };
 
 class WatchSession {

@@ -32,7 +32,8 @@ class TypeModel {
   // Checks the types of what a client sent and brings values to their canonical form; removes unknown
   // fields and names them ("spec.foo").
   virtual Status accept(json::Value& object, std::vector<std::string>& unknown) const = 0;
-  virtual void set_defaults(json::Value& object) const = 0;
+  // `spec_has_them`: the spec is a stored object's but for fields without defaults.
+  virtual void set_defaults(json::Value& object, bool spec_has_them = false) const = 0;
   // Null where there is none at hand.
   virtual const kube::Schema* schema() const { return nullptr; }
   // `old` is null for a create.
@@ -68,6 +69,7 @@ class RemoteConverter;
 struct Strategy {
   bool generation = false;          // metadata.generation counts changes of the spec
   bool status_subresource = false;  // the main endpoint ignores status, /status ignores the rest
+  bool status_at_create = false;    // but a new object may come with one
   bool unconditional_update = true;
   bool create_on_update = false;
   bool returns_deleted_object = false;

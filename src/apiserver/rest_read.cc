@@ -4,6 +4,7 @@
 #include "apiserver/protobuf_watch.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
+#include "kube/client.h"
 
 namespace caravel::apiserver {
 
@@ -303,6 +304,10 @@ class ResourceWatch final : public WatchSession {
     if (out_.as == Output::kFull && !type_->from_storage) {
       w.object = o.bytes;
       w.value = o.decoded;
+      if (in_process && w.value) {
+        if (!o.typed) o.typed = std::make_shared<kube::Decoded>();
+        w.typed = o.typed;
+      }
       if (!in_process) w.wire = e ? e->wire(as) : make_wire(type, *o.bytes);
       return w;
     }

@@ -239,9 +239,7 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
   bool generated = meta["name"].as_string().empty() && !generate.empty();
   meta["creationTimestamp"] = format_rfc3339(now);
   if (t.strategy->generation) meta["generation"] = 1;
-  if (t.strategy->status_subresource) {
-    object.erase("status");
-  }
+  if (t.strategy->status_subresource && !t.strategy->status_at_create) object.erase("status");
   t.model->set_defaults(object);
   if (generated || t.strategy->companions) object.freeze();  // each attempt changes a copy
   for (int attempt = 0;; ++attempt) {
@@ -379,7 +377,7 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
   m.erase("selfLink");
   if (auto* g = old_meta.find("generateName")) m["generateName"] = *g;
   if (!m.find("managedFields") && old_meta.find("managedFields")) m["managedFields"] = old_meta["managedFields"];
-  t.model->set_defaults(object);
+  t.model->set_defaults(object, status_only || call->subresource == "binding");
   if (t.resource.kind == "Pod" && t.resource.group.empty() && !status_only && call->subresource != "binding") {
     TRY(object, limited_pod_update(call->subresource, live, std::move(object)));
   }

@@ -117,6 +117,7 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
       s->grace = pod_grace;
     } else if (kind == "Node") {
       s->prepare_create = nullptr;
+      s->status_at_create = true;  // a kubelet registers with its capacity and conditions
     } else if (kind == "Namespace") {
       s->prepare_create = [](Value& o) {
         o["status"] = Value::object();

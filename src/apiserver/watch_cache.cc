@@ -38,6 +38,7 @@ Bytes restamp(const Bytes& bytes, int64_t revision) {
 void stamp(Object& o, int64_t revision) {
   o.bytes = restamp(o.bytes, revision);
   o.revision = revision;
+  o.typed = nullptr;
   if (!o.decoded) return;
   json::Value v = *o.decoded;
   v["metadata"]["resourceVersion"] = std::to_string(revision);

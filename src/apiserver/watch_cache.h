@@ -42,6 +42,7 @@ struct Object {
   // The decoded object; parsed when not at hand.
   ValuePtr value() const;
   mutable ValuePtr decoded;
+  mutable std::shared_ptr<kube::Decoded> typed;  // made for the first in-process reader
 };
 using ObjectPtr = std::shared_ptr<const Object>;
 

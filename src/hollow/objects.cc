@@ -176,10 +176,12 @@ void run_pod(json::Value& pod, const std::string& address, const std::string& ho
   bool ready = !never_ready(before);
   json::Value& s = pod["status"];
   s["phase"] = "Running";
-  s["hostIP"] = host;
   json::Value ip = json::Value::object();
-  ip["ip"] = host;
-  s["hostIPs"] = json::Value(json::Array{ip});
+  if (!host.empty()) {
+    s["hostIP"] = host;
+    ip["ip"] = host;
+    s["hostIPs"] = json::Value(json::Array{ip});
+  }
   bool host_network = before["spec"]["hostNetwork"].as_bool();
   s["podIP"] = host_network ? host : address;
   ip["ip"] = host_network ? host : address;

@@ -20,21 +20,33 @@ constexpr size_t kUpdateManagersMax = 10;
 struct Manager {
   std::string name, operation, api_version, subresource, time;
   FieldSet set;
+  json::Value unread;  // the set as fieldsV1, instead of `set`: nobody has had to know it
+  bool owns_nothing() const { return set.empty() && unread.size() == 0; }
+  void read() {
+    if (unread.size()) set = FieldSet::from_fields_v1(unread);
+    unread = json::Value();
+  }
   bool same_as(const Manager& o) const {
     return name == o.name && operation == o.operation && subresource == o.subresource && (operation == "Apply" || api_version == o.api_version);
   }
 };
 
-std::vector<Manager> read_managers(const json::Value& object) {
+std::vector<Manager> managers_of(const json::Value& object) {
   std::vector<Manager> out;
-  for (auto& e : object["metadata"]["managedFields"].as_array())
-    out.push_back({e["manager"].as_string(), e["operation"].as_string(), e["apiVersion"].as_string(), e["subresource"].as_string(),
-                   e["time"].as_string(), FieldSet::from_fields_v1(e["fieldsV1"])});
+  for (auto& e : object["metadata"]["managedFields"].as_array()) {
+    out.push_back({e["manager"].as_string(), e["operation"].as_string(), e["apiVersion"].as_string(), e["subresource"].as_string(), e["time"].as_string(), {}, e["fieldsV1"]});
+  }
+  return out;
+}
+
+std::vector<Manager> read_managers(const json::Value& object) {
+  std::vector<Manager> out = managers_of(object);
+  for (auto& m : out) m.read();
   return out;
 }
 
 json::Value write_managers(std::vector<Manager> managers) {
-  std::erase_if(managers, [](const Manager& m) { return m.set.empty(); });
+  std::erase_if(managers, [](const Manager& m) { return m.owns_nothing(); });
   // The oldest of too many updaters become one.
   auto updates = [&] { return std::count_if(managers.begin(), managers.end(), [](auto& m) { return m.operation == "Update"; }); };
   while (updates() > static_cast<long>(kUpdateManagersMax)) {
@@ -44,10 +56,11 @@ json::Value write_managers(std::vector<Manager> managers) {
     if (oldest == managers.end()) break;
     Manager m = std::move(*oldest);
     managers.erase(oldest);
+    m.read();
     m.name = "ancient-changes";
     auto bucket = std::find_if(managers.begin(), managers.end(), [&](auto& o) { return o.name == m.name && o.api_version == m.api_version; });
     if (bucket == managers.end()) managers.push_back(std::move(m));
-    else bucket->set = bucket->set.unite(m.set), bucket->time = std::max(bucket->time, m.time);
+    else bucket->read(), bucket->set = bucket->set.unite(m.set), bucket->time = std::max(bucket->time, m.time);
   }
   std::stable_sort(managers.begin(), managers.end(), [](const Manager& a, const Manager& b) {
     return std::tie(a.operation, a.time, a.name, a.api_version) < std::tie(b.operation, b.time, b.name, b.api_version);
@@ -60,7 +73,8 @@ json::Value write_managers(std::vector<Manager> managers) {
     e["apiVersion"] = m.api_version;
     if (!m.time.empty()) e["time"] = m.time;
     e["fieldsType"] = "FieldsV1";
-    e["fieldsV1"] = m.set.to_fields_v1();
+    if (m.unread.size()) e["fieldsV1"] = std::move(m.unread);
+    else e["fieldsV1"] = m.set.to_fields_v1();
     if (!m.subresource.empty()) e["subresource"] = m.subresource;
     out.push_back(std::move(e));
   }
@@ -318,17 +332,19 @@ void track_update(const Schema& schema, const json::Value* old, json::Value& obj
   if (old && (*old)["metadata"]["managedFields"].size()) object["metadata"]["managedFields"] = (*old)["metadata"]["managedFields"];
   Change change = change_between(schema, old ? *old : none, object, o);
   if (old && change.written.empty() && change.removed.empty()) return;
-  Manager self{o.manager, "Update", object["apiVersion"].as_string(), o.subresource, format_rfc3339(o.now), change.written};
+  Manager self{o.manager, "Update", object["apiVersion"].as_string(), o.subresource, format_rfc3339(o.now), change.written, {}};
   if (json::Value* managed = object["metadata"].find("managedFields"); managed && change.removed.empty() && only_time_moves(*managed, self)) return;
-  std::vector<Manager> managers = old ? read_managers(*old) : std::vector<Manager>();
+  std::vector<Manager> managers = old ? managers_of(*old) : std::vector<Manager>();
   bool found = false;
   for (auto& m : managers) {
     if (m.same_as(self)) {
       found = true;
+      m.read();
       FieldSet now = m.set.unite(change.written).subtract(change.removed);
       if (!change.written.empty() || !change.removed.intersect(m.set).empty()) m.time = self.time;
       m.set = std::move(now);
-    } else {
+    } else if (holds_any(m.unread, change.written.root()) || holds_any(m.unread, change.removed.root())) {
+      m.read();
       m.set = m.set.subtract(change.written).subtract(change.removed);
     }
   }

@@ -74,6 +74,7 @@ void add(ApiRequest& q, const char* name, const std::string& value) {
 
 void add_write_options(ApiRequest& q, const WriteOptions& o, const std::string& manager) {
   q.subresource = o.subresource;
+  q.canonical = o.canonical;
   add(q, "fieldManager", o.field_manager.empty() ? manager : o.field_manager);
   if (o.dry_run) add(q, "dryRun", "All");
 }

@@ -27,22 +27,30 @@ enum class PatchType { kJson,
                        kApply };
 std::string_view content_type(PatchType type);  // "application/strategic-merge-patch+json", ...
 
+// What a reader in the server's own process has made of a document, for the next reader of the same type.
+struct Decoded {
+  const void* type = nullptr;        // of the object: the address of its TypeInfo
+  std::weak_ptr<const void> object;  // as long as somebody has it
+};
+
 // A JSON document from the API server: our own, or shared with others that read it.
 class Document {
  public:
   Document() = default;
   Document(json::Value v) : own_(std::move(v)) {}
-  Document(std::shared_ptr<const json::Value> v) : shared_(std::move(v)) {}
+  Document(std::shared_ptr<const json::Value> v, std::shared_ptr<Decoded> decoded = nullptr) : shared_(std::move(v)), decoded_(std::move(decoded)) {}
   const json::Value& operator*() const { return shared_ ? *shared_ : own_; }
   const json::Value* operator->() const { return &**this; }
   // The document as our own; this one is empty then.
   json::Value take();
   // From now on shared.
   std::shared_ptr<const json::Value> share();
+  Decoded* decoded() const { return decoded_.get(); }  // null where nobody else reads it
 
  private:
   json::Value own_;
   std::shared_ptr<const json::Value> shared_;
+  std::shared_ptr<Decoded> decoded_;
 };
 
 // One API request, independent of how it travels. Transports build the URL
@@ -120,7 +128,8 @@ struct WriteOptions {
   std::string subresource;    // "status", "scale", ...
   std::string field_manager;  // default: the client's
   bool dry_run = false;
-  bool force = false;  // server-side apply
+  bool force = false;      // server-side apply
+  bool canonical = false;  // a document of the server's, changed to what our types' encoder would write
 };
 struct DeleteOptions {
   std::optional<int64_t> grace_period_seconds;

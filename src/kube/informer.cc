@@ -123,7 +123,7 @@ AnyInformer::AnyInformer(Executor& ex, Client client, Type type, InformerOptions
     : synced_event_(ex), ex_(&ex), resync_(options.resync), type_(std::move(type)) {
   Reflector::Callbacks cb;
   cb.replace = [this](std::vector<json::Value> items) { replace(std::move(items)); };
-  cb.event = [this](WatchEventType t, Document v) { on_event(t, *v); };
+  cb.event = [this](WatchEventType t, Document v) { on_event(t, v); };
   reflector_ = std::make_unique<Reflector>(ex, std::move(client), type_.resource, std::move(options), std::move(cb));
 }
 
@@ -139,7 +139,7 @@ void AnyInformer::add_index(std::string name, Indexer f) {
   if (!fresh) return;
   it->second.f = std::move(f);
   for (const auto& [key, o] : cache_)
-    for (const std::string& v : it->second.f(o.get())) it->second.entries[v].insert(key);
+    for (const std::string& v : it->second.f(o.get())) it->second.entries[v].emplace(key, o);
 }
 
 void AnyInformer::start(TaskScope& scope) {
@@ -167,8 +167,7 @@ std::vector<AnyInformer::Object> AnyInformer::find_by_index(const std::string& n
   auto found = it->second.entries.find(value);
   if (found == it->second.entries.end()) return out;
   out.reserve(found->second.size());
-  for (const ObjectKey& key : found->second)
-    if (Object o = find(key)) out.push_back(std::move(o));
+  for (const auto& [key, o] : found->second) out.push_back(o);
   return out;
 }
 
@@ -181,15 +180,16 @@ void AnyInformer::change(const ObjectKey& key, Object now) {
   auto at = cache_.find(key);
   Object old = at == cache_.end() ? nullptr : at->second;
   for (auto& [name, index] : indexers_) {
-    if (old)
-      for (const std::string& v : index.f(old.get())) {
-        auto it = index.entries.find(v);
-        if (it == index.entries.end()) continue;
-        it->second.erase(key);
-        if (it->second.empty()) index.entries.erase(it);
-      }
-    if (now)
-      for (const std::string& v : index.f(now.get())) index.entries[v].insert(key);
+    const std::vector<std::string> before = old ? index.f(old.get()) : std::vector<std::string>();
+    const std::vector<std::string> after = now ? index.f(now.get()) : std::vector<std::string>();
+    for (const std::string& v : before) {
+      if (std::find(after.begin(), after.end(), v) != after.end()) continue;
+      auto it = index.entries.find(v);
+      if (it == index.entries.end()) continue;
+      it->second.erase(key);
+      if (it->second.empty()) index.entries.erase(it);
+    }
+    for (const std::string& v : after) index.entries[v].insert_or_assign(key, now);
   }
   if (!now) cache_.erase(key);
   else if (old) at->second = now;
@@ -239,9 +239,18 @@ void AnyInformer::replace(std::vector<json::Value> items) {
   synced_event_.set();
 }
 
-void AnyInformer::on_event(WatchEventType type, const json::Value& v) {
-  Result<Object> o = type_.decode(v);
-  if (!o.ok()) return Reflector::log_undecodable(type_.resource, v, o.error());
+Result<AnyInformer::Object> AnyInformer::decode(const Document& v) const {
+  Decoded* others = v.decoded();
+  if (others && others->type == type_.id)
+    if (Object o = others->object.lock()) return o;
+  Result<Object> o = type_.decode(*v);
+  if (others && o.ok()) *others = {type_.id, *o};
+  return o;
+}
+
+void AnyInformer::on_event(WatchEventType type, const Document& v) {
+  Result<Object> o = decode(v);
+  if (!o.ok()) return Reflector::log_undecodable(type_.resource, *v, o.error());
   ObjectKey key = key_of(*o);
   if (type != WatchEventType::kDeleted) change(key, std::move(*o));
   else if (find(key)) change(key, nullptr);

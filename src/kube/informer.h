@@ -70,6 +70,7 @@ class AnyInformer {
   using Indexer = std::function<std::vector<std::string>(const void*)>;
   struct Type {
     Resource resource;
+    const void* id;  // the address of the TypeInfo
     Result<Object> (*decode)(const json::Value& object);
     const meta::ObjectMeta& (*metadata)(const void* object);
   };
@@ -96,11 +97,12 @@ class AnyInformer {
  private:
   struct Index {
     Indexer f;
-    std::unordered_map<std::string, std::set<ObjectKey>> entries;
+    std::unordered_map<std::string, Objects> entries;
   };
   void change(const ObjectKey& key, Object now);
   void replace(std::vector<json::Value> items);
-  void on_event(WatchEventType type, const json::Value& v);
+  Result<Object> decode(const Document& v) const;
+  void on_event(WatchEventType type, const Document& v);
   std::vector<Object> snapshot() const;
   Task<void> resync_loop();
   ObjectKey key_of(const Object& object) const;
@@ -156,7 +158,7 @@ class Informer : public AnyInformer {
   };
 
   Informer(Executor& ex, Client client, InformerOptions options = {})
-      : AnyInformer(ex, std::move(client), Type{T::resource(), decode, metadata_of}, std::move(options)) {}
+      : AnyInformer(ex, std::move(client), Type{T::resource(), &T::type_info(), decode, metadata_of}, std::move(options)) {}
   // A handler added late is told at once about what the cache holds.
   void add_handler(Handler h) {
     AnyInformer::add_handler([h = std::move(h)](const Object& old, const Object& now) { h(typed(old), typed(now)); });
@@ -183,7 +185,7 @@ class Informer : public AnyInformer {
   static Result<Object> decode(const json::Value& v) {
     Result<T> t = from_json<T>(v);
     if (!t.ok()) return t.error();
-    return Object(std::make_shared<const T>(std::move(*t)));
+    return Object(std::shared_ptr<const T>(new T(std::move(*t))));  // not in one piece with what Decoded keeps of it
   }
   static const meta::ObjectMeta& metadata_of(const void* object) { return static_cast<const T*>(object)->metadata; }
 };

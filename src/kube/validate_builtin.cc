@@ -79,8 +79,10 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
   }
   if (!subresource.empty()) return e;
   if (r.group.empty() && r.kind == "Pod") {
-    check::pod_spec(o["spec"], FieldPath("spec"), e);
-    if (old) check::pod_update(o, *old, e);
+    if (!old || !(o["spec"] == (*old)["spec"])) {
+      check::pod_spec(o["spec"], FieldPath("spec"), e);
+      if (old) check::pod_update(o, *old, e);
+    }
   } else if (r.group == "apps" || (r.group.empty() && r.kind == "ReplicationController")) {
     check::workload(r.kind, o, old, e);
   } else if (r.group == "batch") {

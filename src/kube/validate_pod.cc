@@ -209,12 +209,17 @@ void pod_update(const json::Value& now, const json::Value& old, FieldErrors& e) 
   // Images, the deadline, added tolerations, a shorter grace period, and what binding and gates change.
   auto reduce = [](const json::Value& pod, const json::Value& other) {
     json::Value s = pod["spec"];
-    for (auto list : {"containers", "initContainers"})
+    for (auto list : {"containers", "initContainers"}) {
+      if (pod["spec"][list] == other["spec"][list]) {
+        s.erase(list);
+        continue;
+      }
       if (json::Value* l = s.find(list); l && l->is_array())
         for (auto& c : l->arr()) {
           c.erase("image");
           c.erase("resources");  // the resize subresource
         }
+    }
     for (auto f : {"activeDeadlineSeconds", "tolerations", "schedulingGates", "terminationGracePeriodSeconds", "ephemeralContainers"}) s.erase(f);
     // The binding subresource.
     if (pod["spec"]["nodeName"].as_string().empty() || other["spec"]["nodeName"].as_string().empty()) s.erase("nodeName");
