@@ -175,6 +175,7 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
     std::string meta, list;
     put_bytes(meta, 2, std::to_string(revision));
     if (!continue_token.empty()) put_bytes(meta, 3, continue_token);
+    if (!continue_token.empty() && page.remaining) kube::wire::put_int(meta, 4, static_cast<int64_t>(page.remaining));
     put_bytes(list, 1, meta);
     for (auto& o : page.items) {
       auto b = partial ? partial_metadata_message(*o->value()) : t.model->to_protobuf(*served_value(t, *o));
