@@ -70,6 +70,7 @@ std::unique_ptr<Runner> make_ephemeral_volume(const Context&);
 std::unique_ptr<Runner> make_volume_expand(const Context&);
 std::unique_ptr<Runner> make_attach_detach(const Context&);
 std::unique_ptr<Runner> make_node_ttl(const Context&);
+std::unique_ptr<Runner> make_node_ipam(const Context&);
 std::unique_ptr<Runner> make_token_cleaner(const Context&);
 std::unique_ptr<Runner> make_service_cidr(const Context&);
 

@@ -44,6 +44,7 @@ constexpr Row kTable[] = {
     {"persistentvolume-expander-controller", make_volume_expand},
     {"persistentvolume-attach-detach-controller", make_attach_detach},
     {"ttl-controller", make_node_ttl},
+    {"node-ipam-controller", make_node_ipam},
     {"token-cleaner-controller", make_token_cleaner},
     {"service-cidr-controller", make_service_cidr},
 };

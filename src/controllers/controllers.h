@@ -45,6 +45,10 @@ struct Options {
   // A node whose Lease and status are silent for this long is Unknown.
   Duration node_monitor_grace = std::chrono::seconds(50);
   int terminated_pod_threshold = 12500;
+  // The range that nodes' pod ranges are taken from; empty: nodes get none.
+  std::string cluster_cidr;
+  int node_cidr_bits = 24;
+  std::string service_cidr;  // no node's pod range has addresses of it
 };
 
 // The transport that a controller uses; the name is "deployment-controller", ... and
