@@ -21,6 +21,7 @@ constexpr size_t kEndpointsMax = 1000;
 constexpr const char* kServiceName = "kubernetes.io/service-name";
 constexpr const char* kManagedBy = "endpointslice.kubernetes.io/managed-by";
 constexpr const char* kManager = "endpointslice-controller.k8s.io";
+constexpr const char* kOverCapacity = "endpoints.kubernetes.io/over-capacity";
 constexpr const char* kHeadless = "service.kubernetes.io/headless";
 
 int32_t resolve_port(const kube::core::ServicePort& sp, const Pod& pod) {
@@ -376,7 +377,10 @@ class EndpointsController final : public Runner {
     for (auto& [label, value] : svc->metadata.labels) next.metadata.labels[label] = value;
     next.metadata.labels["endpoints.kubernetes.io/managed-by"] = "endpoint-controller";
     if (is_headless(*svc)) next.metadata.labels[kHeadless] = "";
-    next.subsets = subsets(*svc);
+    bool truncated = false;
+    next.subsets = subsets(*svc, &truncated);
+    if (truncated) next.metadata.annotations[kOverCapacity] = "truncated";
+    else next.metadata.annotations.erase(kOverCapacity);
     if (had && next == *had) co_return kube::Requeue::never();
     if (had) {
       Result<Endpoints> r = co_await client_.update<Endpoints>(std::move(next));
@@ -389,12 +393,13 @@ class EndpointsController final : public Runner {
     co_return kube::Requeue::never();
   }
 
-  std::vector<kube::core::EndpointSubset> subsets(const Service& svc) const {
+  std::vector<kube::core::EndpointSubset> subsets(const Service& svc, bool* truncated) const {
     std::map<std::string, kube::core::EndpointSubset> by_ports;
     size_t total = 0;
     for (auto& p : pods_.in_namespace(svc.metadata.namespace_)) {
       if (!matches(svc.spec.selector, p->metadata.labels) || !wants_address(*p, svc.spec.publish_not_ready_addresses)) continue;
-      if (++total > kEndpointsMax) break;
+      *truncated = ++total > kEndpointsMax;
+      if (*truncated) break;
       std::vector<kube::core::EndpointPort> ports;
       std::string id;
       for (auto& sp : slice_ports(svc, *p)) {
