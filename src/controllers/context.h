@@ -54,6 +54,7 @@ std::unique_ptr<Runner> make_endpoint_slice_mirroring(const Context&);
 std::unique_ptr<Runner> make_namespace(const Context&);
 std::unique_ptr<Runner> make_garbage_collector(const Context&);
 std::unique_ptr<Runner> make_service_account(const Context&);
+std::unique_ptr<Runner> make_service_account_token(const Context&);
 std::unique_ptr<Runner> make_root_ca(const Context&);
 std::unique_ptr<Runner> make_node_lifecycle(const Context&);
 std::unique_ptr<Runner> make_taint_eviction(const Context&);

@@ -28,6 +28,7 @@ constexpr Row kTable[] = {
     {"namespace-controller", make_namespace},
     {"garbage-collector-controller", make_garbage_collector},
     {"serviceaccount-controller", make_service_account},
+    {"serviceaccount-token-controller", make_service_account_token},
     {"root-ca-certificate-publisher-controller", make_root_ca},
     {"node-lifecycle-controller", make_node_lifecycle},
     {"taint-eviction-controller", make_taint_eviction},

@@ -305,6 +305,9 @@ class Server {
     controllers::Options o;
     o.root_ca = pki_.ca.certificate;
     o.signer = signer_.get();
+    o.secret_token = [this](const std::string& ns, const std::string& account, const std::string& uid, const std::string& secret) {
+      return api_->secret_token(ns, account, uid, secret);
+    };
     o.cluster_cidr = settings_.cluster_cidr;
     o.node_cidr_bits = settings_.node_cidr_bits;
     o.service_cidr = settings_.service_cidr;
