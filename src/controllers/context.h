@@ -74,5 +74,6 @@ std::unique_ptr<Runner> make_node_ttl(const Context&);
 std::unique_ptr<Runner> make_node_ipam(const Context&);
 std::unique_ptr<Runner> make_token_cleaner(const Context&);
 std::unique_ptr<Runner> make_service_cidr(const Context&);
+std::unique_ptr<Runner> make_resource_claim(const Context&);
 
 }  // namespace caravel::controllers

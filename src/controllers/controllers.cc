@@ -48,6 +48,7 @@ constexpr Row kTable[] = {
     {"node-ipam-controller", make_node_ipam},
     {"token-cleaner-controller", make_token_cleaner},
     {"service-cidr-controller", make_service_cidr},
+    {"resourceclaim-controller", make_resource_claim},
 };
 
 bool is_disabled(const Options& o, const char* name) {
