@@ -1,9 +1,9 @@
 // CSR approving: the client and serving certificates that node agents ask for are approved when the asker
 // may have them. CSR signing: approved requests of the signers kubernetes.io/* get their certificate.
-#include "kube/types/authorization.h"
 #include "kube/types/certificates.h"
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "kube/types/authorization.h"
 
 namespace caravel::controllers {
 

@@ -21,8 +21,8 @@ TEST(NodeIpam, PiecesAreGivenInOrderAndThoseGivenBackLast) {
 TEST(NodeIpam, WhatNodesHaveAndServicesUseIsNotGiven) {
   CidrSet s = *CidrSet::make("10.244.0.0/22", 24);
   s.occupy(range("10.244.0.0/24"));
-  s.occupy(range("10.244.2.0/23"));   // larger than a piece
-  s.occupy(range("172.20.0.0/16"));   // elsewhere
+  s.occupy(range("10.244.2.0/23"));    // larger than a piece
+  s.occupy(range("172.20.0.0/16"));    // elsewhere
   s.release(range("10.244.3.16/28"));  // smaller than one
   EXPECT_EQ(s.take()->text(), "10.244.1.0/24");
   EXPECT_EQ(s.take()->text(), "10.244.3.0/24");

@@ -53,7 +53,7 @@ class Claims {
   kube::Informer<kube::resource::ResourceSlice> slices_;
   kube::Informer<kube::resource::DeviceClass> classes_;
   Devices devices_;
-  bool stale_ = true;  // devices_ does not know the newest slices and classes
+  bool stale_ = true;                                                           // devices_ does not know the newest slices and classes
   std::unordered_map<std::string, kube::resource::AllocationResult> promised_;  // by uid of the claim
 };
 
