@@ -254,6 +254,10 @@ Task<Response> ApiServer::serve_resource(Request& r) {
   co_return error_response(status::method_not_allowed());
 }
 
+Result<std::string> ApiServer::secret_token(const std::string& ns, const std::string& account, const std::string& account_uid, const std::string& secret) {
+  if (!tokens_) return make_error(Code::kUnavailable, "this server issues no tokens");
+  return tokens_->secret_token(ns, account, account_uid, secret);
+}
 std::string ApiServer::token_keys() const { return tokens_ ? json::dump(tokens_->jwks()) : ""; }
 
 Task<Response> ApiServer::serve_subresource(Request& r, ServedTypePtr t) {

@@ -69,6 +69,8 @@ class ApiServer {
   Core& core() { return core_; }
   Rest& rest() { return rest_; }
   Authenticator& authenticator() { return *authenticator_; }
+  // What a Secret of type kubernetes.io/service-account-token is to hold.
+  Result<std::string> secret_token(const std::string& ns, const std::string& account, const std::string& account_uid, const std::string& secret);
   // The JSON Web Key Set by which others verify ServiceAccount tokens; "" when none are issued.
   std::string token_keys() const;
   Aggregator& aggregator() { return *aggregator_; }

@@ -265,6 +265,30 @@ TEST_F(ApiServerTest, TokensAuthenticateUntilTheirAccountGoes) {
   EXPECT_FALSE(run_task(ex, server->authenticator().authenticate(c, "/api")).ok());
 }
 
+// What a Secret of type kubernetes.io/service-account-token holds is good as long as the Secret holds it.
+TEST_F(ApiServerTest, TokensOfSecretsGoWithTheirSecret) {
+  default_account();
+  const std::string accounts = "/api/v1/namespaces/default/serviceaccounts", secrets = "/api/v1/namespaces/default/secrets";
+  const std::string uid = call("GET", accounts + "/default").object["metadata"]["uid"].as_string();
+  const std::string token = *server->secret_token("default", "default", uid, "robot");
+  Credentials c;
+  c.authorization = "Bearer " + token;
+  auto who = [&] { return run_task(ex, server->authenticator().authenticate(c, "/api")); };
+  EXPECT_FALSE(who().ok()) << "there is no such Secret";
+  const std::string head = R"({"metadata":{"name":"robot","annotations":{"kubernetes.io/service-account.name":"default"}},"type":"kubernetes.io/service-account-token","data":{"token":")";
+  ASSERT_EQ(call("POST", secrets, head + base64_encode(token) + R"("}})").code, 201);
+  auto u = who();
+  ASSERT_TRUE(u.ok()) << u.error().message;
+  EXPECT_EQ((*u)->name, "system:serviceaccount:default:default");
+  EXPECT_EQ((*u)->uid, uid);
+  ASSERT_EQ(call("PUT", secrets + "/robot", head + base64_encode("another") + R"("}})").code, 200);
+  EXPECT_FALSE(who().ok()) << "the Secret holds another";
+  ASSERT_EQ(call("PUT", secrets + "/robot", head + base64_encode(token) + R"("}})").code, 200);
+  EXPECT_TRUE(who().ok());
+  call("DELETE", accounts + "/default");
+  EXPECT_FALSE(who().ok());
+}
+
 TEST_F(ApiServerTest, ServerSideApplyConflictsAreTold) {
   std::string url = "/api/v1/namespaces/default/configmaps/a?fieldManager=";
   std::string one = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"1"}})";

@@ -3,6 +3,7 @@
 #include "kube/types/certificates.h"
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "kube/types/authorization.h"
 
 namespace caravel::controllers {
 
@@ -70,12 +71,23 @@ class Approver final : public Runner {
     Result<Signer::Subject> s = signer_->inspect(c->spec.request);
     if (!s.ok()) co_return kube::Requeue::never();  // the signer says so in a condition once approved by hand
     if (!objection(*c, *s).empty()) co_return kube::Requeue::never();
-    bool self = c->spec.username == s->common_name && has(c->spec.groups, "system:nodes");
-    bool bootstrap = has(c->spec.groups, "system:bootstrappers") || has(c->spec.groups, "system:masters");
+    const bool self = c->spec.username == s->common_name && has(c->spec.groups, "system:nodes");
     std::string message;
-    if (self) message = "The node asks for its own certificate.";
-    else if (bootstrap && c->spec.signer_name == kKubeletClient) message = "A bootstrapping node asks for its first certificate.";
-    else co_return kube::Requeue::never();
+    if (c->spec.signer_name == kKubeletServing) {  // upstream leaves these to others; on EKS the platform approves a node's own
+      if (self) message = "Auto approving self kubelet server certificate.";
+    } else {
+      if (self) {
+        Result<bool> may = co_await may_ask(c, "selfnodeclient");
+        if (!may.ok()) co_return std::move(may).error();
+        if (*may) message = "Auto approving self kubelet client certificate after SubjectAccessReview.";
+      }
+      if (message.empty()) {
+        Result<bool> may = co_await may_ask(c, "nodeclient");
+        if (!may.ok()) co_return std::move(may).error();
+        if (*may) message = "Auto approving kubelet client certificate after SubjectAccessReview.";
+      }
+    }
+    if (message.empty()) co_return kube::Requeue::never();
     CertificateSigningRequest next = *c;
     next.status.conditions.push_back(make_condition("Approved", "AutoApproved", message, ex_.now()));
     kube::WriteOptions o;
@@ -84,6 +96,25 @@ class Approver final : public Runner {
     if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
     co_return kube::Requeue::never();
   }
+
+  // Whether the asker may have such a certificate is for the authorizer to say: create certificatesigningrequests/KIND.
+  Task<Result<bool>> may_ask(std::shared_ptr<const CertificateSigningRequest> c, std::string kind) {
+    kube::authorization::SubjectAccessReview review;
+    review.spec.user = c->spec.username;
+    review.spec.groups = c->spec.groups;
+    review.spec.uid = c->spec.uid;
+    review.spec.extra = c->spec.extra;
+    review.spec.resource_attributes.emplace();
+    review.spec.resource_attributes->verb = "create";
+    review.spec.resource_attributes->group = "certificates.k8s.io";
+    review.spec.resource_attributes->version = "*";
+    review.spec.resource_attributes->resource = "certificatesigningrequests";
+    review.spec.resource_attributes->subresource = std::move(kind);
+    Result<kube::authorization::SubjectAccessReview> answer = co_await client_.create<kube::authorization::SubjectAccessReview>(std::move(review));
+    if (!answer.ok()) co_return wrap(std::move(answer).error(), "asking whether " + c->spec.username + " may have a certificate");
+    co_return answer->status.allowed;
+  }
+
   Executor& ex_;
   kube::Client client_;
   Signer* signer_;

@@ -54,6 +54,7 @@ std::unique_ptr<Runner> make_endpoint_slice_mirroring(const Context&);
 std::unique_ptr<Runner> make_namespace(const Context&);
 std::unique_ptr<Runner> make_garbage_collector(const Context&);
 std::unique_ptr<Runner> make_service_account(const Context&);
+std::unique_ptr<Runner> make_service_account_token(const Context&);
 std::unique_ptr<Runner> make_root_ca(const Context&);
 std::unique_ptr<Runner> make_node_lifecycle(const Context&);
 std::unique_ptr<Runner> make_taint_eviction(const Context&);
@@ -70,7 +71,9 @@ std::unique_ptr<Runner> make_ephemeral_volume(const Context&);
 std::unique_ptr<Runner> make_volume_expand(const Context&);
 std::unique_ptr<Runner> make_attach_detach(const Context&);
 std::unique_ptr<Runner> make_node_ttl(const Context&);
+std::unique_ptr<Runner> make_node_ipam(const Context&);
 std::unique_ptr<Runner> make_token_cleaner(const Context&);
 std::unique_ptr<Runner> make_service_cidr(const Context&);
+std::unique_ptr<Runner> make_resource_claim(const Context&);
 
 }  // namespace caravel::controllers

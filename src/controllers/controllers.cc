@@ -28,6 +28,7 @@ constexpr Row kTable[] = {
     {"namespace-controller", make_namespace},
     {"garbage-collector-controller", make_garbage_collector},
     {"serviceaccount-controller", make_service_account},
+    {"serviceaccount-token-controller", make_service_account_token},
     {"root-ca-certificate-publisher-controller", make_root_ca},
     {"node-lifecycle-controller", make_node_lifecycle},
     {"taint-eviction-controller", make_taint_eviction},
@@ -44,8 +45,10 @@ constexpr Row kTable[] = {
     {"persistentvolume-expander-controller", make_volume_expand},
     {"persistentvolume-attach-detach-controller", make_attach_detach},
     {"ttl-controller", make_node_ttl},
+    {"node-ipam-controller", make_node_ipam},
     {"token-cleaner-controller", make_token_cleaner},
     {"service-cidr-controller", make_service_cidr},
+    {"resourceclaim-controller", make_resource_claim},
 };
 
 bool is_disabled(const Options& o, const char* name) {

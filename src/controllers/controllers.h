@@ -44,7 +44,13 @@ struct Options {
   Duration node_monitor_period = std::chrono::seconds(5);
   // A node whose Lease and status are silent for this long is Unknown.
   Duration node_monitor_grace = std::chrono::seconds(50);
+  // Makes the token of a Secret of type kubernetes.io/service-account-token; not set: such Secrets stay empty.
+  std::function<Result<std::string>(const std::string& ns, const std::string& account, const std::string& account_uid, const std::string& secret)> secret_token;
   int terminated_pod_threshold = 12500;
+  // The range that nodes' pod ranges are taken from; empty: nodes get none.
+  std::string cluster_cidr;
+  int node_cidr_bits = 24;
+  std::string service_cidr;  // no node's pod range has addresses of it
 };
 
 // The transport that a controller uses; the name is "deployment-controller", ... and

@@ -266,6 +266,7 @@ DeploymentStatus deployment_status(const Deployment& d, const std::vector<SetPtr
   else
     set_condition(s, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.", now);
 
+  if (d.spec.paused || is_terminating(d.metadata) || is_scaling_event(d, all)) return s;
   if (has_deadline(d)) {
     const DeploymentCondition* current = find(s, "Progressing");
     bool was_complete = s.replicas == s.updated_replicas && current && current->reason == "NewReplicaSetAvailable";

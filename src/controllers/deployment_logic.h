@@ -55,7 +55,8 @@ std::vector<Resize> scale_proportionally(const kube::apps::Deployment& d, const 
 bool is_scaling_event(const kube::apps::Deployment& d, const std::vector<SetPtr>& all);
 
 bool is_complete(const kube::apps::Deployment& d, const kube::apps::DeploymentStatus& s);
-// The status with its conditions (Available, Progressing, ReplicaFailure). `live_pods`: terminating ones.
+// The status with its conditions (Available, Progressing, ReplicaFailure). While it is paused, deleted or scaled in the middle of a
+// rollout only Available is looked at, as upstream does: Progressing then says DeploymentPaused or what it said before.
 kube::apps::DeploymentStatus deployment_status(const kube::apps::Deployment& d, const std::vector<SetPtr>& all, const SetPtr& fresh, int terminating, Time now);
 // Time until the progress deadline could be missed, if one is running.
 std::optional<Duration> until_deadline(const kube::apps::Deployment& d, const kube::apps::DeploymentStatus& s, Time now);

@@ -149,6 +149,16 @@ TEST(DeploymentLogic, ConditionsTellProgressCompletionAndTimeout) {
   EXPECT_EQ(complete.updated_replicas, 2);
 }
 
+TEST(DeploymentLogic, WhilePausedOnlyAvailabilityIsLookedAt) {
+  Deployment d = deployment(2, 1, 0);
+  d.spec.paused = true;
+  set_condition(d.status, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused", kNow);
+  auto fresh = set("web-abc", 2, 2);
+  auto s = deployment_status(d, {fresh}, fresh, 0, kNow);
+  EXPECT_EQ(find(s, "Available")->status, "True");
+  EXPECT_EQ(find(s, "Progressing")->reason, "DeploymentPaused") << "or pausing and completion overwrite each other for ever";
+}
+
 TEST(Pods, TheLeastUsefulAreDeletedFirst) {
   auto pod = [](const char* uid, const char* node, const char* phase, bool ready) {
     kube::core::Pod p;

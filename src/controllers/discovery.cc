@@ -1,5 +1,7 @@
 #include "controllers/discovery.h"
 
+#include "kube/kinds.h"
+
 namespace caravel::controllers {
 
 namespace {
@@ -50,6 +52,29 @@ Task<Result<Discovered>> discover(kube::Client client) {
     }
   }
   co_return out;
+}
+
+Task<Result<kube::Resource>> resource_of(kube::Client client, std::string api_version, std::string kind) {
+  kube::GroupVersion gv = kube::parse_group_version(api_version);
+  if (const kube::KindInfo* k = kube::find_kind(gv.group, gv.version, kind)) co_return k->resource();
+  std::string path = (gv.group.empty() ? "/api/" : "/apis/" + gv.group + "/") + gv.version;
+  Result<json::Value> list = co_await client.get_path(std::move(path));
+  if (list.ok()) {
+    const json::Value& all = *list;
+    for (const json::Value& r : all["resources"].as_array()) {
+      if (r["kind"].as_string() != kind || r["name"].as_string().find('/') != std::string::npos) continue;
+      kube::Resource out;
+      out.group = gv.group;
+      out.version = gv.version;
+      out.plural = r["name"].as_string();
+      out.kind = kind;
+      out.namespaced = r["namespaced"].as_bool();
+      co_return out;
+    }
+  } else if (list.error().code != Code::kNotFound) {
+    co_return std::move(list).error();
+  }
+  co_return not_found("no matches for kind \"" + kind + "\" in group \"" + gv.group + "\"");
 }
 
 }  // namespace caravel::controllers

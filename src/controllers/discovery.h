@@ -21,4 +21,7 @@ struct Discovered {
 };
 Task<Result<Discovered>> discover(kube::Client client);
 
+// The resource that a kind is served as: built-in ones are known, others the server is asked about.
+Task<Result<kube::Resource>> resource_of(kube::Client client, std::string api_version, std::string kind);
+
 }  // namespace caravel::controllers

@@ -1,6 +1,9 @@
 // PodDisruptionBudgets: how many pods may be evicted now. The eviction subresource reads it from the status.
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "controllers/discovery.h"
+#include "controllers/disruption_logic.h"
+#include "kube/selectors.h"
 #include "kube/types/apps.h"
 #include "kube/types/policy.h"
 
@@ -13,6 +16,8 @@ namespace {
 
 // An eviction that has not led to a deletion after this time is forgotten.
 constexpr Duration kDisruptedFor = 2min;
+// How soon a budget is looked at again whose pods' workloads could not be asked.
+constexpr Duration kFailedRetry = 30s;
 
 class DisruptionController final : public Runner {
  public:
@@ -25,7 +30,9 @@ class DisruptionController final : public Runner {
         replica_sets_(c.informer<kube::apps::ReplicaSet>()),
         deployments_(c.informer<kube::apps::Deployment>()),
         stateful_sets_(c.informer<kube::apps::StatefulSet>()),
-        queue_(c.ex, "disruption-controller", [this](std::string key) { return sync(std::move(key)); }) {
+        replication_controllers_(c.informer<kube::core::ReplicationController>()),
+        queue_(c.ex, "disruption-controller", [this](std::string key) { return sync(std::move(key)); }),
+        targets_(c.ex, "disruption-targets", [this](std::string key) { return clear_target(std::move(key)); }) {
     budgets_.add_handler([this](auto& old, auto& now) {
       const PodDisruptionBudget& b = now ? *now : *old;
       queue_.enqueue(kube::ObjectKey{b.metadata.namespace_, b.metadata.name});
@@ -35,19 +42,24 @@ class DisruptionController final : public Runner {
       for (auto& b : budgets_.in_namespace(any.metadata.namespace_))
         if ((old && matches(b->spec.selector, old->metadata.labels)) || (now && matches(b->spec.selector, now->metadata.labels)))
           queue_.enqueue_paced(kube::ObjectKey{b->metadata.namespace_, b->metadata.name}, kPace);
+      if (now && condition(*now, "DisruptionTarget") && until_stale_disruption(*now, ex_.now())) targets_.enqueue(kube::ObjectKey{now->metadata.namespace_, now->metadata.name});
     });
     deployments_.add_handler([this](auto& old, auto& now) {
       if (!now || (old && old->spec.replicas == now->spec.replicas)) return;
       for (auto& b : budgets_.in_namespace(now->metadata.namespace_)) queue_.enqueue(kube::ObjectKey{b->metadata.namespace_, b->metadata.name});
     });
   }
-  void start(TaskScope& scope) override { queue_.start(scope); }
+  void start(TaskScope& scope) override {
+    queue_.start(scope);
+    targets_.start(scope);
+  }
 
  private:
-  // Replicas wanted by the workload that controls the pod: its uid and scale. nullopt: it has none that is known.
-  std::optional<std::pair<std::string, int>> scale_of(const Pod& p) const {
+  using Scale = std::pair<std::string, int>;  // a workload's uid, and how many pods it wants
+
+  // Of the built-in workloads, which are known here.
+  std::optional<Scale> known_scale(const Pod& p) const {
     const kube::meta::OwnerReference* o = controller_of(p.metadata);
-    if (!o) return std::nullopt;
     if (o->kind == "ReplicaSet") {
       auto rs = replica_sets_.get(p.metadata.namespace_, o->name);
       if (!rs || rs->metadata.uid != o->uid) return std::nullopt;
@@ -61,7 +73,80 @@ class DisruptionController final : public Runner {
       auto s = stateful_sets_.get(p.metadata.namespace_, o->name);
       if (s && s->metadata.uid == o->uid) return std::pair(s->metadata.uid, static_cast<int>(s->spec.replicas.value_or(1)));
     }
+    if (o->kind == "ReplicationController") {
+      auto rc = replication_controllers_.get(p.metadata.namespace_, o->name);
+      if (rc && rc->metadata.uid == o->uid) return std::pair(rc->metadata.uid, static_cast<int>(rc->spec.replicas.value_or(1)));
+    }
     return std::nullopt;
+  }
+
+  // Of anything else that has a scale, as custom workloads do.
+  Task<Result<Scale>> served_scale(PodPtr p) {
+    kube::meta::OwnerReference o = *controller_of(p->metadata);
+    Result<kube::Resource> resource = co_await resource_of(client_, o.api_version, o.kind);
+    if (!resource.ok()) co_return std::move(resource).error();
+    Result<json::Value> scale = co_await client_.get(*resource, p->metadata.namespace_, o.name, "scale");
+    if (!scale.ok() && scale.error().code != Code::kNotFound) co_return std::move(scale).error();
+    if (scale.ok()) {
+      const json::Value& v = *scale;
+      if (v["metadata"]["uid"].as_string() == o.uid) co_return Scale(o.uid, static_cast<int>(v["spec"]["replicas"].as_int()));
+    } else {
+      Result<json::Value> owner = co_await client_.get(*resource, p->metadata.namespace_, o.name);
+      if (owner.ok()) co_return invalid(resource->group_resource() + " does not implement the scale subresource");
+    }
+    co_return not_found("found no controllers for pod \"" + p->metadata.name + "\"");
+  }
+
+  // How many pods the workloads of these want together. Pods without a workload are not counted, and said to be there.
+  Task<Result<int>> expected_by_scale(std::vector<PodPtr> pods, bool* unmanaged) {
+    std::map<std::string, int> scales;
+    std::set<std::string> seen;
+    for (auto& p : pods) {
+      const kube::meta::OwnerReference* o = controller_of(p->metadata);
+      if (!o) *unmanaged = true;
+      if (!o || !seen.insert(o->uid).second) continue;
+      std::optional<Scale> known = known_scale(*p);
+      if (!known) {
+        Result<Scale> served = co_await served_scale(p);
+        if (!served.ok()) co_return std::move(served).error();
+        known = *served;
+      }
+      scales[known->first] = known->second;
+    }
+    int n = 0;
+    for (auto& [uid, replicas] : scales) n += replicas;
+    co_return n;
+  }
+
+  Task<Result<kube::Requeue>> clear_target(std::string key) {
+    PodPtr p = pods_.get(kube::ObjectKey::parse(key));
+    std::optional<Duration> left;
+    if (p) left = until_stale_disruption(*p, ex_.now());
+    if (!left) co_return kube::Requeue::never();
+    if (*left > Duration(0)) co_return kube::Requeue::in(*left);
+    Pod next = *p;
+    for (auto& c : next.status.conditions)
+      if (c.type == "DisruptionTarget") {
+        c.status = "False";
+        c.reason.clear();
+        c.message.clear();
+        c.last_transition_time = Time::from_seconds(ex_.now().seconds());
+      }
+    Result<Pod> r = co_await client_.update_status<Pod>(std::move(next));
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    co_return kube::Requeue::never();
+  }
+
+  // With an error nothing may be evicted: better too few than too many.
+  Task<Result<kube::Requeue>> fail_safe(std::shared_ptr<const PodDisruptionBudget> b, std::string why) {
+    events_.warning(kube::reference_to(*b), "CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: " + why);
+    PodDisruptionBudget next = *b;
+    next.status.disruptions_allowed = 0;
+    set_condition(next.status, next.status.observed_generation, "SyncFailed", why, ex_.now());
+    if (next.status == b->status) co_return kube::Requeue::in(kFailedRetry);
+    Result<PodDisruptionBudget> r = co_await client_.update_status<PodDisruptionBudget>(std::move(next));
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    co_return kube::Requeue::never();
   }
 
   Task<Result<kube::Requeue>> sync(std::string key) {
@@ -74,18 +159,18 @@ class DisruptionController final : public Runner {
     if (pods.empty()) events_.normal(kube::reference_to(*b), "NoPods", "No matching pods found");
 
     kube::policy::PodDisruptionBudgetStatus s = b->status;
-    std::string unmanaged;
     int expected = static_cast<int>(pods.size());
     bool by_scale = b->spec.max_unavailable || (b->spec.min_available && b->spec.min_available->is_string);
     if (by_scale) {
-      std::map<std::string, int> scales;
-      for (auto& p : pods) {
-        auto sc = scale_of(*p);
-        if (sc) scales[sc->first] = sc->second;
-        else unmanaged = p->metadata.name;
+      bool unmanaged = false;
+      std::vector<PodPtr> list = pods;
+      Result<int> n = co_await expected_by_scale(std::move(list), &unmanaged);
+      if (!n.ok()) {
+        Result<kube::Requeue> failed = co_await fail_safe(b, n.error().message);
+        co_return failed;
       }
-      expected = 0;
-      for (auto& [uid, n] : scales) expected += n;
+      expected = *n;
+      if (unmanaged) tell_unmanaged(*b);
     }
     int desired = 0;
     if (b->spec.max_unavailable) desired = std::max(0, expected - b->spec.max_unavailable->scaled(expected, true).value_or(0));
@@ -110,9 +195,9 @@ class DisruptionController final : public Runner {
     s.current_healthy = healthy;
     s.desired_healthy = desired;
     s.expected_pods = expected;
-    s.disruptions_allowed = expected <= 0 || healthy < desired || !unmanaged.empty() ? 0 : healthy - desired;
+    s.disruptions_allowed = expected <= 0 || healthy < desired ? 0 : healthy - desired;
     s.observed_generation = b->metadata.generation;
-    set_condition(s, b->metadata.generation, unmanaged, now);
+    set_condition(s, b->metadata.generation, s.disruptions_allowed > 0 ? "SufficientPods" : "InsufficientPods", "", now);
     if (!(s == b->status)) {
       PodDisruptionBudget next = *b;
       next.status = std::move(s);
@@ -123,13 +208,21 @@ class DisruptionController final : public Runner {
     co_return kube::Requeue::never();
   }
 
-  static void set_condition(kube::policy::PodDisruptionBudgetStatus& s, int64_t generation, const std::string& unmanaged, Time now) {
+  void tell_unmanaged(const PodDisruptionBudget& b) {
+    std::string selector;
+    if (b.spec.selector)
+      if (auto parsed = kube::LabelSelector::from(*b.spec.selector); parsed.ok()) selector = parsed->text();
+    events_.warning(kube::reference_to(b), "UnmanagedPods",
+                    "Pods selected by this PodDisruptionBudget (selector: " + selector +
+                        ") have no workload that says how many there should be, so its status cannot be right; set .spec.minAvailable to a number to count them");
+  }
+
+  static void set_condition(kube::policy::PodDisruptionBudgetStatus& s, int64_t generation, std::string reason, std::string message, Time now) {
     kube::meta::Condition c;
     c.type = "DisruptionAllowed";
     c.status = s.disruptions_allowed > 0 ? "True" : "False";
-    c.reason = !unmanaged.empty() ? "SyncFailed" : s.disruptions_allowed > 0 ? "SufficientPods"
-                                                                             : "InsufficientPods";
-    if (!unmanaged.empty()) c.message = "pod " + unmanaged + " has no controller whose scale is known; use minAvailable with a number";
+    c.reason = std::move(reason);
+    c.message = std::move(message);
     c.observed_generation = generation;
     c.last_transition_time = Time::from_seconds(now.seconds());
     for (auto& old : s.conditions) {
@@ -149,7 +242,8 @@ class DisruptionController final : public Runner {
   kube::Informer<kube::apps::ReplicaSet>& replica_sets_;
   kube::Informer<kube::apps::Deployment>& deployments_;
   kube::Informer<kube::apps::StatefulSet>& stateful_sets_;
-  kube::Controller queue_;
+  kube::Informer<kube::core::ReplicationController>& replication_controllers_;
+  kube::Controller queue_, targets_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // place as far as possible so that watchers see little. Endpoints: the same for older clients.
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "controllers/endpoint_hints.h"
 #include "kube/types/discovery.h"
 
 namespace caravel::controllers {
@@ -20,6 +21,7 @@ constexpr size_t kEndpointsMax = 1000;
 constexpr const char* kServiceName = "kubernetes.io/service-name";
 constexpr const char* kManagedBy = "endpointslice.kubernetes.io/managed-by";
 constexpr const char* kManager = "endpointslice-controller.k8s.io";
+constexpr const char* kOverCapacity = "endpoints.kubernetes.io/over-capacity";
 constexpr const char* kHeadless = "service.kubernetes.io/headless";
 
 int32_t resolve_port(const kube::core::ServicePort& sp, const Pod& pod) {
@@ -122,6 +124,10 @@ class EndpointSliceController final : public Runner {
     });
     // The zone of a node arrives after its pods at times.
     nodes_.add_handler([this](auto& old, auto& now) {
+      if (!old || !now || !(share_of(*old) == share_of(*now))) {
+        shares_.reset();
+        for (auto& [key, why] : shared_) queue_.enqueue_paced(key.substr(0, key.find(' ')), kPace);
+      }
       if (!now || (old && zone_of(*old) == zone_of(*now))) return;
       for (auto& [key, s] : services_.all())
         if (!s->spec.selector.empty()) queue_.enqueue(key);
@@ -149,13 +155,6 @@ class EndpointSliceController final : public Runner {
       if (auto n = nodes_.get("", p.spec.node_name))
         if (std::string z = zone_of(*n); !z.empty()) e.zone = z;
     }
-    if (svc.spec.traffic_distribution && e.zone && *e.conditions.ready) {
-      kube::discovery::EndpointHints hints;
-      kube::discovery::ForZone z;
-      z.name = *e.zone;
-      hints.for_zones.push_back(std::move(z));
-      e.hints = std::move(hints);
-    }
     return e;
   }
 
@@ -168,6 +167,8 @@ class EndpointSliceController final : public Runner {
     std::shared_ptr<const Service> svc = services_.get(kube::ObjectKey::parse(key));
     // Without a selector the endpoints are somebody else's; a Service that is gone leaves its slices to
     // the garbage collector.
+    if (!svc)
+      for (const char* type : {" IPv4", " IPv6"}) shared_.erase(key + type);
     if (!svc || svc->spec.selector.empty() || svc->spec.type == "ExternalName" || is_terminating(svc->metadata)) co_return kube::Requeue::never();
     if (!expect_.met(key, slices_)) co_return kube::Requeue::in(kExpectationRetry);
     std::vector<bool> families;
@@ -214,6 +215,7 @@ class EndpointSliceController final : public Runner {
     else labels.erase(kHeadless);
 
     std::vector<EndpointSlice> creates, updates;
+    std::vector<std::pair<std::shared_ptr<const EndpointSlice>, EndpointSlice>> stay;
     std::vector<std::shared_ptr<const EndpointSlice>> deletes;
     for (auto& [id, slices] : have)
       if (!groups.count(id))
@@ -228,6 +230,7 @@ class EndpointSliceController final : public Runner {
           auto it = e.target_ref ? left.find(e.target_ref->uid) : left.end();
           if (it == left.end()) continue;
           next.endpoints.push_back(std::move(it->second));
+          next.endpoints.back().hints = e.hints;
           left.erase(it);
         }
         next.metadata.labels = labels;
@@ -249,7 +252,7 @@ class EndpointSliceController final : public Runner {
           }
           keep_one_empty = false;
         }
-        if (!(next == *s)) updates.push_back(std::move(next));
+        stay.emplace_back(s, std::move(next));
       }
       bool first = kept.empty();
       while (!left.empty() || first) {
@@ -268,6 +271,9 @@ class EndpointSliceController final : public Runner {
         creates.push_back(std::move(fresh));
       }
     }
+    set_hints(*svc, key + " " + type, creates, stay);
+    for (auto& [s, next] : stay)
+      if (!(next == *s)) updates.push_back(std::move(next));
     for (auto& s : creates) {
       Result<EndpointSlice> r = co_await client_.create<EndpointSlice>(std::move(s));
       if (!r.ok()) {
@@ -289,6 +295,35 @@ class EndpointSliceController final : public Runner {
     co_return ok();
   }
 
+  // `key` is the Service and the address family. What is said about hints is said once.
+  void set_hints(const Service& svc, const std::string& key, std::vector<EndpointSlice>& creates,
+                 std::vector<std::pair<std::shared_ptr<const EndpointSlice>, EndpointSlice>>& stay) {
+    const std::string suffix = ", addressType: " + key.substr(key.find(' ') + 1);
+    auto had = shared_.find(key);
+    if (!wants_zone_shares(svc)) {
+      for (auto& s : creates) set_close_hints(svc, s);
+      for (auto& [s, next] : stay) set_close_hints(svc, next);
+      if (had == shared_.end()) return;
+      if (had->second.empty()) events_.warning(kube::reference_to(svc), "TopologyAwareHintsDisabled", "Topology Aware Hints has been disabled" + suffix);
+      shared_.erase(had);
+      return;
+    }
+    std::vector<SharedSlice> all;
+    for (auto& s : creates) all.push_back({&s, true});
+    for (auto& [s, next] : stay) all.push_back({&next, !(next == *s)});
+    std::string why = set_shared_hints(all, shares());
+    if (had != shared_.end() && had->second == why) return;
+    if (why.empty()) events_.normal(kube::reference_to(svc), "TopologyAwareHintsEnabled", "Topology Aware Hints has been enabled" + suffix);
+    else events_.warning(kube::reference_to(svc), "TopologyAwareHintsDisabled", why + suffix);
+    shared_[key] = std::move(why);
+  }
+  const std::map<std::string, double>& shares() {
+    if (shares_) return *shares_;
+    std::vector<NodeShare> nodes;
+    for (auto& [k, n] : nodes_.all()) nodes.push_back(share_of(*n));
+    return shares_.emplace(zone_shares(nodes));
+  }
+
   Executor& ex_;
   kube::Client client_;
   kube::EventRecorder events_;
@@ -296,6 +331,8 @@ class EndpointSliceController final : public Runner {
   kube::Informer<Pod>& pods_;
   kube::Informer<Node>& nodes_;
   kube::Informer<EndpointSlice>& slices_;
+  std::optional<std::map<std::string, double>> shares_;  // of the nodes as they are
+  std::map<std::string, std::string> shared_;            // Services with hints by CPU, and why they have none
   Expectations expect_;
   kube::Controller queue_;
   ServiceMatcher matcher_;
@@ -340,7 +377,10 @@ class EndpointsController final : public Runner {
     for (auto& [label, value] : svc->metadata.labels) next.metadata.labels[label] = value;
     next.metadata.labels["endpoints.kubernetes.io/managed-by"] = "endpoint-controller";
     if (is_headless(*svc)) next.metadata.labels[kHeadless] = "";
-    next.subsets = subsets(*svc);
+    bool truncated = false;
+    next.subsets = subsets(*svc, &truncated);
+    if (truncated) next.metadata.annotations[kOverCapacity] = "truncated";
+    else next.metadata.annotations.erase(kOverCapacity);
     if (had && next == *had) co_return kube::Requeue::never();
     if (had) {
       Result<Endpoints> r = co_await client_.update<Endpoints>(std::move(next));
@@ -353,12 +393,13 @@ class EndpointsController final : public Runner {
     co_return kube::Requeue::never();
   }
 
-  std::vector<kube::core::EndpointSubset> subsets(const Service& svc) const {
+  std::vector<kube::core::EndpointSubset> subsets(const Service& svc, bool* truncated) const {
     std::map<std::string, kube::core::EndpointSubset> by_ports;
     size_t total = 0;
     for (auto& p : pods_.in_namespace(svc.metadata.namespace_)) {
       if (!matches(svc.spec.selector, p->metadata.labels) || !wants_address(*p, svc.spec.publish_not_ready_addresses)) continue;
-      if (++total > kEndpointsMax) break;
+      *truncated = ++total > kEndpointsMax;
+      if (*truncated) break;
       std::vector<kube::core::EndpointPort> ports;
       std::string id;
       for (auto& sp : slice_ports(svc, *p)) {

@@ -1,8 +1,8 @@
 // HorizontalPodAutoscaler: looks at every autoscaler each 15 s, reads metrics through the API, sets the scale of its target.
 #include "controllers/context.h"
+#include "controllers/discovery.h"
 #include "controllers/horizontal_pod_autoscaler_logic.h"
 #include "controllers/horizontal_pod_autoscaler_metrics.h"
-#include "kube/kinds.h"
 #include "kube/selectors.h"
 #include "kube/types/autoscaling.h"
 
@@ -46,7 +46,7 @@ class HpaController final : public Runner {
     HpaPtr hpa = autoscalers_.get(kube::ObjectKey::parse(key));
     if (!hpa || is_terminating(hpa->metadata)) co_return kube::Requeue::never();
     const auto& ref = hpa->spec.scale_target_ref;
-    Result<kube::Resource> resource = co_await resource_of(ref.api_version, ref.kind);
+    Result<kube::Resource> resource = co_await resource_of(client_, ref.api_version, ref.kind);
     Result<json::Value> scale = resource.ok() ? Result<json::Value>(json::Value()) : Result<json::Value>(invalid("unable to determine resource for scale target reference: " + resource.error().message));
     if (resource.ok()) {
       Result<json::Value> got = co_await client_.get(*resource, hpa->metadata.namespace_, ref.name, "scale");
@@ -96,7 +96,7 @@ class HpaController final : public Runner {
       std::string object_resource;
       if (m.object) {
         const auto& o = m.object->described_object;
-        Result<kube::Resource> r = co_await resource_of(o.api_version, o.kind);
+        Result<kube::Resource> r = co_await resource_of(client_, o.api_version, o.kind);
         if (!r.ok()) {
           in.metrics.push_back(std::move(r).error());
           continue;
@@ -117,30 +117,6 @@ class HpaController final : public Runner {
     for (auto& [key, c] : selectors_)
       if (std::any_of(pods.begin(), pods.end(), [&](auto& p) { return p->metadata.namespace_ == c.ns && c.selector.matches(p->metadata.labels); })) out.push_back(key);
     return out;
-  }
-
-  // The resource that a kind is served as: built-in ones are known, others the server is asked about.
-  Task<Result<kube::Resource>> resource_of(std::string api_version, std::string kind) {
-    kube::GroupVersion gv = kube::parse_group_version(api_version);
-    if (const kube::KindInfo* k = kube::find_kind(gv.group, gv.version, kind)) co_return k->resource();
-    std::string path = (gv.group.empty() ? "/api/" : "/apis/" + gv.group + "/") + gv.version;
-    Result<json::Value> list = co_await client_.get_path(std::move(path));
-    if (list.ok()) {
-      const json::Value& all = *list;
-      for (const json::Value& r : all["resources"].as_array()) {
-        if (r["kind"].as_string() != kind || r["name"].as_string().find('/') != std::string::npos) continue;
-        kube::Resource out;
-        out.group = gv.group;
-        out.version = gv.version;
-        out.plural = r["name"].as_string();
-        out.kind = kind;
-        out.namespaced = r["namespaced"].as_bool();
-        co_return out;
-      }
-    } else if (list.error().code != Code::kNotFound) {
-      co_return std::move(list).error();
-    }
-    co_return not_found("no matches for kind \"" + kind + "\" in group \"" + gv.group + "\"");
   }
 
   Task<void> write(HpaPtr hpa, HpaDecision d) {

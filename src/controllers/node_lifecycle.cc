@@ -3,6 +3,7 @@
 // cluster is in trouble, so that a failure of the network does not empty the cluster.
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "controllers/node_zones.h"
 #include "kube/types/coordination.h"
 
 namespace caravel::controllers {
@@ -18,10 +19,6 @@ namespace {
 constexpr const char* kNotReady = "node.kubernetes.io/not-ready";
 constexpr const char* kUnreachable = "node.kubernetes.io/unreachable";
 constexpr Duration kStartupGrace = 60s;
-constexpr Duration kEvictionEvery = 10s;       // per zone: 0.1 nodes a second
-constexpr Duration kEvictionEverySlow = 100s;  // a large zone in partial trouble
-constexpr double kUnhealthyShare = 0.55;
-constexpr size_t kLargeZone = 50;
 
 const NodeCondition* find(const Node& n, std::string_view type) {
   for (auto& c : n.status.conditions)
@@ -158,9 +155,6 @@ class NodeLifecycle final : public Runner {
     }
   }
 
-  enum class ZoneState { kNormal,
-                         kPartial,
-                         kFull };
   struct Zone {
     size_t nodes = 0, bad = 0;
     ZoneState state = ZoneState::kNormal;
@@ -174,13 +168,20 @@ class NodeLifecycle final : public Runner {
       ++z.nodes;
       if (!h.ready) ++z.bad;
     }
-    all_down_ = true;
+    bool any = false, all_down = true;
     for (auto& [name, z] : zones_) {
       if (z.nodes == 0) continue;
-      if (z.bad == z.nodes) z.state = ZoneState::kFull;
-      else if (z.bad > 2 && static_cast<double>(z.bad) / static_cast<double>(z.nodes) >= kUnhealthyShare) z.state = ZoneState::kPartial;
-      else z.state = ZoneState::kNormal;
-      if (z.state != ZoneState::kFull) all_down_ = false;
+      any = true;
+      z.state = zone_state(z.nodes, z.bad);
+      if (z.state != ZoneState::kFull) all_down = false;
+    }
+    all_down = all_down && any;
+    if (all_down == all_down_) return;
+    all_down_ = all_down;
+    // Cut off from all: what was begun is taken back. In touch again: each node gets the time to report itself.
+    for (auto& [name, h] : health_) {
+      if (!all_down) h.seen = ex_.now();
+      else if (h.tainted) queue_.enqueue(name);
     }
   }
   // True when a node of this zone may get its NoExecute taint now.
@@ -188,9 +189,9 @@ class NodeLifecycle final : public Runner {
     if (all_down_) return false;
     Zone& z = zones_[zone_of(n)];
     Time now = ex_.now();
-    if (z.state == ZoneState::kPartial && z.nodes <= kLargeZone) return false;
-    if (now < z.next) return false;
-    z.next = now + (z.state == ZoneState::kPartial ? kEvictionEverySlow : kEvictionEvery);
+    std::optional<Duration> every = eviction_interval(z.state, z.nodes);
+    if (!every || now < z.next) return false;
+    z.next = now + *every;
     return true;
   }
 
@@ -260,7 +261,7 @@ class NodeLifecycle final : public Runner {
         have.insert(t.key);
       }
       if (t.effect == "NoExecute" && (t.key == kNotReady || t.key == kUnreachable)) {
-        if (!execute) continue;
+        if (!execute || all_down_) continue;
         if (t.key != execute) {  // not-ready becomes unreachable: the time goes on
           Taint moved = t;
           moved.key = execute;

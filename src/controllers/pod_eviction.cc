@@ -53,7 +53,8 @@ class TaintEviction final : public Runner {
       for (auto& p : pods_.by_index("node", now->metadata.name)) queue_.enqueue(kube::ObjectKey{p->metadata.namespace_, p->metadata.name});
     });
     pods_.add_handler([this](auto& old, auto& now) {
-      if (!now || now->spec.node_name.empty()) return;
+      if (!now) return void(waiting_.erase(kube::ObjectKey{old->metadata.namespace_, old->metadata.name}.text()));
+      if (now->spec.node_name.empty()) return;
       if (old && old->spec.node_name == now->spec.node_name && old->spec.tolerations == now->spec.tolerations) return;
       if (auto n = nodes_.get("", now->spec.node_name); n && !n->spec.taints.empty()) queue_.enqueue(kube::ObjectKey{now->metadata.namespace_, now->metadata.name});
     });
@@ -86,13 +87,20 @@ class TaintEviction final : public Runner {
 
   Task<Result<kube::Requeue>> sync(std::string key) {
     PodPtr p = pods_.get(kube::ObjectKey::parse(key));
+    const bool waited = waiting_.erase(key) > 0;
     if (!p || p->spec.node_name.empty() || is_terminating(p->metadata) || is_finished(*p)) co_return kube::Requeue::never();
     auto n = nodes_.get("", p->spec.node_name);
     if (!n) co_return kube::Requeue::never();
     Time now = ex_.now();
     Time when = due(*p, *n, now);
-    if (when.is_zero()) co_return kube::Requeue::never();
-    if (when > now) co_return kube::Requeue::in(when - now);
+    if (when.is_zero()) {
+      if (waited) events_.normal(kube::reference_to(*p), "TaintManagerEviction", "Cancelling deletion of Pod " + key);
+      co_return kube::Requeue::never();
+    }
+    if (when > now) {
+      waiting_.insert(key);
+      co_return kube::Requeue::in(when - now);
+    }
     events_.normal(kube::reference_to(*p), "TaintManagerEviction", "Marking for deletion Pod " + key);
     Status m = co_await mark_disrupted(client_, p, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", false, now);
     if (!m.ok()) co_return std::move(m).error();
@@ -108,6 +116,7 @@ class TaintEviction final : public Runner {
   kube::EventRecorder events_;
   kube::Informer<Node>& nodes_;
   kube::Informer<Pod>& pods_;
+  std::set<std::string> waiting_;  // pods that go when their time is over
   kube::Controller queue_;
 };
 

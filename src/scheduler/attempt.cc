@@ -71,7 +71,10 @@ void Scheduler::Impl::give_up(const Attempt& a, const Failure& why, const std::s
   else nominations.set(a.key, a.klass, priority_of(*a.pod), next);
   waiting[a.key] = a.klass;
   queue.failed(a.key, why.plugins, ex.now());
-  report_unschedulable(*a.pod, describe_failure(why), next);
+  std::string text = describe_failure(why);
+  const std::string_view none = "no new claims to deallocate";
+  if (size_t at = text.find(none); at != text.npos && !a.pod->spec.resource_claims.empty()) text.replace(at, none.size(), "still not schedulable");
+  report_unschedulable(*a.pod, std::move(text), next);
 }
 
 const PodFacts* Scheduler::Impl::facts_at(PodId id) const { return static_cast<size_t>(id) < facts.size() ? facts[static_cast<size_t>(id)] : nullptr; }

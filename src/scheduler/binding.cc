@@ -27,6 +27,8 @@ Task<void> Scheduler::Impl::bind(PodPtr object, std::string node, bool delayed) 
   const Subject pod = subject_of(*object);
   Status volumes_bound = ok();
   if (delayed) volumes_bound = co_await bind_volumes(object, node);
+  if (!volumes_bound.ok()) volumes_bound = wrap(std::move(volumes_bound).error(), "running PreBind plugin \"VolumeBinding\"");
+  else if (!object->spec.resource_claims.empty()) volumes_bound = co_await claims.reserve(object);
   json::Value binding;
   binding["apiVersion"] = "v1";
   binding["kind"] = "Binding";
@@ -41,13 +43,14 @@ Task<void> Scheduler::Impl::bind(PodPtr object, std::string node, bool delayed) 
     Status s = co_await bind_by_extender(binder, pod, node);
     if (!s.ok()) r = std::move(s).error();
   } else if (volumes_bound.ok()) r = co_await client.create_subresource(core::Pod::resource(), pod.ns, pod.name, "binding", std::move(binding));
-  else r = wrap(std::move(volumes_bound).error(), "running PreBind plugin \"VolumeBinding\"");
+  else r = std::move(volumes_bound).error();
   permits.release();
   if (r.ok()) {
     queue.remove(pod.key);
     events.normal(reference(pod), "Scheduled", "Successfully assigned " + pod.key + " to " + node);
     co_return;
   }
+  claims.forget(*object);
   // Take the assumption back, unless the pod has meanwhile gone or was bound by somebody else.
   auto it = placed.find(pod.key);
   if (it == placed.end() || !it->second.assumed || it->second.uid != pod.uid) co_return;

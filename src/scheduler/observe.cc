@@ -25,7 +25,7 @@ void Scheduler::Impl::enqueue(const std::string& key, const PodPtr& old, const c
     return;
   }
   bool known = queue.contains(key);
-  if (known && old && old->spec == pod.spec && old->metadata.labels == pod.metadata.labels) return;
+  if (known && old && old->spec == pod.spec && old->metadata.labels == pod.metadata.labels && old->status.resource_claim_statuses == pod.status.resource_claim_statuses) return;
   queue.add(key, priority_of(pod), pod.metadata.creation_timestamp);
   // A nomination that an earlier scheduler has written.
   if (!known && !pod.status.nominated_node_name.empty() && !nominations.contains(key)) nominate(key, pod, pod.status.nominated_node_name);

@@ -5,7 +5,7 @@
 namespace caravel::scheduler {
 
 Scheduler::Impl::Impl(Executor& e, kube::Client c, Options o)
-    : ex(e), client(c), options(std::move(o)), events(e, c, "default-scheduler"), pods(e, c), nodes(e, c), namespaces(e, c), budgets(e, c), csi_nodes(e, c), default_spread(e, c), volumes(e, c), cluster(e.random_u64(), options.profiles), nominations(cluster), queue(options.queue), work(e), permits(e, options.bindings_max) {
+    : ex(e), client(c), options(std::move(o)), events(e, c, "default-scheduler"), pods(e, c), nodes(e, c), namespaces(e, c), budgets(e, c), csi_nodes(e, c), default_spread(e, c), volumes(e, c), claims(e, c), cluster(e.random_u64(), options.profiles), nominations(cluster), queue(options.queue), work(e), permits(e, options.bindings_max) {
   pods.add_handler([this](const PodPtr& old, const PodPtr& now) { on_pod(old, now); });
   nodes.add_handler([this](const NodePtr& old, const NodePtr& now) { on_node(old, now); });
   namespaces.add_handler([this](const auto& old, const auto& now) {
@@ -14,6 +14,7 @@ Scheduler::Impl::Impl(Executor& e, kube::Client c, Options o)
   });
   csi_nodes.add_handler([this](const auto& old, const auto& now) { on_csi_node(old.get(), now.get()); });
   volumes.on_change([this] { wake(kVolumes, -1); });
+  claims.on_change([this] { wake(kVolumes, -1); });
 }
 
 std::optional<size_t> Scheduler::Impl::profile_of(const core::Pod& pod) const {
@@ -28,6 +29,7 @@ Task<void> Scheduler::Impl::run() {
   co_await namespaces.wait_synced();
   co_await budgets.wait_synced();
   co_await volumes.wait_synced();
+  co_await claims.wait_synced();
   co_await default_spread.wait_synced();
   // Pods last: what they need of volumes is looked up when they are seen.
   co_await csi_nodes.wait_synced();
@@ -43,7 +45,8 @@ Task<void> Scheduler::Impl::run() {
       bool bound = false;
       if (attempt) {
         const bool extended = is_extended(*attempt);
-        if (extended) bound = co_await decide_extended(std::move(*attempt));
+        if (!attempt->pod->spec.resource_claims.empty()) bound = decide_with_claims(*attempt);
+        else if (extended) bound = co_await decide_extended(std::move(*attempt));
         else bound = decide(*attempt);
       }
       if (bound) co_await permits.acquire();
@@ -66,6 +69,7 @@ void Scheduler::start(TaskScope& scope) {
   impl_->namespaces.start(scope);
   impl_->budgets.start(scope);
   impl_->volumes.start(scope);
+  impl_->claims.start(scope);
   impl_->default_spread.start(scope);
   impl_->csi_nodes.start(scope);
   scope.spawn(impl_->run());

@@ -17,6 +17,7 @@
 #include "kube/types/core.h"
 #include "kube/types/policy.h"
 #include "kube/types/storage.h"
+#include "scheduler/claims.h"
 #include "scheduler/cluster.h"
 #include "scheduler/default_spread.h"
 #include "scheduler/nominations.h"
@@ -58,6 +59,7 @@ struct Scheduler::Impl {
   kube::Informer<kube::storage::CSINode> csi_nodes;
   DefaultSpread default_spread;
   Volumes volumes;
+  Claims claims;
   Cluster cluster;
   Nominations nominations;
   Queue queue;
@@ -116,6 +118,7 @@ struct Scheduler::Impl {
   std::optional<Attempt> begin(const std::string& key);
   // True when the pod is assumed on a node and is to be bound.
   bool decide(const Attempt& a);
+  bool decide_with_claims(const Attempt& a);  // claims.cc
   void assume(const Attempt& a, NodeId node);
   void give_up(const Attempt& a, const Failure& why, const std::string& next);
   const PodFacts* facts_at(PodId id) const;

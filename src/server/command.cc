@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "controllers/controllers.h"
+#include "controllers/node_ipam.h"
 #include "hollow/hollow.h"
 #include "kube/kubeconfig.h"
 #include "net/process.h"
@@ -39,6 +40,8 @@ struct Settings {
   AuditFileLimits audit_limits;
   AccessSettings access;
   bool controllers = true;
+  std::string cluster_cidr;  // empty: nodes get no pod ranges
+  int node_cidr_bits = 24;
   int hollow_nodes = 0, hollow_zones = 3;
   std::vector<std::string> etcd;  // endpoints; empty: the embedded engine
   std::shared_ptr<net::TlsClientContext> etcd_tls;
@@ -54,6 +57,18 @@ Status read_scheduler(const Flags& flags, Settings& s) {
   s.scheduler.extenders = std::move(config->extenders);
   s.scheduler.profiles = std::move(config->profiles);
   s.scheduler.queue = config->queue;
+  return ok();
+}
+
+// --allocate-node-cidrs and what it needs.
+Status read_node_cidrs(const Flags& flags, Settings& s) {
+  TRY(int64_t bits, flags.get_int("node-cidr-mask-size"));
+  s.node_cidr_bits = static_cast<int>(bits);
+  if (!flags.on("allocate-node-cidrs")) return ok();
+  s.cluster_cidr = flags.get("cluster-cidr");
+  if (s.cluster_cidr.empty()) return invalid("--allocate-node-cidrs needs --cluster-cidr: the range that is given out");
+  Result<controllers::CidrSet> set = controllers::CidrSet::make(s.cluster_cidr, s.node_cidr_bits);
+  if (!set.ok()) return wrap(std::move(set).error(), "--cluster-cidr, --node-cidr-mask-size");
   return ok();
 }
 
@@ -123,6 +138,7 @@ Result<Settings> read_settings(const Flags& flags) {
   TRY(s.access, AccessSettings::read(flags));
   TRY_VOID(read_store(flags, s));
   TRY_VOID(read_scheduler(flags, s));
+  TRY_VOID(read_node_cidrs(flags, s));
   return s;
 }
 
@@ -289,6 +305,12 @@ class Server {
     controllers::Options o;
     o.root_ca = pki_.ca.certificate;
     o.signer = signer_.get();
+    o.secret_token = [this](const std::string& ns, const std::string& account, const std::string& uid, const std::string& secret) {
+      return api_->secret_token(ns, account, uid, secret);
+    };
+    o.cluster_cidr = settings_.cluster_cidr;
+    o.node_cidr_bits = settings_.node_cidr_bits;
+    o.service_cidr = settings_.service_cidr;
     controllers::start_all(
         loop_, [this](std::string_view) -> kube::Transport& { return *manager_transport_; }, std::move(o), scope_);
     scheduler_transport_ = api_->transport(component_user("system:kube-scheduler"));
@@ -385,6 +407,9 @@ std::vector<Flag> flags() {
       {"audit-log-maxbackup", "N", "rotated audit logs to keep; 0: all", "0"},
       {"audit-log-maxage", "DAYS", "days to keep rotated audit logs; 0: for ever", "0"},
       {"scheduler-config", "FILE", "KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1: profiles, plugins and their arguments, extenders"},
+      {"allocate-node-cidrs", "", "give each node a pod range (spec.podCIDR), for networks that route by node"},
+      {"cluster-cidr", "CIDR", "the IPv4 range that --allocate-node-cidrs gives out", ""},
+      {"node-cidr-mask-size", "BITS", "size of a node's pod range", "24"},
       {"no-controllers", "", "the API alone, without controllers and scheduler"},
       {"hollow-nodes", "N", "simulated nodes that join", "0"},
       {"hollow-zones", "N", "zones to spread them over", "3"},

@@ -11,6 +11,25 @@ namespace caravel::apiserver {
 
 namespace {
 constexpr size_t kKnownMax = 4'096;
+// Tokens in Secrets name this issuer, whatever the cluster's is, and have claims of their own.
+constexpr std::string_view kSecretIssuer = "kubernetes/serviceaccount";
+constexpr std::string_view kSecretClaim = "kubernetes.io/serviceaccount/";
+constexpr int64_t kNever = 9'000'000'000;  // seconds; the year 2255, what a Time can hold
+
+// A Secret's token in the words of the others. `audiences`: those of the API, which it is for.
+json::Value modern(const json::Value& old, const std::vector<std::string>& audiences) {
+  auto claim = [&](std::string_view name) -> const std::string& { return old[std::string(kSecretClaim) + std::string(name)].as_string(); };
+  json::Value out = json::Value::object();
+  for (auto& a : audiences) out["aud"].push_back(a);
+  out["exp"] = kNever;
+  out["iss"] = std::string(kSecretIssuer);
+  json::Value& k = out["kubernetes.io"];
+  k["namespace"] = claim("namespace");
+  k["secret"]["name"] = claim("secret.name");
+  k["serviceaccount"]["name"] = claim("service-account.name");
+  k["serviceaccount"]["uid"] = claim("service-account.uid");
+  return out;
+}
 
 ObjectPtr look(Core& core, std::string_view group, std::string_view plural, std::string_view ns, std::string_view name) {
   ServedTypePtr t = core.types.find_resource(group, plural);
@@ -31,12 +50,30 @@ Result<std::unique_ptr<TokenIssuer>> TokenIssuer::make(Core& core, TokenOptions 
   return t;
 }
 
-Result<std::pair<std::string, Time>> TokenIssuer::issue(const TokenSpec& spec) {
-  Time now = core_->ex.now();
-  int64_t expires = now.seconds() + spec.seconds;
+Result<std::string> TokenIssuer::sign(const json::Value& claims) const {
   json::Value header = json::Value::object();
   header["alg"] = alg_;
   header["kid"] = kid_;
+  std::string text = base64url_encode(json::dump(header)) + "." + base64url_encode(json::dump(claims));
+  TRY(std::string signature, net::jose_sign(alg_, options_.signing_key, text));
+  return text + "." + base64url_encode(signature);
+}
+
+Result<std::string> TokenIssuer::secret_token(const std::string& ns, const std::string& account, const std::string& account_uid, const std::string& secret) {
+  json::Value claims = json::Value::object();
+  auto claim = [&](std::string_view name, const std::string& value) { claims[std::string(kSecretClaim) + std::string(name)] = value; };
+  claims["iss"] = std::string(kSecretIssuer);
+  claim("namespace", ns);
+  claim("secret.name", secret);
+  claim("service-account.name", account);
+  claim("service-account.uid", account_uid);
+  claims["sub"] = "system:serviceaccount:" + ns + ":" + account;
+  return sign(claims);
+}
+
+Result<std::pair<std::string, Time>> TokenIssuer::issue(const TokenSpec& spec) {
+  Time now = core_->ex.now();
+  int64_t expires = now.seconds() + spec.seconds;
   json::Value claims = json::Value::object();
   json::Value aud = json::Value::array();
   for (auto& a : spec.audiences.empty() ? options_.audiences : spec.audiences) aud.push_back(a);
@@ -59,12 +96,11 @@ Result<std::pair<std::string, Time>> TokenIssuer::issue(const TokenSpec& spec) {
   claims["kubernetes.io"] = std::move(k);
   claims["nbf"] = now.seconds();
   claims["sub"] = "system:serviceaccount:" + spec.ns + ":" + spec.account;
-  std::string text = base64url_encode(json::dump(header)) + "." + base64url_encode(json::dump(claims));
-  TRY(std::string signature, net::jose_sign(alg_, options_.signing_key, text));
-  return std::pair<std::string, Time>(text + "." + base64url_encode(signature), Time::from_seconds(expires));
+  TRY(std::string token, sign(claims));
+  return std::pair<std::string, Time>(std::move(token), Time::from_seconds(expires));
 }
 
-Status TokenIssuer::still_valid(const json::Value& claims) const {
+Status TokenIssuer::still_valid(const json::Value& claims, const std::string& token) const {
   const json::Value& k = claims["kubernetes.io"];
   const std::string& ns = k["namespace"].as_string();
   auto bound = [&](std::string_view plural, std::string_view key, std::string_view in) -> Status {
@@ -82,6 +118,14 @@ Status TokenIssuer::still_valid(const json::Value& claims) const {
   TRY_VOID(bound("pods", "pod", ns));
   TRY_VOID(bound("secrets", "secret", ns));
   TRY_VOID(bound("nodes", "node", ""));
+  if (claims["iss"].as_string() != kSecretIssuer) return ok();
+  const std::string& name = k["secret"]["name"].as_string();
+  ObjectPtr o = look(*core_, "", "secrets", ns, name);
+  if (!o) return make_error(Code::kUnauthorized, "the token names no secret that exists");
+  ValuePtr v = o->value();
+  const json::Value& secret = *v;
+  if (secret["metadata"].find("deletionTimestamp")) return make_error(Code::kUnauthorized, "secret " + name + " of the token is being deleted");
+  if (base64_decode(secret["data"]["token"].as_string()) != token) return make_error(Code::kUnauthorized, "secret " + name + " holds another token");
   return ok();
 }
 
@@ -98,8 +142,10 @@ Result<VerifiedToken> TokenIssuer::verify(const std::string& token, const std::v
     auto claims = json::parse(*claims_text);
     if (!header.ok() || !claims.ok() || !header->is_object() || !claims->is_object()) return bad("not JSON");
     if ((*header)["alg"].as_string() != alg_ || (*header)["kid"].as_string() != kid_) return bad("signed by an unknown key");
-    if ((*claims)["iss"].as_string() != options_.issuer) return bad("issuer " + (*claims)["iss"].as_string() + " is not ours");
+    const bool of_secret = (*claims)["iss"].as_string() == kSecretIssuer;
+    if (!of_secret && (*claims)["iss"].as_string() != options_.issuer) return bad("issuer " + (*claims)["iss"].as_string() + " is not ours");
     if (!net::jose_verify(alg_, public_key_, parts[0] + "." + parts[1], *signature)) return bad("the signature is wrong");
+    if (of_secret) *claims = modern(*claims, options_.audiences);
     const json::Value& k = (*claims)["kubernetes.io"];
     auto user = std::make_shared<User>();
     user->name = "system:serviceaccount:" + k["namespace"].as_string() + ":" + k["serviceaccount"]["name"].as_string();
@@ -127,7 +173,7 @@ Result<VerifiedToken> TokenIssuer::verify(const std::string& token, const std::v
   for (auto& a : k.claims["aud"].as_array())
     if (std::find(wanted.begin(), wanted.end(), a.as_string()) != wanted.end()) out.audiences.push_back(a.as_string());
   if (out.audiences.empty()) return bad("its audience is another");
-  if (Status s = still_valid(k.claims); !s.ok()) {
+  if (Status s = still_valid(k.claims, token); !s.ok()) {
     Error e = s.error();
     known_.erase(it);
     return e;

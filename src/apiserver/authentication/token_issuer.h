@@ -38,6 +38,9 @@ class TokenIssuer {
   static Result<std::unique_ptr<TokenIssuer>> make(Core& core, TokenOptions options);
   // The token and when it ends.
   Result<std::pair<std::string, Time>> issue(const TokenSpec& spec);
+  // The token of a Secret of type kubernetes.io/service-account-token: it never ends, and is good for as long as the Secret
+  // holds it.
+  Result<std::string> secret_token(const std::string& ns, const std::string& account, const std::string& account_uid, const std::string& secret);
   // Checks signature, times, issuer, that the account and what it is bound to still exist. `audiences`:
   // at least one must be the token's; empty: the API's own.
   Result<VerifiedToken> verify(const std::string& token, const std::vector<std::string>& audiences = {});
@@ -54,7 +57,8 @@ class TokenIssuer {
     UserPtr user;
     Time expires;
   };
-  Status still_valid(const json::Value& claims) const;
+  Result<std::string> sign(const json::Value& claims) const;
+  Status still_valid(const json::Value& claims, const std::string& token) const;
   Core* core_;
   TokenOptions options_;
   std::string alg_, kid_, public_key_;
