@@ -21,9 +21,8 @@ std::string audit_id(const net::ServerRequest& in, ApiServer& server) {
 }
 
 constexpr size_t kBodyMax = 3u << 20;      // as upstream
-constexpr size_t kPiece = 128u << 10;      // of a long list, gathered at once
+constexpr size_t kPiece = 128u << 10;      // of a long list, handed over at once
 constexpr size_t kGzipFrom = 128u << 10;   // responses from this size are compressed for who accepts it, unless on this host
-constexpr size_t kWatchWrite = 32u << 10;  // events written together: what a watcher that does not read holds
 
 Bytes gzip(const std::string& text) {
   z_stream z{};
@@ -327,12 +326,11 @@ Task<void> HttpFrontend::send_parts(net::ResponseWriter& out, net::Headers h, Re
   h.add("content-length", std::to_string(res.parts->size()));
   auto started = co_await out.start(res.status, std::move(h));
   if (!started.ok()) co_return;
-  std::string piece;
   size_t next = 0;
   for (bool all = false; !all && !out.peer_gone();) {
-    piece.clear();
-    all = res.parts->append(piece, next, kPiece);
-    auto sent = co_await out.write(piece);
+    std::vector<Bytes> pieces;
+    all = res.parts->take(pieces, next, kPiece);
+    auto sent = co_await out.write_pieces(std::move(pieces));
     if (!sent.ok()) co_return;
   }
   auto finished = co_await out.finish();
@@ -355,27 +353,16 @@ Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res, doub
     ++*sent;
     return true;
   };
-  std::string buffer;
   while (!out.peer_gone()) {
     auto events = co_await res.watch->next();
     if (events.empty()) break;
     *sent += static_cast<double>(events.size());
-    for (size_t i = 0; i < events.size(); ++i) {
-      // Large events go out in pieces of the bytes that all watchers share.
-      const Bytes wire = std::move(events[i].wire);
-      size_t at = 0;
-      if (buffer.empty())
-        for (; wire->size() - at > kWatchWrite; at += kWatchWrite) {
-          auto wrote = co_await out.write(std::string_view(*wire).substr(at, kWatchWrite));
-          if (!wrote.ok()) co_return;
-        }
-      buffer.append(*wire, at);
-      if (buffer.size() >= kWatchWrite || i + 1 == events.size() || events[i + 1].wire->size() > kWatchWrite) {
-        auto wrote = co_await out.write(buffer);
-        if (!wrote.ok()) co_return;
-        buffer.clear();
-      }
-    }
+    std::vector<Bytes> wires;  // which all watchers share
+    wires.reserve(events.size());
+    for (WireEvent& e : events) wires.push_back(std::move(e.wire));
+    events = {};
+    auto wrote = co_await out.write_pieces(std::move(wires));
+    if (!wrote.ok()) co_return;
   }
   auto finished = co_await out.finish();
   (void)finished;

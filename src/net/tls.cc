@@ -12,6 +12,8 @@
 namespace caravel::net {
 namespace {
 
+constexpr size_t kReadAhead = 64 * 1024;  // of what a socket has, in one call; held only while it is being read
+
 struct BioDeleter {
   void operator()(BIO* p) const { BIO_free(p); }
 };
@@ -81,6 +83,7 @@ void common(SSL_CTX* ctx) {
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_read_ahead(ctx, 1);
+  SSL_CTX_set_default_read_buffer_len(ctx, kReadAhead);
 }
 
 Status fill_server(SSL_CTX* ctx, const TlsServerOptions& o) {
