@@ -1,6 +1,6 @@
 // The API server's rows of the speed table, measured over TLS from this one process:
 //   api_bench path/to/caravel [pods [rows]]
-// `rows` of "create,list,get,watch" (pods are always made: the others read them; for "get" a hundred are enough).
+// `rows` of "create,list,get,watch,stalled" (pods are always made: the others read them; for "get" a hundred are enough).
 // Starts `caravel server --no-controllers` (RocksDB, every write durable before it is acknowledged) in a directory of its own, and
 // prints for each row the figure, its target and how much processor time server and client took: they share the machine.
 #include <sys/resource.h>
@@ -190,6 +190,45 @@ Task<void> fan_out(Bench* b, int changes) {
   row.print("watch: 1,000 watchers, events delivered", static_cast<double>(w.events - before) / row.elapsed(), "events/s", "300,000/s (aim 1M)");
 }
 
+// Changes more than an HTTP/2 client takes in for a stream that nobody reads.
+Task<void> many_changes(Bench* b, std::string prefix) {
+  const std::string data(16 << 10, 'x');
+  for (int i = 0; i < 160; ++i) {
+    std::string body = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":")" + prefix + std::to_string(i) + R"("},"data":{"k":")" + data + R"("}})";
+    std::string answer = co_await call(b, "POST", "/api/v1/namespaces/bench/configmaps", body);
+    if (answer.empty()) b->failures++;
+  }
+}
+
+// What the server holds for a watcher that reads nothing: on connections that it shares with others, or on its own.
+Task<void> stalled(Bench* b, std::shared_ptr<net::TlsClientContext> tls, bool own_connection) {
+  constexpr int kStalled = 200;
+  const std::string prefix = own_connection ? "own-" : "shared-";
+  co_await many_changes(b, prefix + "warm-");
+  double alone = rss_mb(b->server);
+  co_await many_changes(b, prefix + "alone-");
+  alone = rss_mb(b->server) - alone;  // what the changes themselves take
+  std::vector<std::unique_ptr<net::HttpClient>> clients;
+  for (int i = 0; i < (own_connection ? kStalled : kConnections); ++i) {
+    net::HttpClientOptions c;
+    c.tls = tls;
+    clients.push_back(std::make_unique<net::HttpClient>(b->loop, c));
+  }
+  const double before = rss_mb(b->server);
+  std::vector<net::StreamingResponse> held;
+  for (int i = 0; i < kStalled; ++i) {
+    net::ClientRequest q;
+    q.url = b->url + "/api/v1/namespaces/bench/configmaps?watch=1&resourceVersion=0&sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
+    auto r = co_await clients[static_cast<size_t>(i) % clients.size()]->stream(std::move(q));
+    if (r.ok() && r->status == 200) held.push_back(std::move(*r));
+    else b->failures++;
+  }
+  co_await many_changes(b, prefix + "after-");
+  co_await sleep(b->loop, 500ms);
+  std::printf("%-44s %10.0f %-9s\n", own_connection ? "a watcher that reads nothing, own connection" : "a watcher that reads nothing, shared ones", (rss_mb(b->server) - before - alone) * 1024 / kStalled, "KB");
+  std::fflush(stdout);
+}
+
 Task<int> run(Bench* b, std::string caravel, std::string directory, int pods, std::string rows) {
   auto wanted = [&rows](const char* row) { return rows.empty() || rows.find(row) != rows.npos; };
   net::ProcessOptions o;
@@ -263,6 +302,10 @@ Task<int> run(Bench* b, std::string caravel, std::string directory, int pods, st
     row.print("GET one object, TLS, keep-alive", static_cast<double>(w.done) / row.elapsed(), "GETs/s", "30,000/s (aim 80,000)");
   }
   if (wanted("watch")) co_await fan_out(b, 300);
+  if (wanted("stalled")) {
+    co_await stalled(b, *tls, false);
+    co_await stalled(b, *tls, true);
+  }
   co_await (*process)->stop(5s);
   if (b->failures) std::printf("%d requests failed\n", b->failures);
   co_return b->failures ? 1 : 0;
