@@ -116,14 +116,13 @@ std::string to_upper_verb(const Request& r) {
 // Counts a request while it is served.
 class InFlight {
  public:
-  InFlight(MetricFamily* m, bool reads) : metric_(m), kind_(reads ? "readOnly" : "mutating") { metric_->inc({kind_}, 1); }
+  explicit InFlight(double* count) : count_(count) { ++*count_; }
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
-  ~InFlight() { metric_->inc({kind_}, -1); }
+  ~InFlight() { --*count_; }
 
  private:
-  MetricFamily* metric_;
-  const char* kind_;
+  double* count_;
 };
 
 class Gone {
@@ -164,7 +163,9 @@ HttpFrontend::HttpFrontend(net::EventLoop& loop, ApiServer& server, NodeProxy* p
   const std::vector<std::string> labels = {"verb", "group", "version", "resource", "subresource", "scope", "component"};
   durations_ = &m.histogram("apiserver_request_duration_seconds", "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.", labels, kSecondBuckets);
   sizes_ = &m.histogram("apiserver_response_sizes", "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.", labels, kSizeBuckets);
-  in_flight_ = &m.gauge("apiserver_current_inflight_requests", "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", {"request_kind"});
+  MetricFamily& in_flight = m.gauge("apiserver_current_inflight_requests", "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", {"request_kind"});
+  reading_ = &in_flight.cell({"readOnly"});
+  mutating_ = &in_flight.cell({"mutating"});
   long_running_ = &m.gauge("apiserver_longrunning_requests", "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component.", {"verb", "group", "version", "resource", "scope"});
 }
 
@@ -247,7 +248,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     res = too_many();
   } else {
     const bool reads = r.method == "GET" || r.method == "HEAD";
-    InFlight running(in_flight_, reads);
+    InFlight running(reads ? reading_ : mutating_);
     Time begin = server_->core().ex.now();
     r.takes_parts = !wants_gzip(in);
     res = co_await server_->handle(r);

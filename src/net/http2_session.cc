@@ -23,7 +23,8 @@ constexpr size_t kHeaderBytesMax = 64 * 1024;
 constexpr double kIdleFramesBurst = 1000;
 constexpr double kIdleFramesPerSecond = 50;
 
-std::vector<nghttp2_nv> name_values(const std::vector<std::pair<std::string, std::string>>& headers) {
+template <class Pairs>
+std::vector<nghttp2_nv> name_values(const Pairs& headers) {
   std::vector<nghttp2_nv> out;
   out.reserve(headers.size());
   for (auto& [k, v] : headers)
@@ -316,7 +317,7 @@ Task<void> Http2Session::run(std::string early) {
   stream_->close();
 }
 
-Result<Http2StreamPtr> Http2Session::request(const std::vector<std::pair<std::string, std::string>>& headers, bool end) {
+Result<Http2StreamPtr> Http2Session::request(const std::vector<std::pair<std::string_view, std::string_view>>& headers, bool end) {
   auto s = std::make_shared<Http2Stream>(loop_);
   s->local_end = end;
   auto nva = name_values(headers);

@@ -67,7 +67,7 @@ class Http2Session {
   void add(Http2StreamPtr s) { streams_[s->id] = std::move(s); }
 
   // Client: opens a stream. Server: answers one. Data follows through queue().
-  Result<Http2StreamPtr> request(const std::vector<std::pair<std::string, std::string>>& headers, bool end);
+  Result<Http2StreamPtr> request(const std::vector<std::pair<std::string_view, std::string_view>>& headers, bool end);
   Status respond(Http2Stream& s, int status, const Headers& headers, bool end);
   // Queues data and waits while more than a bounded amount is unsent.
   Task<Status> queue(Http2StreamPtr s, std::string data);
