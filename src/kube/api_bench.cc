@@ -27,7 +27,7 @@ namespace {
 constexpr int kConnections = 8;
 constexpr int kInFlight = 32;  // per connection
 constexpr int kWatchers = 1000;
-constexpr int kWriters = 4;  // of the changes that they see
+constexpr int kWriters = 32;  // of the changes that they see
 const std::string kPods = "/api/v1/namespaces/bench/pods";
 
 std::string pod(int i) {
@@ -301,7 +301,7 @@ Task<int> run(Bench* b, std::string caravel, std::string directory, int pods, st
     co_await drive(b, &w);
     row.print("GET one object, TLS, keep-alive", static_cast<double>(w.done) / row.elapsed(), "GETs/s", "30,000/s (aim 80,000)");
   }
-  if (wanted("watch")) co_await fan_out(b, 300);
+  if (wanted("watch")) co_await fan_out(b, 960);
   if (wanted("stalled")) {
     co_await stalled(b, *tls, false);
     co_await stalled(b, *tls, true);
