@@ -2,6 +2,8 @@
 #include "kube/field_set.h"
 
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 namespace caravel::kube {
 
@@ -88,6 +90,7 @@ namespace {
 
 // Writes the fields of `v` as collect() and to_json() would, in the order of their keys.
 struct CreatedFields {
+  static constexpr size_t kLargeItem = 4, kItemsKnown = 512, kShapeMax = 4096;  // members; documents kept; bytes that describe one
   bool twice = false;
 
   static bool named(const std::vector<std::string_view>* names, std::string_view key) { return names && std::find(names->begin(), names->end(), key) != names->end(); }
@@ -105,16 +108,62 @@ struct CreatedFields {
     for (auto& i : v.as_array()) items.emplace_back(item_key(*s, i, kind), &i);
     std::sort(items.begin(), items.end(), [](auto& a, auto& b) { return a.first < b.first; });
     twice = twice || std::adjacent_find(items.begin(), items.end(), [](auto& a, auto& b) { return a.first == b.first; }) != items.end();
-    for (auto& [key, item] : items) {
-      json::Object inside;
-      if (kind == Kind::kListMap) {
-        inside.append(".", json::Value::object());
-        write(s->items.get(), *item, inside, nullptr);
-        if (inside.size() == 1) inside.clear();
-      }
-      out.append(std::move(key), std::move(inside));
-    }
+    for (auto& [key, item] : items) out.append(std::move(key), kind == Kind::kListMap ? fields_of_item(s->items.get(), *item) : json::Value::object());
     return false;
+  }
+
+  // Large items (containers) of one template own the same fields: they share one document, found by what their fields are.
+  json::Value fields_of_item(const Schema* s, const json::Value& item) {
+    if (item.size() < kLargeItem) return item_document(s, item);
+    static thread_local std::unordered_map<std::string, json::Value> known;
+    std::string shape;
+    shape.reserve(512);
+    describe(s, item, shape);
+    if (shape.size() > kShapeMax) return item_document(s, item);
+    if (auto it = known.find(shape); it != known.end()) return it->second;
+    const bool before = std::exchange(twice, false);
+    json::Value made = item_document(s, item);
+    if (!twice) {
+      if (known.size() >= kItemsKnown) known.clear();
+      known.emplace(std::move(shape), made.freeze());
+    }
+    twice = twice || before;
+    return made;
+  }
+  json::Value item_document(const Schema* s, const json::Value& item) {
+    json::Object inside;
+    inside.append(".", json::Value::object());
+    write(s, item, inside, nullptr);
+    if (inside.size() == 1) inside.clear();
+    return inside;
+  }
+  static void put_key(std::string_view key, std::string& out) {
+    const uint32_t size = static_cast<uint32_t>(key.size());
+    out.append(reinterpret_cast<const char*>(&size), sizeof size).append(key);
+  }
+  // All that write() looks at, so that the same text means the same document whatever the schema.
+  static void describe(const Schema* s, const json::Value& v, std::string& out) {
+    const Kind kind = kind_of(s, v);
+    if (kind == Kind::kLeaf) {
+      out.push_back('.');
+    } else if (kind == Kind::kStruct) {
+      out.push_back('{');
+      for (auto& m : v.as_object()) {
+        put_key(m.key, out);
+        bool declared;
+        const Schema* c = member_schema(s, m.key, &declared);
+        if (s && !declared) out.push_back('u');
+        describe(c, m.value, out);
+      }
+      out.push_back('}');
+    } else {
+      out.push_back('[');
+      for (auto& i : v.as_array()) {
+        put_key(item_key(*s, i, kind), out);
+        if (kind == Kind::kListMap) describe(s->items.get(), i, out);
+      }
+      out.push_back(']');
+    }
   }
 
   void members(const Schema* s, const json::Object& object, json::Object& out, const std::vector<std::string_view>* without) {
