@@ -1,5 +1,8 @@
 #include "apiserver/builtin_model.h"
 
+#include <mutex>
+#include <unordered_map>
+
 #include "apiserver/columns.h"
 #include "apiserver/defaults.h"
 #include "apiserver/ownership.h"
@@ -51,67 +54,84 @@ void find_unknown(const TypeInfo& type, const Value& v, std::string& path, std::
   }
 }
 
-bool null_is_absent(const FieldInfo& f) { return f.scalar != Scalar::kTime && f.scalar != Scalar::kMicroTime && f.scalar != Scalar::kJson; }
-
-bool lacks_default(const FieldInfo& f, const Value* at) {
-  return !f.facts().default_json.empty() && (!at || at->is_null() || (at->is_string() && at->as_string().empty() && f.shape == Shape::kValue));
+// The defaults that a type's own fields have in the tables, those of inlined types among them. Most types have none.
+struct TableDefault {
+  const FieldInfo* field;
+  Value value;
+};
+void gather_defaults(const TypeInfo& type, std::vector<TableDefault>& out) {
+  for (const FieldInfo& f : type.fields) {
+    if (f.has(FieldInfo::kInline)) gather_defaults(*f.type, out);
+    else if (!f.facts().default_json.empty())
+      if (auto d = json::parse(f.facts().default_json); d.ok()) out.push_back({&f, std::move(*d)});
+  }
+}
+const std::vector<TableDefault>& defaults_of(const TypeInfo& type) {
+  static std::mutex mutex;
+  static std::unordered_map<const TypeInfo*, std::vector<TableDefault>> cache;
+  std::lock_guard lock(mutex);
+  auto [it, fresh] = cache.try_emplace(&type);
+  if (fresh) gather_defaults(type, it->second);
+  return it->second;
 }
 
-// Whether table_defaults() would change something: most objects have their defaults, and are shared with others as long
-// as nobody takes hold of them to write.
+// An absent member that was only looked at is null.
+bool null_is_absent(const FieldInfo& f) { return f.scalar != Scalar::kTime && f.scalar != Scalar::kMicroTime && f.scalar != Scalar::kJson; }
+
+bool lacks(const TableDefault& d, const Value& v) {
+  const Value* at = v.find(d.field->name);
+  return !at || at->is_null() || (at->is_string() && at->as_string().empty() && d.field->shape == Shape::kValue);
+}
+
+// Whether table_defaults() would change something: most objects have their defaults, and what they share with others stays shared as
+// long as nobody takes hold of it to write.
 bool wants_defaults(const TypeInfo& type, const Value& v) {
   if (!v.is_object() || type.special != kube::Special::kNone) return false;
-  for (const FieldInfo& f : type.fields) {
-    if (f.has(FieldInfo::kInline)) {
-      if (wants_defaults(*f.type, v)) return true;
-      continue;
-    }
-    const Value* at = v.find(f.name);
-    if ((at && at->is_null() && null_is_absent(f)) || lacks_default(f, at)) return true;
-    if (!at || f.scalar != Scalar::kStruct) continue;
-    if (f.shape == Shape::kList && at->is_array()) {
-      for (auto& i : at->as_array())
-        if (wants_defaults(*f.type, i)) return true;
-    } else if (f.shape == Shape::kMap && at->is_object()) {
-      for (auto& m : at->as_object())
-        if (wants_defaults(*f.type, m.value)) return true;
-    } else if (wants_defaults(*f.type, *at)) {
+  for (const TableDefault& d : defaults_of(type))
+    if (lacks(d, v)) return true;
+  for (auto& m : v.as_object()) {
+    if (!m.value.is_object() && !m.value.is_array() && !m.value.is_null()) continue;
+    const FieldInfo* f = type.find(m.key);
+    if (!f) continue;
+    if (m.value.is_null() && null_is_absent(*f)) return true;
+    if (f->scalar != Scalar::kStruct) continue;
+    if (f->shape == Shape::kList && m.value.is_array()) {
+      for (auto& i : m.value.as_array())
+        if (wants_defaults(*f->type, i)) return true;
+    } else if (f->shape == Shape::kMap && m.value.is_object()) {
+      for (auto& e : m.value.as_object())
+        if (wants_defaults(*f->type, e.value)) return true;
+    } else if (wants_defaults(*f->type, m.value)) {
       return true;
     }
   }
   return false;
 }
 
-void table_defaults(const TypeInfo& type, Value& v) {
-  if (!wants_defaults(type, v)) return;
+void fill_defaults(const TypeInfo& type, Value& v) {
   if (!v.is_object() || type.special != kube::Special::kNone) return;
-  for (const FieldInfo& f : type.fields) {
-    if (f.has(FieldInfo::kInline)) {
-      table_defaults(*f.type, v);
-      continue;
-    }
-    Value* at = v.find(f.name);
-    // An absent member that was only looked at.
-    if (at && at->is_null() && null_is_absent(f)) {
-      v.erase(f.name);
-      at = nullptr;
-    }
-    if (lacks_default(f, at)) {
-      auto d = json::parse(f.facts().default_json);
-      if (d.ok()) {
-        v[f.name] = std::move(*d);
-        continue;
-      }
-    }
-    if (!at || f.scalar != Scalar::kStruct) continue;
-    if (f.shape == Shape::kList && at->is_array()) {
-      for (auto& i : at->arr()) table_defaults(*f.type, i);
-    } else if (f.shape == Shape::kMap && at->is_object()) {
-      for (auto& m : at->obj()) table_defaults(*f.type, m.value);
+  std::vector<std::string> gone;
+  for (auto& m : v.obj()) {
+    if (!m.value.is_object() && !m.value.is_array() && !m.value.is_null()) continue;
+    const FieldInfo* f = type.find(m.key);
+    if (!f) continue;
+    if (m.value.is_null() && null_is_absent(*f)) gone.push_back(m.key);
+    if (f->scalar != Scalar::kStruct) continue;
+    if (f->shape == Shape::kList && m.value.is_array()) {
+      for (auto& i : m.value.arr()) fill_defaults(*f->type, i);
+    } else if (f->shape == Shape::kMap && m.value.is_object()) {
+      for (auto& e : m.value.obj()) fill_defaults(*f->type, e.value);
     } else {
-      table_defaults(*f.type, *at);
+      fill_defaults(*f->type, m.value);
     }
   }
+  for (auto& key : gone) v.erase(key);
+  for (const TableDefault& d : defaults_of(type))
+    if (lacks(d, v)) v[d.field->name] = d.value;
+}
+
+void table_defaults(const TypeInfo& type, Value& v) {
+  if (wants_defaults(type, v)) fill_defaults(type, v);
 }
 
 class BuiltinModel final : public TypeModel {

@@ -21,9 +21,8 @@ std::string audit_id(const net::ServerRequest& in, ApiServer& server) {
 }
 
 constexpr size_t kBodyMax = 3u << 20;      // as upstream
-constexpr size_t kPiece = 128u << 10;      // of a long list, gathered at once
+constexpr size_t kPiece = 128u << 10;      // of a long list, handed over at once
 constexpr size_t kGzipFrom = 128u << 10;   // responses from this size are compressed for who accepts it, unless on this host
-constexpr size_t kWatchWrite = 32u << 10;  // events written together: what a watcher that does not read holds
 
 Bytes gzip(const std::string& text) {
   z_stream z{};
@@ -117,14 +116,13 @@ std::string to_upper_verb(const Request& r) {
 // Counts a request while it is served.
 class InFlight {
  public:
-  InFlight(MetricFamily* m, bool reads) : metric_(m), kind_(reads ? "readOnly" : "mutating") { metric_->inc({kind_}, 1); }
+  explicit InFlight(double* count) : count_(count) { ++*count_; }
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
-  ~InFlight() { metric_->inc({kind_}, -1); }
+  ~InFlight() { --*count_; }
 
  private:
-  MetricFamily* metric_;
-  const char* kind_;
+  double* count_;
 };
 
 class Gone {
@@ -165,7 +163,9 @@ HttpFrontend::HttpFrontend(net::EventLoop& loop, ApiServer& server, NodeProxy* p
   const std::vector<std::string> labels = {"verb", "group", "version", "resource", "subresource", "scope", "component"};
   durations_ = &m.histogram("apiserver_request_duration_seconds", "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.", labels, kSecondBuckets);
   sizes_ = &m.histogram("apiserver_response_sizes", "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.", labels, kSizeBuckets);
-  in_flight_ = &m.gauge("apiserver_current_inflight_requests", "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", {"request_kind"});
+  MetricFamily& in_flight = m.gauge("apiserver_current_inflight_requests", "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", {"request_kind"});
+  reading_ = &in_flight.cell({"readOnly"});
+  mutating_ = &in_flight.cell({"mutating"});
   long_running_ = &m.gauge("apiserver_longrunning_requests", "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component.", {"verb", "group", "version", "resource", "scope"});
 }
 
@@ -248,7 +248,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     res = too_many();
   } else {
     const bool reads = r.method == "GET" || r.method == "HEAD";
-    InFlight running(in_flight_, reads);
+    InFlight running(reads ? reading_ : mutating_);
     Time begin = server_->core().ex.now();
     r.takes_parts = !wants_gzip(in);
     res = co_await server_->handle(r);
@@ -327,12 +327,11 @@ Task<void> HttpFrontend::send_parts(net::ResponseWriter& out, net::Headers h, Re
   h.add("content-length", std::to_string(res.parts->size()));
   auto started = co_await out.start(res.status, std::move(h));
   if (!started.ok()) co_return;
-  std::string piece;
   size_t next = 0;
   for (bool all = false; !all && !out.peer_gone();) {
-    piece.clear();
-    all = res.parts->append(piece, next, kPiece);
-    auto sent = co_await out.write(piece);
+    std::vector<Bytes> pieces;
+    all = res.parts->take(pieces, next, kPiece);
+    auto sent = co_await out.write_pieces(std::move(pieces));
     if (!sent.ok()) co_return;
   }
   auto finished = co_await out.finish();
@@ -355,27 +354,16 @@ Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res, doub
     ++*sent;
     return true;
   };
-  std::string buffer;
   while (!out.peer_gone()) {
     auto events = co_await res.watch->next();
     if (events.empty()) break;
     *sent += static_cast<double>(events.size());
-    for (size_t i = 0; i < events.size(); ++i) {
-      // Large events go out in pieces of the bytes that all watchers share.
-      const Bytes wire = std::move(events[i].wire);
-      size_t at = 0;
-      if (buffer.empty())
-        for (; wire->size() - at > kWatchWrite; at += kWatchWrite) {
-          auto wrote = co_await out.write(std::string_view(*wire).substr(at, kWatchWrite));
-          if (!wrote.ok()) co_return;
-        }
-      buffer.append(*wire, at);
-      if (buffer.size() >= kWatchWrite || i + 1 == events.size() || events[i + 1].wire->size() > kWatchWrite) {
-        auto wrote = co_await out.write(buffer);
-        if (!wrote.ok()) co_return;
-        buffer.clear();
-      }
-    }
+    std::vector<Bytes> wires;  // which all watchers share
+    wires.reserve(events.size());
+    for (WireEvent& e : events) wires.push_back(std::move(e.wire));
+    events = {};
+    auto wrote = co_await out.write_pieces(std::move(wires));
+    if (!wrote.ok()) co_return;
   }
   auto finished = co_await out.finish();
   (void)finished;

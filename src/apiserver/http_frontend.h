@@ -27,7 +27,8 @@ class HttpFrontend {
   ApiServer* server_;
   NodeProxy* proxy_;
   MetricFamily* watch_events_;
-  MetricFamily *durations_ = nullptr, *sizes_ = nullptr, *in_flight_ = nullptr, *long_running_ = nullptr;
+  MetricFamily *durations_ = nullptr, *sizes_ = nullptr, *long_running_ = nullptr;
+  double *reading_ = nullptr, *mutating_ = nullptr;  // requests in flight
 };
 
 }  // namespace caravel::apiserver

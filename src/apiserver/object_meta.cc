@@ -59,8 +59,14 @@ std::string new_uid(Executor& ex) {
   uint64_t a = ex.random_u64(), b = ex.random_u64();
   a = (a & ~0xf000ull) | 0x4000;
   b = (b & ~(3ull << 62)) | (2ull << 62);
-  return format("%08x-%04x-%04x-%04x-%012llx", static_cast<unsigned>(a >> 32), static_cast<unsigned>(a >> 16 & 0xffff), static_cast<unsigned>(a & 0xffff),
-                static_cast<unsigned>(b >> 48), static_cast<unsigned long long>(b & 0xffffffffffffull));
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string out(36, '-');
+  size_t at = 0;
+  for (int digit = 0; digit < 32; ++digit) {
+    if (digit == 8 || digit == 12 || digit == 16 || digit == 20) ++at;
+    out[at++] = kHex[(digit < 16 ? a : b) >> (60 - digit % 16 * 4) & 15];
+  }
+  return out;
 }
 
 std::string random_suffix(Executor& ex, int n) {

@@ -163,6 +163,19 @@ bool BodyParts::append(std::string& out, size_t& next, size_t enough) const {
   return true;
 }
 
+bool BodyParts::take(std::vector<Bytes>& out, size_t& next, size_t enough) const {
+  static const Bytes kComma = std::make_shared<const std::string>(",");
+  if (next == 0) out.push_back(std::make_shared<const std::string>(head));
+  for (size_t taken = 0; next < items.size() && taken < enough; ++next) {
+    if (next > 0) out.push_back(kComma);
+    out.push_back(items[next]);
+    taken += items[next]->size();
+  }
+  if (next < items.size()) return false;
+  out.push_back(std::make_shared<const std::string>(tail));
+  return true;
+}
+
 Response Rest::render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token, bool in_parts) const {
   Response r;
   if (out.as == Output::kTable) {

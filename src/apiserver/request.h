@@ -114,6 +114,8 @@ struct BodyParts {
   size_t size() const;
   // Appends from item `next` on (0 begins with the head) until `out` holds `enough` bytes; true when that was all.
   bool append(std::string& out, size_t& next, size_t enough) const;
+  // The same without copies: pieces of about `enough` bytes.
+  bool take(std::vector<Bytes>& out, size_t& next, size_t enough) const;
 };
 
 struct Response {

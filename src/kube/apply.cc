@@ -87,6 +87,8 @@ void put_managers(json::Value& object, std::vector<Manager> managers) {
   else object["metadata"].erase("managedFields");
 }
 
+constexpr std::string_view kUnownedMetadata[] = {"name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"};
+
 // What is never owned: identity, what the server sets, and what this endpoint does not write.
 void strip(FieldSet& set, const ApplyOptions& o) {
   Node& root = set.root();
@@ -96,8 +98,7 @@ void strip(FieldSet& set, const ApplyOptions& o) {
   auto it = root.children.find("f:metadata");
   if (it == root.children.end()) return;
   it->second.member = false;
-  for (auto name : {"name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"})
-    it->second.children.erase(std::string("f:") + name);
+  for (auto name : kUnownedMetadata) it->second.children.erase("f:" + std::string(name));
   if (it->second.children.empty()) root.children.erase(it);
 }
 
@@ -248,6 +249,29 @@ bool only_time_moves(json::Value& managed, const Manager& self) {
   return true;
 }
 
+// A creator owns all there is, alone: its entry is written without comparing anything.
+bool track_created(const Schema& schema, json::Value& object, const ApplyOptions& o) {
+  fields::Unowned unowned;
+  unowned.root = {"apiVersion", "kind"};
+  for (auto& f : o.reset_fields) unowned.root.push_back(f);
+  unowned.metadata.assign(std::begin(kUnownedMetadata), std::end(kUnownedMetadata));
+  json::Value set = fields::created_fields_v1(schema, object, unowned);
+  if (set.is_null()) return false;
+  if (set.size() == 0) return true;
+  json::Object e;
+  e.append("manager", o.manager);
+  e.append("operation", "Update");
+  e.append("apiVersion", std::as_const(object)["apiVersion"].as_string());
+  e.append("time", format_rfc3339(o.now));
+  e.append("fieldsType", "FieldsV1");
+  e.append("fieldsV1", std::move(set));
+  if (!o.subresource.empty()) e.append("subresource", o.subresource);
+  json::Array list;
+  list.push_back(std::move(e));
+  object["metadata"]["managedFields"] = std::move(list);
+  return true;
+}
+
 }  // namespace
 
 std::string conflict_message(const std::vector<ApplyConflict>& conflicts) {
@@ -327,6 +351,7 @@ void track_update(const Schema& schema, const json::Value* old, json::Value& obj
   bool cleared = sent && sent->is_array() && (sent->size() == 0 || (sent->size() == 1 && sent->at(0).size() == 0));
   object["metadata"].erase("managedFields");
   if (cleared && old) return;
+  if (!old && track_created(schema, object, o)) return;
   // What both have makes no difference.
   const json::Value none = json::Value::object();
   if (old && (*old)["metadata"]["managedFields"].size()) object["metadata"]["managedFields"] = (*old)["metadata"]["managedFields"];

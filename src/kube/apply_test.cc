@@ -103,6 +103,39 @@ TEST_F(Apply, ItemsOfOthersStay) {
   EXPECT_EQ(json::dump(gone["spec"]["template"]["spec"]["containers"]), R"([{"name":"sidecar","image":"s"}])");
 }
 
+// A creation is tracked by a way of its own; it must come out as the comparison with an empty object does.
+TEST_F(Apply, CreatorsOwnAllThereIs) {
+  for (const char* text : {kConfig, "{}", "{apiVersion: apps/v1, kind: Deployment, metadata: {}}", "{metadata: {name: d, labels: {}}, spec: {}}", R"(
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d, namespace: n, uid: u, generation: 1, annotations: {z: "1", a: "2"}, finalizers: [x/b, x/a], ownerReferences: [{uid: o, kind: K, name: k, apiVersion: v1}]}
+spec:
+  selector: {matchLabels: {b: c}}
+  strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 25%}}
+  template:
+    metadata: {creationTimestamp: null}
+    spec:
+      nodeSelector: {k: v}
+      tolerations: [{key: a}]
+      volumes: [{name: v, emptyDir: {}}]
+      containers:
+      - {name: b, image: i, ports: [{containerPort: 80, protocol: TCP}, {containerPort: 53, protocol: UDP}, {containerPort: 53}], env: [{name: A, value: a}, {name: B}], resources: {}}
+      - {name: a, command: [x], securityContext: {capabilities: {drop: [ALL]}}}
+  unknown: {x: {y: [1]}}
+status: {replicas: 1}
+)",
+                           "{spec: {template: {spec: {containers: [{name: twice, image: a}, {name: twice, tty: true}]}}}}"}) {
+    const json::Value none = json::Value::object();
+    for (const char* subresource : {"", "status"}) {
+      json::Value created = y(text), compared = created;
+      const ApplyOptions o{"m", subresource, kNow, false, {"status"}};
+      track_update(*schema, nullptr, created, o);
+      track_update(*schema, &none, compared, o);
+      EXPECT_EQ(json::dump(created["metadata"]), json::dump(compared["metadata"]));
+    }
+  }
+}
+
 TEST_F(Apply, UpdatesAreTracked) {
   json::Value created = y(kConfig);
   track_update(*schema, nullptr, created, {"kubectl-create", "", kNow, false, {"status"}});

@@ -354,7 +354,7 @@ const FieldInfo* TypeInfo::find(std::string_view json_name, size_t* base) const 
         if (base) *base = f.offset + inner;
         return g;
       }
-    } else if (f.name == json_name) {
+    } else if (f.name.size() == json_name.size() && f.name[0] == json_name[0] && f.name == json_name) {  // most differ before memcmp
       if (base) *base = 0;
       return &f;
     }

@@ -2,6 +2,8 @@
 #include "kube/field_set.h"
 
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 namespace caravel::kube {
 
@@ -36,6 +38,17 @@ const Schema* member_schema(const Schema* s, std::string_view name, bool* declar
 
 std::string item_key(const Schema& list, const json::Value& item, Kind kind) {
   if (kind == Kind::kListSet) return "v:" + json::dump(item);
+  if (list.list_map_keys.size() == 1) {  // the usual {"name":"x"}
+    const json::Value* v = item.find(list.list_map_keys[0]);
+    if (v && v->is_string()) {
+      std::string key = "k:{";
+      json::quote_to(list.list_map_keys[0], key);
+      key.push_back(':');
+      json::quote_to(v->as_string(), key);
+      key.push_back('}');
+      return key;
+    }
+  }
   json::Object key;
   std::vector<std::string> names = list.list_map_keys;
   std::sort(names.begin(), names.end());
@@ -71,6 +84,136 @@ void collect(const Schema* s, const json::Value& v, Node& node) {
       }
       break;
   }
+}
+
+namespace {
+
+// Writes the fields of `v` as collect() and to_json() would, in the order of their keys.
+struct CreatedFields {
+  static constexpr size_t kLargeItem = 4, kItemsKnown = 512, kShapeMax = 4096;  // members; documents kept; bytes that describe one
+  bool twice = false;
+
+  static bool named(const std::vector<std::string_view>* names, std::string_view key) { return names && std::find(names->begin(), names->end(), key) != names->end(); }
+
+  // True when the value itself is owned, beside its members in `out`.
+  bool write(const Schema* s, const json::Value& v, json::Object& out, const std::vector<std::string_view>* without) {
+    Kind kind = kind_of(s, v);
+    if (kind == Kind::kLeaf) return true;
+    if (kind == Kind::kStruct) {
+      members(s, v.as_object(), out, without);
+      return false;
+    }
+    std::vector<std::pair<std::string, const json::Value*>> items;
+    items.reserve(v.size());
+    for (auto& i : v.as_array()) items.emplace_back(item_key(*s, i, kind), &i);
+    std::sort(items.begin(), items.end(), [](auto& a, auto& b) { return a.first < b.first; });
+    twice = twice || std::adjacent_find(items.begin(), items.end(), [](auto& a, auto& b) { return a.first == b.first; }) != items.end();
+    for (auto& [key, item] : items) out.append(std::move(key), kind == Kind::kListMap ? fields_of_item(s->items.get(), *item) : json::Value::object());
+    return false;
+  }
+
+  // Large items (containers) of one template own the same fields: they share one document, found by what their fields are.
+  json::Value fields_of_item(const Schema* s, const json::Value& item) {
+    if (item.size() < kLargeItem) return item_document(s, item);
+    static thread_local std::unordered_map<std::string, json::Value> known;
+    std::string shape;
+    shape.reserve(512);
+    describe(s, item, shape);
+    if (shape.size() > kShapeMax) return item_document(s, item);
+    if (auto it = known.find(shape); it != known.end()) return it->second;
+    const bool before = std::exchange(twice, false);
+    json::Value made = item_document(s, item);
+    if (!twice) {
+      if (known.size() >= kItemsKnown) known.clear();
+      known.emplace(std::move(shape), made.freeze());
+    }
+    twice = twice || before;
+    return made;
+  }
+  json::Value item_document(const Schema* s, const json::Value& item) {
+    json::Object inside;
+    inside.append(".", json::Value::object());
+    write(s, item, inside, nullptr);
+    if (inside.size() == 1) inside.clear();
+    return inside;
+  }
+  static void put_key(std::string_view key, std::string& out) {
+    const uint32_t size = static_cast<uint32_t>(key.size());
+    out.append(reinterpret_cast<const char*>(&size), sizeof size).append(key);
+  }
+  // All that write() looks at, so that the same text means the same document whatever the schema.
+  static void describe(const Schema* s, const json::Value& v, std::string& out) {
+    const Kind kind = kind_of(s, v);
+    if (kind == Kind::kLeaf) {
+      out.push_back('.');
+    } else if (kind == Kind::kStruct) {
+      out.push_back('{');
+      for (auto& m : v.as_object()) {
+        put_key(m.key, out);
+        bool declared;
+        const Schema* c = member_schema(s, m.key, &declared);
+        if (s && !declared) out.push_back('u');
+        describe(c, m.value, out);
+      }
+      out.push_back('}');
+    } else {
+      out.push_back('[');
+      for (auto& i : v.as_array()) {
+        put_key(item_key(*s, i, kind), out);
+        if (kind == Kind::kListMap) describe(s->items.get(), i, out);
+      }
+      out.push_back(']');
+    }
+  }
+
+  void members(const Schema* s, const json::Object& object, json::Object& out, const std::vector<std::string_view>* without) {
+    std::vector<const json::Member*> sorted;
+    sorted.reserve(object.size());
+    for (auto& m : object)
+      if (!named(without, m.key)) sorted.push_back(&m);
+    std::sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->key < b->key; });
+    for (const json::Member* m : sorted) {
+      bool declared;
+      const Schema* c = member_schema(s, m->key, &declared);
+      json::Object inside;
+      bool owned = write(c, m->value, inside, nullptr);
+      if (m->value.is_null() || (m->value.is_object() && m->value.size() == 0) || (s && !declared)) owned = true;
+      put(m->key, owned, std::move(inside), out);
+    }
+  }
+
+  static void put(const std::string& key, bool owned, json::Object inside, json::Object& out) {
+    if (!owned && inside.empty()) return;
+    if (owned && !inside.empty()) {
+      json::Object with_itself;
+      with_itself.append(".", json::Value::object());
+      for (auto& m : inside) with_itself.append(std::move(m.key), std::move(m.value));
+      inside = std::move(with_itself);
+    }
+    out.append("f:" + key, std::move(inside));
+  }
+};
+
+}  // namespace
+
+json::Value created_fields_v1(const Schema& schema, const json::Value& object, const Unowned& unowned) {
+  CreatedFields w;
+  json::Object out;
+  std::vector<const json::Member*> sorted;
+  for (auto& m : object.as_object())
+    if (!CreatedFields::named(&unowned.root, m.key)) sorted.push_back(&m);
+  std::sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->key < b->key; });
+  for (const json::Member* m : sorted) {
+    bool declared;
+    const Schema* c = member_schema(&schema, m->key, &declared);
+    const bool metadata = m->key == "metadata";
+    json::Object inside;
+    bool owned = w.write(c, m->value, inside, metadata ? &unowned.metadata : nullptr);
+    if (m->value.is_null() || (m->value.is_object() && m->value.size() == 0) || !declared) owned = true;
+    CreatedFields::put(m->key, owned && !metadata, std::move(inside), out);
+  }
+  if (w.twice) return {};
+  return out;
 }
 
 void compare(const Schema* s, const json::Value& a, const json::Value& b, Difference& out) {

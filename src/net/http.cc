@@ -65,12 +65,16 @@ Task<Result<std::string>> BodyReader::read_all(size_t limit, size_t expected) {
 }
 
 std::string http_date(Time t) {
+  static thread_local time_t last = -1;  // most answers are of the same second
+  static thread_local std::string text;
   time_t s = t.seconds();
+  if (s == last) return text;
   tm parts{};
   gmtime_r(&s, &parts);
   char buf[64];
-  size_t n = strftime(buf, sizeof buf, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  return std::string(buf, n);
+  text.assign(buf, strftime(buf, sizeof buf, "%a, %d %b %Y %H:%M:%S GMT", &parts));
+  last = s;
+  return text;
 }
 
 std::string_view status_text(int status) {

@@ -30,6 +30,8 @@ class Headers {
     for (auto& [k, v] : items) add(k, v);
   }
   void add(std::string_view name, std::string_view value);
+  // The same for a name that is in lower case already.
+  void append(std::string name, std::string value) { items_.emplace_back(std::move(name), std::move(value)); }
   void set(std::string_view name, std::string_view value);
   void erase(std::string_view name);
   const std::string* find(std::string_view name) const;  // the first, any case
@@ -38,6 +40,7 @@ class Headers {
   auto begin() const { return items_.begin(); }
   auto end() const { return items_.end(); }
   size_t size() const { return items_.size(); }
+  std::vector<std::pair<std::string, std::string>> take() && { return std::move(items_); }
 
  private:
   std::vector<std::pair<std::string, std::string>> items_;
@@ -88,6 +91,8 @@ class ResponseWriter {
   // Within a streamed response: takes a shared piece at once, without waiting and without copying it. False when
   // that cannot be (the peer is gone or has not taken what was written before): write() is for that.
   virtual bool write_now(const std::shared_ptr<const std::string>& piece) = 0;
+  // Within a streamed response: pieces one after the other, as write() but without copying long runs of them.
+  virtual Task<Status> write_pieces(std::vector<std::shared_ptr<const std::string>> pieces) = 0;
   virtual Task<Status> finish(Headers trailers = {}) = 0;
   // HTTP/1.1 only: answers 101 with these headers and hands over the raw stream.
   virtual Task<Result<StreamPtr>> upgrade(Headers headers) = 0;

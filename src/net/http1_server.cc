@@ -10,6 +10,7 @@ namespace caravel::net {
 namespace {
 
 constexpr size_t kSmallBody = 64 * 1024;       // head and body go out in one write up to this
+constexpr size_t kPiecesTogether = 32 * 1024;  // short pieces are gathered up to this
 constexpr size_t kUnreadBodyMax = 256 * 1024;  // what is skipped of a body that the handler left unread
 
 struct Connection {
@@ -72,6 +73,28 @@ class Writer final : public ResponseWriter {
   }
 
   bool write_now(const std::shared_ptr<const std::string>&) override { return false; }  // nothing is queued here
+
+  Task<Status> write_pieces(std::vector<std::shared_ptr<const std::string>> pieces) override {
+    std::string gathered;
+    for (auto& piece : pieces) {
+      std::string_view rest = *piece;
+      while (gathered.size() + rest.size() > kPiecesTogether) {
+        if (gathered.empty()) {  // a long one goes out as it is
+          auto wrote = co_await write(rest.substr(0, kPiecesTogether));
+          if (!wrote.ok()) co_return wrote;
+          rest.remove_prefix(kPiecesTogether);
+          continue;
+        }
+        auto wrote = co_await write(gathered);
+        if (!wrote.ok()) co_return wrote;
+        gathered.clear();
+      }
+      gathered += rest;
+      piece.reset();
+    }
+    auto wrote = co_await write(gathered);
+    co_return wrote;
+  }
 
   Task<Status> finish(Headers trailers) override {
     if (finished_) co_return ok();

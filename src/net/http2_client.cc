@@ -21,12 +21,13 @@ class Connection final : public Http2Connection {
   Task<Result<StreamingResponse>> exchange(ClientRequest request, std::string target, std::string authority, bool tls) override {
     auto session = session_;
     if (session->dead()) co_return unavailable("the HTTP/2 connection is closed");
-    std::vector<std::pair<std::string, std::string>> fields = {{":method", request.method}, {":scheme", tls ? "https" : "http"}, {":authority", authority}, {":path", target}};
+    std::vector<std::pair<std::string_view, std::string_view>> fields = {{":method", request.method}, {":scheme", tls ? "https" : "http"}, {":authority", authority}, {":path", target}};
     for (auto& [k, v] : request.headers)
       if (k != "host" && k != "connection") fields.emplace_back(k, v);
+    const std::string length = std::to_string(request.body.size());
     bool may_have_body = request.method != "GET" && request.method != "HEAD" && request.method != "DELETE";
     bool end = request.body.empty() && !request.streamed_body;
-    if (!request.streamed_body && (!request.body.empty() || may_have_body)) fields.emplace_back("content-length", std::to_string(request.body.size()));
+    if (!request.streamed_body && (!request.body.empty() || may_have_body)) fields.emplace_back("content-length", length);
     auto opened = session->request(fields, end);
     if (!opened.ok()) co_return std::move(opened).error();
     Http2StreamPtr stream = std::move(*opened);
@@ -47,8 +48,8 @@ class Connection final : public Http2Connection {
     if (!stream->headers_done) co_return unavailable("the HTTP/2 stream was reset before an answer (" + std::string(nghttp2_http2_strerror(stream->error_code)) + ")");
     StreamingResponse out;
     out.status = static_cast<int>(parse_int(stream->headers.get(":status")).value_or(0));
-    for (auto& [k, v] : stream->headers)
-      if (!k.starts_with(":")) out.headers.add(k, v);
+    for (auto& [k, v] : std::move(stream->headers).take())
+      if (!k.starts_with(":")) out.headers.append(std::move(k), std::move(v));
     out.body = std::move(body);
     out.trailers = [stream] { return stream->trailers; };
     co_return out;

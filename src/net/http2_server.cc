@@ -28,13 +28,13 @@ class Writer final : public ResponseWriter {
       session_->queue_shared(*stream_, std::move(body));
       stream_->local_end = true;
     }
-    co_return session_->respond(*stream_, fields(status, headers), no_body);
+    co_return session_->respond(*stream_, status, headers, no_body);
   }
   Task<Status> start(int status, Headers headers) override {
     if (started_) co_return internal("a response was started twice");
     started_ = streams_ = true;
     ++server_.streaming;
-    co_return session_->respond(*stream_, fields(status, headers), head_only_);
+    co_return session_->respond(*stream_, status, headers, head_only_);
   }
   Task<Status> write(std::string_view piece) override {
     if (!started_ || finished_) co_return internal("a piece was written outside a streamed response");
@@ -44,6 +44,11 @@ class Writer final : public ResponseWriter {
   bool write_now(const std::shared_ptr<const std::string>& piece) override {
     if (!started_ || finished_) return false;
     return head_only_ || piece->empty() || session_->queue_now(*stream_, piece);
+  }
+  Task<Status> write_pieces(std::vector<std::shared_ptr<const std::string>> pieces) override {
+    if (!started_ || finished_) co_return internal("a piece was written outside a streamed response");
+    if (head_only_) co_return ok();
+    co_return co_await session_->queue_pieces(stream_, std::move(pieces));
   }
   Task<Status> finish(Headers trailers) override {
     if (finished_) co_return ok();
@@ -57,12 +62,6 @@ class Writer final : public ResponseWriter {
   bool finished() const { return finished_; }
 
  private:
-  std::vector<std::pair<std::string, std::string>> fields(int status, const Headers& headers) {
-    std::vector<std::pair<std::string, std::string>> out = {{":status", std::to_string(status)}, {"date", http_date(server_.loop.now())}};
-    for (auto& [k, v] : headers)
-      if (k != "connection" && k != "transfer-encoding") out.emplace_back(k, v);
-    return out;
-  }
   ServerShared& server_;
   std::shared_ptr<Http2Session> session_;
   Http2StreamPtr stream_;
@@ -76,14 +75,17 @@ Task<void> handle(ServerShared& server, std::shared_ptr<Http2Session> session, H
   request.tls = tls;
   request.peer = session->stream().peer();
   request.peer_certificate = std::move(certificate);
-  for (auto& [k, v] : stream->headers) {
-    if (k == ":method") request.method = v;
-    else if (k == ":authority") request.authority = v;
+  for (auto& [k, v] : std::move(stream->headers).take()) {
+    if (k == ":method") request.method = std::move(v);
+    else if (k == ":authority") request.authority = std::move(v);
     else if (k == ":path") {
       size_t q = v.find('?');
-      request.target.path = v.substr(0, q);
-      if (q != v.npos) request.target.query = v.substr(q + 1);
-    } else if (!k.starts_with(":")) request.headers.add(k, v);
+      if (q != v.npos) {
+        request.target.query = v.substr(q + 1);
+        v.resize(q);
+      }
+      request.target.path = std::move(v);
+    } else if (!k.starts_with(":")) request.headers.append(std::move(k), std::move(v));
   }
   if (request.authority.empty()) request.authority = request.headers.get("host");
   Http2Body body(session, stream, false);
@@ -114,16 +116,17 @@ Task<void> serve_http2(ServerShared& server, StreamPtr stream, bool tls, std::st
     Http2Session* session;
     ~Leave() { server.http2.erase(session); }
   } leave{server, session.get()};
-  session->on_request = [&](Http2StreamPtr s) {
-    // Not inside nghttp2's callback: the handler may submit at once.
-    server.loop.post([&server, &requests, session = session.get(), keep = std::weak_ptr<Http2Session>(session), s, tls, &certificate] {
-      auto alive = keep.lock();
-      if (alive && !alive->dead() && !s->closed) requests.spawn(handle(server, alive, s, tls, certificate));
-      (void)session;
-    });
+  std::vector<Http2StreamPtr> arrived;
+  session->on_request = [&](Http2StreamPtr s) { arrived.push_back(std::move(s)); };
+  session->after_input = [&] {
+    std::vector<Http2StreamPtr> now;
+    now.swap(arrived);
+    for (auto& s : now)
+      if (!session->dead() && !s->closed) requests.spawn(handle(server, session, std::move(s), tls, certificate));
   };
   co_await session->run(std::move(early));
   session->on_request = nullptr;
+  session->after_input = nullptr;
   // Handlers see peer_gone(), or are ended after their grace.
   while (requests.running() > 0) co_await sleep(server.loop, kLookForHandlers);
 }

@@ -8,10 +8,14 @@
 namespace caravel::net {
 namespace {
 
-constexpr size_t kReadBytes = 64 * 1024;
-constexpr size_t kQueuedBytesMax = 256 * 1024;   // per stream: a writer waits beyond this
+constexpr size_t kReadBytes = 16 * 1024;         // a TLS record
+constexpr size_t kQueuedBytesMax = 128 * 1024;   // per stream: a writer waits beyond this
+constexpr size_t kQueuedPiecesMax = 64 * 1024;   // the same for pieces
 constexpr size_t kQueuedNowMax = 32 * 1024;      // the same for pieces that do not wait; a larger one goes alone
-constexpr size_t kWriteBatchBytes = 128 * 1024;  // frames put into one write
+constexpr size_t kQueuedLow = 32 * 1024;         // a writer that waits is woken at this
+constexpr size_t kWriteBatchBytes = 64 * 1024;   // frames put into one write
+constexpr size_t kFrameRoom = 17 * 1024;
+constexpr size_t kSpareBatches = 4;
 constexpr int32_t kStreamWindow = 1 << 20;
 constexpr int32_t kConnectionWindow = 16 << 20;
 constexpr size_t kHeaderBytesMax = 64 * 1024;
@@ -19,12 +23,32 @@ constexpr size_t kHeaderBytesMax = 64 * 1024;
 constexpr double kIdleFramesBurst = 1000;
 constexpr double kIdleFramesPerSecond = 50;
 
-std::vector<nghttp2_nv> name_values(const std::vector<std::pair<std::string, std::string>>& headers) {
+template <class Pairs>
+std::vector<nghttp2_nv> name_values(const Pairs& headers) {
   std::vector<nghttp2_nv> out;
   out.reserve(headers.size());
   for (auto& [k, v] : headers)
     out.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(k.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(v.data())), k.size(), v.size(), NGHTTP2_NV_FLAG_NONE});
   return out;
+}
+
+// Room for frames is taken while there are some: a connection at rest, of which there are many, holds none.
+std::vector<std::string>& spare_batches() {
+  static thread_local std::vector<std::string> spare;
+  return spare;
+}
+std::string take_batch() {
+  std::string batch;
+  if (!spare_batches().empty()) {
+    batch = std::move(spare_batches().back());
+    spare_batches().pop_back();
+  }
+  batch.clear();
+  batch.reserve(kWriteBatchBytes + kFrameRoom);
+  return batch;
+}
+void give_batch(std::string batch) {
+  if (spare_batches().size() < kSpareBatches && batch.capacity() <= 2 * (kWriteBatchBytes + kFrameRoom)) spare_batches().push_back(std::move(batch));
 }
 
 }  // namespace
@@ -38,18 +62,21 @@ struct Http2Callbacks {
     if (s.server_ && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
       auto stream = std::make_shared<Http2Stream>(s.loop_);
       stream->id = frame->hd.stream_id;
-      s.streams_[stream->id] = stream;
+      s.header_ = stream.get();
+      s.streams_[stream->id] = std::move(stream);
+    } else {
+      s.header_ = s.look(frame->hd.stream_id);
     }
     return 0;
   }
 
   static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t name_size, const uint8_t* value, size_t value_size, uint8_t, void* p) {
-    auto stream = self(p).find(frame->hd.stream_id);
-    if (!stream) return 0;
-    std::string_view n(reinterpret_cast<const char*>(name), name_size), v(reinterpret_cast<const char*>(value), value_size);
+    Http2Stream* stream = self(p).header_;
+    if (!stream || stream->id != frame->hd.stream_id) return 0;
+    std::string n(reinterpret_cast<const char*>(name), name_size), v(reinterpret_cast<const char*>(value), value_size);
     Headers& to = stream->headers_done ? stream->trailers : stream->headers;
     if (to.size() > 256) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    to.add(n, v);
+    to.append(std::move(n), std::move(v));  // nghttp2 has seen to lower case
     return 0;
   }
 
@@ -72,6 +99,7 @@ struct Http2Callbacks {
     auto stream = s.find(frame->hd.stream_id);
     if (!stream) return 0;
     if (frame->hd.type == NGHTTP2_HEADERS) {
+      s.header_ = nullptr;
       bool first = !stream->headers_done;
       // 1xx answers are not the answer.
       if (first && !s.server_ && stream->headers.get(":status").starts_with("1")) {
@@ -90,7 +118,7 @@ struct Http2Callbacks {
   }
 
   static int data(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* bytes, size_t n, void* p) {
-    auto stream = self(p).find(id);
+    Http2Stream* stream = self(p).look(id);
     if (!stream) {
       nghttp2_session_consume(session, id, n);
       return 0;
@@ -105,6 +133,7 @@ struct Http2Callbacks {
     Http2Session& s = self(p);
     auto stream = s.find(id);
     if (!stream) return 0;
+    if (s.header_ == stream.get()) s.header_ = nullptr;
     stream->closed = true;
     stream->error_code = code;
     stream->changed.pulse();
@@ -114,25 +143,13 @@ struct Http2Callbacks {
     return 0;
   }
 
-  // The source is the stream: nghttp2 asks only while the stream is open, and so in streams_.
-  static ssize_t read_data(nghttp2_session* session, int32_t id, uint8_t* buf, size_t length, uint32_t* flags, nghttp2_data_source* source, void*) {
+  // The source is the stream: nghttp2 asks only while the stream is open, and so in streams_. It learns how much there is; send_data()
+  // then takes it.
+  static ssize_t read_data(nghttp2_session* session, int32_t id, uint8_t*, size_t length, uint32_t* flags, nghttp2_data_source* source, void*) {
     auto* stream = static_cast<Http2Stream*>(source->ptr);
-    size_t n = 0;
-    while (n < length && !stream->out.empty()) {
-      const std::string& front = *stream->out.front();
-      size_t take = std::min(front.size() - stream->out_sent, length - n);
-      std::memcpy(buf + n, front.data() + stream->out_sent, take);
-      stream->out_sent += take;
-      n += take;
-      stream->queued_bytes -= take;
-      if (stream->out_sent == front.size()) {
-        stream->out.pop_front();
-        stream->out_sent = 0;
-      }
-    }
-    bool empty = stream->out.empty();
-    if (empty) stream->drained.pulse();
-    if (empty && stream->local_end) {
+    size_t n = std::min(length, stream->queued_bytes);
+    bool last = n == stream->queued_bytes;
+    if (last && stream->local_end) {
       *flags |= NGHTTP2_DATA_FLAG_EOF;
       if (!stream->out_trailers.empty() && !stream->trailers_sent) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -144,7 +161,32 @@ struct Http2Callbacks {
       stream->deferred = true;
       return NGHTTP2_ERR_DEFERRED;
     }
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     return static_cast<ssize_t>(n);
+  }
+
+  static int send_data(nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t length, nghttp2_data_source* source, void* p) {
+    Http2Session& s = self(p);
+    auto* stream = static_cast<Http2Stream*>(source->ptr);
+    if (s.batch_.size() >= kWriteBatchBytes) {
+      s.batch_full_ = true;
+      return NGHTTP2_ERR_WOULDBLOCK;
+    }
+    s.batch_.append(reinterpret_cast<const char*>(head), 9);
+    stream->queued_bytes -= length;
+    while (length > 0) {
+      const std::string& front = *stream->out.front();
+      size_t take = std::min(front.size() - stream->out_sent, length);
+      s.batch_.append(front, stream->out_sent, take);
+      stream->out_sent += take;
+      length -= take;
+      if (stream->out_sent == front.size()) {
+        stream->out.pop_front();
+        stream->out_sent = 0;
+      }
+    }
+    if (stream->queued_bytes <= kQueuedLow) stream->drained.pulse();
+    return 0;
   }
 };
 
@@ -156,6 +198,7 @@ Http2Session::Http2Session(EventLoop& loop, StreamPtr stream, bool server, uint3
   nghttp2_session_callbacks_set_on_frame_recv_callback(cb, Http2Callbacks::frame_received);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, Http2Callbacks::data);
   nghttp2_session_callbacks_set_on_stream_close_callback(cb, Http2Callbacks::closed);
+  nghttp2_session_callbacks_set_send_data_callback(cb, Http2Callbacks::send_data);
   nghttp2_option* options;
   nghttp2_option_new(&options);
   nghttp2_option_set_no_auto_window_update(options, 1);
@@ -177,6 +220,7 @@ Http2Session::~Http2Session() {
 
 void Http2Session::die() {
   dead_ = true;
+  header_ = nullptr;
   auto streams = std::move(streams_);
   streams_.clear();
   for (auto& [id, s] : streams) {
@@ -196,6 +240,11 @@ Http2StreamPtr Http2Session::find(int32_t id) const {
   return it == streams_.end() ? nullptr : it->second;
 }
 
+Http2Stream* Http2Session::look(int32_t id) const {
+  auto it = streams_.find(id);
+  return it == streams_.end() ? nullptr : it->second.get();
+}
+
 void Http2Session::count_idle_frame() {
   if (!server_) return;
   Time now = loop_.now();
@@ -210,20 +259,22 @@ void Http2Session::count_idle_frame() {
 void Http2Session::flush() { wants_write_.set(); }
 
 Task<void> Http2Session::write_loop() {
-  std::string batch;
   while (!dead_) {
-    batch.clear();
-    while (batch.size() < kWriteBatchBytes) {
+    batch_ = take_batch();
+    batch_full_ = false;
+    while (batch_.size() < kWriteBatchBytes && !batch_full_) {
       const uint8_t* bytes;
-      ssize_t n = nghttp2_session_mem_send(session_, &bytes);
+      ssize_t n = nghttp2_session_mem_send(session_, &bytes);  // DATA goes into the batch by itself
       if (n < 0) {
         die();
         co_return;
       }
       if (n == 0) break;
-      batch.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(n));
+      batch_.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(n));
     }
+    std::string batch = std::move(batch_);
     if (batch.empty()) {
+      give_batch(std::move(batch));
       if (!nghttp2_session_want_read(session_) && !nghttp2_session_want_write(session_)) {
         stream_->close();
         co_return;
@@ -238,6 +289,7 @@ Task<void> Http2Session::write_loop() {
       stream_->close();
       co_return;
     }
+    give_batch(std::move(batch));
   }
 }
 
@@ -258,13 +310,14 @@ Task<void> Http2Session::run(std::string early) {
       data.clear();
       if (used < 0) break;
     }
+    if (after_input) after_input();
     flush();
   }
   die();
   stream_->close();
 }
 
-Result<Http2StreamPtr> Http2Session::request(const std::vector<std::pair<std::string, std::string>>& headers, bool end) {
+Result<Http2StreamPtr> Http2Session::request(const std::vector<std::pair<std::string_view, std::string_view>>& headers, bool end) {
   auto s = std::make_shared<Http2Stream>(loop_);
   s->local_end = end;
   auto nva = name_values(headers);
@@ -279,9 +332,19 @@ Result<Http2StreamPtr> Http2Session::request(const std::vector<std::pair<std::st
   return s;
 }
 
-Status Http2Session::respond(Http2Stream& s, const std::vector<std::pair<std::string, std::string>>& headers, bool end) {
+Status Http2Session::respond(Http2Stream& s, int status, const Headers& headers, bool end) {
   if (s.closed || dead_) return unavailable("the HTTP/2 peer is gone");
-  auto nva = name_values(headers);
+  const std::string code = std::to_string(status), date = http_date(loop_.now());
+  std::vector<nghttp2_nv> nva;
+  nva.reserve(headers.size() + 2);
+  auto add = [&nva](std::string_view name, std::string_view value, uint8_t flags) {
+    nva.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), flags});
+  };
+  add(":status", code, NGHTTP2_NV_FLAG_NONE);
+  add("date", date, NGHTTP2_NV_FLAG_NONE);
+  for (auto& [k, v] : headers)
+    if (k != "connection" && k != "transfer-encoding")
+      add(k, v, k == "audit-id" ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE);  // never twice the same: no use in the table
   nghttp2_data_provider provider{};
   provider.source.ptr = &s;
   provider.read_callback = Http2Callbacks::read_data;
@@ -297,6 +360,15 @@ Task<Status> Http2Session::queue(Http2StreamPtr s, std::string data) {
   append(*s, std::make_shared<const std::string>(std::move(data)));
   while (s->queued_bytes > kQueuedBytesMax && !s->closed) co_await s->drained.wait();
   if (s->closed) co_return unavailable("the HTTP/2 peer is gone");
+  co_return ok();
+}
+
+Task<Status> Http2Session::queue_pieces(Http2StreamPtr s, std::vector<std::shared_ptr<const std::string>> pieces) {
+  for (auto& piece : pieces) {
+    while (s->queued_bytes && s->queued_bytes + piece->size() > kQueuedPiecesMax && !s->closed) co_await s->drained.wait();
+    if (s->closed || dead_) co_return unavailable("the HTTP/2 peer is gone");
+    if (!piece->empty()) append(*s, std::move(piece));
+  }
   co_return ok();
 }
 

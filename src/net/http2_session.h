@@ -47,6 +47,8 @@ class Http2Session {
 
   // Called when the headers of a new request are complete (server).
   std::function<void(Http2StreamPtr)> on_request;
+  // Called once nghttp2 has taken what was read, outside its callbacks: requests may be handled and answered here.
+  std::function<void()> after_input;
   // Called when a stream has ended for both sides.
   std::function<void(int32_t)> on_closed;
 
@@ -65,11 +67,13 @@ class Http2Session {
   void add(Http2StreamPtr s) { streams_[s->id] = std::move(s); }
 
   // Client: opens a stream. Server: answers one. Data follows through queue().
-  Result<Http2StreamPtr> request(const std::vector<std::pair<std::string, std::string>>& headers, bool end);
-  Status respond(Http2Stream& s, const std::vector<std::pair<std::string, std::string>>& headers, bool end);
+  Result<Http2StreamPtr> request(const std::vector<std::pair<std::string_view, std::string_view>>& headers, bool end);
+  Status respond(Http2Stream& s, int status, const Headers& headers, bool end);
   // Queues data and waits while more than a bounded amount is unsent.
   Task<Status> queue(Http2StreamPtr s, std::string data);
   void queue_shared(Http2Stream& s, std::shared_ptr<const std::string> data);
+  // The same for pieces of which few are queued at a time: others may hold them too.
+  Task<Status> queue_pieces(Http2StreamPtr s, std::vector<std::shared_ptr<const std::string>> pieces);
   // False, and nothing queued, when that would have to wait.
   bool queue_now(Http2Stream& s, const std::shared_ptr<const std::string>& data);
   void end(Http2Stream& s, const Headers& trailers);
@@ -80,6 +84,7 @@ class Http2Session {
  private:
   friend struct Http2Callbacks;
   Task<void> write_loop();
+  Http2Stream* look(int32_t id) const;
   void append(Http2Stream& s, std::shared_ptr<const std::string> data);
   void die();
   EventLoop& loop_;
@@ -87,6 +92,9 @@ class Http2Session {
   nghttp2_session* session_ = nullptr;
   std::unordered_map<int32_t, Http2StreamPtr> streams_;
   Event wants_write_;
+  std::string batch_;              // frames that go out together
+  bool batch_full_ = false;        // nghttp2 has more
+  Http2Stream* header_ = nullptr;  // whose headers are being read
   // Frames that make work and carry nothing are counted; a peer that sends too many is sent away.
   void count_idle_frame();
   bool server_;

@@ -11,10 +11,14 @@
 namespace caravel::net {
 namespace {
 
+constexpr size_t kLongPiece = 1 << 20;
+constexpr int kLongPieces = 64;
+
 struct Site {
   explicit Site(EventLoop& l) : loop(l), event(l) {}
   EventLoop& loop;
   Event event;
+  std::weak_ptr<const std::string> long_piece;
   int watching = 0, slowing = 0, watched = 0, destroyed = 0, taken_at_once = 0;
 };
 
@@ -24,7 +28,7 @@ struct CountDestroyed {
 };
 
 // /echo gives the body back, /stream sends three pieces and a trailer, /big 8 MiB, /watch streams until
-// the peer has gone, /now what is taken at once, /hang streams once and then waits for ever, /slow answers late,
+// the peer has gone, /pieces shares pieces, /now what is taken at once, /hang streams once and then waits for ever, /slow answers late,
 // /ws is a WebSocket.
 Task<void> handle(Site& site, ServerRequest& request, ResponseWriter& writer) {
   Headers headers{{"content-type", "text/plain"}, {"x-version", std::to_string(request.version)}};
@@ -55,6 +59,18 @@ Task<void> handle(Site& site, ServerRequest& request, ResponseWriter& writer) {
     s = co_await writer.write("last");
     s = co_await writer.finish();
     EXPECT_FALSE(writer.write_now(piece)) << "after the end";
+  } else if (path == "/pieces") {
+    // Short ones, a long one many times, an empty one.
+    std::vector<std::shared_ptr<const std::string>> pieces;
+    for (int i = 0; i < 5000; ++i) pieces.push_back(std::make_shared<const std::string>(std::to_string(i) + ","));
+    auto last = std::make_shared<const std::string>(kLongPiece, 'p');
+    site.long_piece = last;
+    for (int i = 0; i < kLongPieces; ++i) pieces.push_back(last);
+    last.reset();
+    pieces.push_back(std::make_shared<const std::string>());
+    Status s = co_await writer.start(200, headers);
+    s = co_await writer.write_pieces(std::move(pieces));
+    if (s.ok()) s = co_await writer.finish();
   } else if (path == "/watch") {
     ++site.watching;
     Status s = co_await writer.start(200, headers);
@@ -232,6 +248,28 @@ TEST_P(Http, shared_pieces_are_taken_at_once_up_to_a_bound_and_stay_in_order) {
   ASSERT_TRUE(r.ok()) << r.error().message;
   EXPECT_EQ(site.taken_at_once, http2() ? 32 : 0);
   EXPECT_EQ(r->body, std::string(static_cast<size_t>(site.taken_at_once) * 1024, 'n') + "last");
+}
+
+Task<std::string> read_late(EventLoop& loop, HttpClient& client, ClientRequest r, Site* site, int64_t* waiting) {
+  auto a = co_await client.stream(std::move(r));
+  if (!a.ok()) co_return a.error().message;
+  co_await sleep(loop, 300ms);
+  *waiting = site->long_piece.use_count();
+  auto body = co_await a->body->read_all(128 << 20);
+  co_return body.ok() ? *body : body.error().message;
+}
+
+TEST_P(Http, pieces_stay_in_order_and_wait_for_a_peer_that_does_not_read) {
+  std::string wanted;
+  for (int i = 0; i < 5000; ++i) wanted += std::to_string(i) + ",";
+  wanted += std::string(kLongPieces * kLongPiece, 'p');
+  int64_t waiting = 0;
+  std::string body = run_on(loop, read_late(loop, *client, request("/pieces"), &site, &waiting));
+  EXPECT_EQ(body.size(), wanted.size());
+  EXPECT_TRUE(body == wanted);
+  // The rest fits into the buffers of the kernel, and the window of an HTTP/2 stream.
+  EXPECT_GT(waiting, kLongPieces / 2);
+  EXPECT_EQ(site.long_piece.use_count(), 0);
 }
 
 TEST_P(Http, a_handler_that_waits_for_ever_ends_after_its_peer_has_gone) {

@@ -12,6 +12,10 @@
 namespace caravel::net {
 namespace {
 
+// As Go's servers and clients prefer them: AES-128 first, a quarter less work than AES-256.
+constexpr const char* kCiphers = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+constexpr size_t kReadAhead = 64 * 1024;  // of what a socket has, in one call; held only while it is being read
+
 struct BioDeleter {
   void operator()(BIO* p) const { BIO_free(p); }
 };
@@ -78,9 +82,11 @@ int accept_any_client_certificate(int, X509_STORE_CTX*) { return 1; }
 
 void common(SSL_CTX* ctx) {
   SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+  SSL_CTX_set_ciphersuites(ctx, kCiphers);
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-  SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+  SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
   SSL_CTX_set_read_ahead(ctx, 1);
+  SSL_CTX_set_default_read_buffer_len(ctx, kReadAhead);
 }
 
 Status fill_server(SSL_CTX* ctx, const TlsServerOptions& o) {

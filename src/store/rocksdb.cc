@@ -168,12 +168,13 @@ void RocksDbStore::flush() {
     Mvcc::Plan p = mvcc_.plan(*planned, std::move(w->txn));
     w->result = std::move(p.result);
     for (auto& e : p.events) {
-      std::string value;
-      value.reserve(9 + (e.kv.value ? e.kv.value->size() : 0));
-      value.push_back(e.kind == Event::kPut ? 'P' : 'D');
-      put_be64(value, e.kv.create_revision);
-      if (e.kv.value) value += *e.kv.value;
-      flight->batch.Put(version_row(e.kv.key, e.kv.mod_revision), value);
+      // Row and value go into the batch from where they lie.
+      std::string tail(1, '\0'), head(1, e.kind == Event::kPut ? 'P' : 'D');
+      put_be64(tail, e.kv.mod_revision);
+      put_be64(head, e.kv.create_revision);
+      const rocksdb::Slice row[] = {e.kv.key, tail};
+      const rocksdb::Slice value[] = {head, e.kv.value ? rocksdb::Slice(*e.kv.value) : rocksdb::Slice()};
+      flight->batch.Put(rocksdb::SliceParts(row, 2), rocksdb::SliceParts(value, 2));
       flight->events.push_back(std::move(e));
     }
     flight->waiting.push_back(std::move(w));

@@ -24,6 +24,14 @@ void each_container(Value& pod, F f) {
       for (auto& c : cs->arr()) f(c);
 }
 
+// What every pod's token volume is made of. Pods share the one document.
+const ValuePtr& token_volume() {
+  static const ValuePtr kProjected = json::share(*json::parse(R"({"defaultMode":420,"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},)"
+                                                              R"({"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],"name":"kube-root-ca.crt"}},)"
+                                                              R"({"downwardAPI":{"items":[{"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"},"path":"namespace"}]}}]})"));
+  return kProjected;
+}
+
 class ServiceAccountPlugin final : public AdmissionPlugin {
  public:
   explicit ServiceAccountPlugin(Core& core) : core_(&core) {}
@@ -60,12 +68,9 @@ class ServiceAccountPlugin final : public AdmissionPlugin {
       m["mountPath"] = kTokenMount;
       c["volumeMounts"].push_back(std::move(m));
     });
-    auto made = json::parse(R"({"projected":{"defaultMode":420,"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},)"
-                            R"({"configMap":{"items":[{"key":"ca.crt","path":"ca.crt"}],"name":"kube-root-ca.crt"}},)"
-                            R"({"downwardAPI":{"items":[{"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"},"path":"namespace"}]}}]}})");
     Value vol = Value::object();
     vol["name"] = volume;
-    vol["projected"] = std::move((*made)["projected"]);
+    vol["projected"] = *token_volume();
     spec["volumes"].push_back(std::move(vol));
     return ok();
   }
@@ -73,6 +78,15 @@ class ServiceAccountPlugin final : public AdmissionPlugin {
  private:
   Core* core_;
 };
+
+ValuePtr default_toleration(std::string_view key) {
+  Value t = Value::object();
+  t["key"] = key;
+  t["operator"] = "Exists";
+  t["effect"] = "NoExecute";
+  t["tolerationSeconds"] = 300;
+  return json::share(std::move(t));
+}
 
 class TolerationSecondsPlugin final : public AdmissionPlugin {
  public:
@@ -88,12 +102,8 @@ class TolerationSecondsPlugin final : public AdmissionPlugin {
         if ((k == key || k.empty()) && (effect == "NoExecute" || effect.empty())) tolerated = true;
       }
       if (tolerated) continue;
-      Value t = Value::object();
-      t["key"] = key;
-      t["operator"] = "Exists";
-      t["effect"] = "NoExecute";
-      t["tolerationSeconds"] = 300;
-      spec["tolerations"].push_back(std::move(t));
+      static const ValuePtr kShared[] = {default_toleration("node.kubernetes.io/not-ready"), default_toleration("node.kubernetes.io/unreachable")};
+      spec["tolerations"].push_back(*kShared[key != "node.kubernetes.io/not-ready"]);
     }
     return ok();
   }
