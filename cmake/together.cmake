@@ -5,6 +5,9 @@
 # neighbour's names, still fails there. The files made here name their parts by the include path, so ccache shares their
 # objects between work trees.
 option(CARAVEL_TOGETHER "compile several sources of a folder as one" OFF)
+if(CARAVEL_TOGETHER AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-Wno-subobject-linkage)  # GCC takes an included source for a header, whose file-local types are suspect
+endif()
 set(CARAVEL_TOGETHER_MAX 4)  # more save little and make a change's rebuild slow
 
 # Sources whose file-local names stand in a neighbour too.
