@@ -109,13 +109,15 @@ Task<Response> ApiServer::handle_audited(Request& r) {
     co_return res;
   }
   r.trail = trail;
-  Response res = co_await handle(r);
-  if (res.watch) {
-    trail->started(res);
-    res.watch = audited_watch(std::move(res.watch), std::move(trail));
-  } else {
-    trail->completed(res);
+  if (!trail->settled()) {
+    bool all = co_await trail->delivered();
+    if (!all) co_return error_response(status::internal("failed to store audit event"));
   }
+  Response res = co_await handle(r);
+  if (res.watch) trail->started(res);
+  else trail->completed(res);
+  if (!trail->settled()) co_await trail->delivered();
+  if (res.watch) res.watch = audited_watch(std::move(res.watch), std::move(trail));
   co_return res;
 }
 

@@ -17,7 +17,7 @@
 #include "scheduler/configuration.h"
 #include "scheduler/scheduler.h"
 #include "server/access_flags.h"
-#include "server/audit_file.h"
+#include "server/audit_flags.h"
 #include "server/extender_transport.h"
 #include "server/identity_lease.h"
 #include "server/pki.h"
@@ -34,9 +34,9 @@ struct Settings {
   int advertise_port = 443;
   std::vector<std::string> listen, names;
   std::vector<int> listen_fds;
-  std::string encryption_config, audit_policy, audit_path;
+  std::string encryption_config;
   scheduler::Options scheduler;
-  AuditFileLimits audit_limits;
+  AuditSettings audit;
   AccessSettings access;
   bool controllers = true;
   int hollow_nodes = 0, hollow_zones = 3;
@@ -111,15 +111,7 @@ Result<Settings> read_settings(const Flags& flags) {
   s.hollow_nodes = static_cast<int>(nodes);
   s.hollow_zones = static_cast<int>(std::max<int64_t>(1, zones));
   s.encryption_config = flags.get("encryption-provider-config");
-  s.audit_policy = flags.get("audit-policy-file");
-  s.audit_path = flags.get("audit-log-path");
-  if (!s.audit_path.empty() && s.audit_policy.empty()) return invalid("--audit-log-path needs --audit-policy-file: the rules that say what is logged");
-  TRY(int64_t megabytes, flags.get_int("audit-log-maxsize"));
-  TRY(int64_t backups, flags.get_int("audit-log-maxbackup"));
-  TRY(int64_t days, flags.get_int("audit-log-maxage"));
-  if (megabytes > 0) s.audit_limits.max_bytes = megabytes << 20;
-  s.audit_limits.max_backups = static_cast<int>(std::max<int64_t>(0, backups));
-  s.audit_limits.max_age = std::chrono::hours(24 * std::max<int64_t>(0, days));
+  TRY(s.audit, AuditSettings::read(flags));
   TRY(s.access, AccessSettings::read(flags));
   TRY_VOID(read_store(flags, s));
   TRY_VOID(read_scheduler(flags, s));
@@ -189,6 +181,11 @@ class Server {
     log_.info("ending");
     scope_.cancel_all();
     if (http_) co_await http_->close(kCloseGrace);
+    if (api_ && api_->auditor()) {
+      auto sending = api_->auditor()->drain();
+      auto sent = co_await within(loop_, kCloseGrace, std::move(sending));
+      if (!sent) log_.warn("the audit webhook does not take the last events");
+    }
     loop_.stop();
   }
   bool stopping() const { return stopping_; }
@@ -230,7 +227,7 @@ class Server {
     api_->aggregator().use(apiserver::make_https_aggregate_transport(loop_, pki_.front_proxy_client.certificate, pki_.front_proxy_client.key));
     Status access = settings_.access.apply(loop_, *api_);
     if (!access.ok()) co_return access;
-    Status audited = start_audit();
+    Status audited = settings_.audit.apply(loop_, *api_, audit_file_);
     if (!audited.ok()) co_return audited;
     auto proxy = apiserver::NodeProxy::make(loop_, *api_, pki_.kubelet_client.certificate, pki_.kubelet_client.key);
     if (!proxy.ok()) co_return std::move(proxy).error();
@@ -269,17 +266,6 @@ class Server {
     auto rules = apiserver::parse_encryption_config(text);
     if (!rules.ok()) return wrap(std::move(rules).error(), "--encryption-provider-config " + settings_.encryption_config);
     store_ = apiserver::make_encrypted_store(std::move(store_), std::move(*rules));
-    return ok();
-  }
-
-  Status start_audit() {
-    if (settings_.audit_policy.empty() || settings_.audit_path.empty()) return ok();
-    TRY(std::string text, net::read_file(settings_.audit_policy));
-    auto policy = apiserver::AuditPolicy::parse(text);
-    if (!policy.ok()) return wrap(std::move(policy).error(), "--audit-policy-file " + settings_.audit_policy);
-    TRY(audit_file_, AuditFile::open(settings_.audit_path, settings_.audit_limits));
-    auto sink = [this](const std::string& line) { audit_file_->write(line, loop_.now()); };
-    api_->set_auditor(std::make_unique<apiserver::Auditor>(api_->core(), std::move(*policy), sink));
     return ok();
   }
 
@@ -379,11 +365,6 @@ std::vector<Flag> flags() {
       {"etcd-certfile", "FILE", "client certificate for etcd"},
       {"etcd-keyfile", "FILE", "its key"},
       {"encryption-provider-config", "FILE", "EncryptionConfiguration: which resources are encrypted at rest, with which keys"},
-      {"audit-policy-file", "FILE", "Policy of audit.k8s.io/v1: which requests are logged, how fully"},
-      {"audit-log-path", "FILE", "where audit events go, one JSON line each; - is standard output"},
-      {"audit-log-maxsize", "MEGABYTES", "size at which the audit log is rotated", "100"},
-      {"audit-log-maxbackup", "N", "rotated audit logs to keep; 0: all", "0"},
-      {"audit-log-maxage", "DAYS", "days to keep rotated audit logs; 0: for ever", "0"},
       {"scheduler-config", "FILE", "KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1: profiles, plugins and their arguments, extenders"},
       {"no-controllers", "", "the API alone, without controllers and scheduler"},
       {"hollow-nodes", "N", "simulated nodes that join", "0"},
@@ -392,6 +373,8 @@ std::vector<Flag> flags() {
   };
   std::vector<Flag> access = access_flags();
   all.insert(all.end() - 4, access.begin(), access.end());
+  std::vector<Flag> audit = audit_flags();
+  all.insert(all.end() - 4, audit.begin(), audit.end());
   return all;
 }
 
