@@ -289,6 +289,7 @@ Task<Response> ApiServer::serve_path(Request& r) {
   Response res;
   const std::string& p = r.path;
   if (std::optional<Response> health = serve_health(r, core_.ready)) co_return std::move(*health);
+  if (std::optional<Response> dump = flow_->serve_dump(r)) co_return std::move(*dump);
   if (p == "/metrics") {
     res.content_type = "text/plain; version=0.0.4; charset=utf-8";
     gather_metrics();
