@@ -6,7 +6,7 @@
 
 #include "apiserver/aggregation/https_transport.h"
 #include "apiserver/api_server.h"
-#include "apiserver/encryption.h"
+#include "apiserver/encryption_kms.h"
 #include "apiserver/http_frontend.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -28,6 +28,7 @@ namespace caravel::server {
 namespace {
 
 constexpr Duration kCloseGrace = std::chrono::seconds(3);
+constexpr Duration kPluginWait = std::chrono::seconds(20);  // for a key management plug-in, at the start
 
 struct Settings {
   std::string data, advertise_address, service_cidr, issuer;
@@ -35,6 +36,7 @@ struct Settings {
   std::vector<std::string> listen, names;
   std::vector<int> listen_fds;
   std::string encryption_config;
+  bool encryption_reload = false;
   scheduler::Options scheduler;
   AuditSettings audit;
   AccessSettings access;
@@ -111,6 +113,10 @@ Result<Settings> read_settings(const Flags& flags) {
   s.hollow_nodes = static_cast<int>(nodes);
   s.hollow_zones = static_cast<int>(std::max<int64_t>(1, zones));
   s.encryption_config = flags.get("encryption-provider-config");
+  const std::string reload = flags.get("encryption-provider-config-automatic-reload");
+  if (reload != "true" && reload != "false") return invalid("--encryption-provider-config-automatic-reload is true or false, not " + reload);
+  s.encryption_reload = reload == "true";
+  if (s.encryption_reload && s.encryption_config.empty()) return invalid("--encryption-provider-config-automatic-reload must be set with --encryption-provider-config");
   TRY(s.audit, AuditSettings::read(flags));
   TRY(s.access, AccessSettings::read(flags));
   TRY_VOID(read_store(flags, s));
@@ -216,7 +222,7 @@ class Server {
     o.client_ca = pki_.ca.certificate;
     o.front_proxy_ca = pki_.front_proxy_ca.certificate;
     o.webhooks = apiserver::make_https_webhook_transport(loop_);
-    Status sealed = encrypt_store();
+    Status sealed = co_await encrypt_store();
     if (!sealed.ok()) co_return sealed;
     auto api = co_await apiserver::ApiServer::start(loop_, *store_, std::move(o));
     if (!api.ok()) co_return std::move(api).error();
@@ -227,6 +233,7 @@ class Server {
     api_->aggregator().use(apiserver::make_https_aggregate_transport(loop_, pki_.front_proxy_client.certificate, pki_.front_proxy_client.key));
     Status access = settings_.access.apply(loop_, *api_);
     if (!access.ok()) co_return access;
+    follow_files();
     Status audited = settings_.audit.apply(loop_, *api_, audit_file_);
     if (!audited.ok()) co_return audited;
     auto proxy = apiserver::NodeProxy::make(loop_, *api_, pki_.kubelet_client.certificate, pki_.kubelet_client.key);
@@ -260,13 +267,49 @@ class Server {
     co_return ok();
   }
 
-  Status encrypt_store() {
-    if (settings_.encryption_config.empty()) return ok();
-    TRY(std::string text, net::read_file(settings_.encryption_config));
-    auto rules = apiserver::parse_encryption_config(text);
+  Result<std::vector<apiserver::EncryptionRule>> read_encryption(const std::string& text) {
+    apiserver::KmsConnect connect = [loop = &loop_](std::string name, std::string socket, Duration timeout) -> std::unique_ptr<apiserver::ValueTransformer> {
+      return std::make_unique<apiserver::KmsTransformer>(*loop, std::move(name), apiserver::make_kms_client(*loop, socket, timeout));
+    };
+    auto rules = apiserver::parse_encryption_config(text, connect);
     if (!rules.ok()) return wrap(std::move(rules).error(), "--encryption-provider-config " + settings_.encryption_config);
-    store_ = apiserver::make_encrypted_store(std::move(store_), std::move(*rules));
-    return ok();
+    return rules;
+  }
+
+  Task<Status> encrypt_store() {
+    if (settings_.encryption_config.empty()) co_return ok();
+    CO_TRY(encryption_text_, net::read_file(settings_.encryption_config));
+    CO_TRY(auto rules, read_encryption(encryption_text_));
+    encryption_ = std::make_shared<apiserver::EncryptionRules>(std::move(rules));
+    const Time until = loop_.now() + kPluginWait;
+    while (true) {  // a plug-in may start beside us
+      Status ready = co_await apiserver::prepare_to_seal(encryption_->now);
+      if (ready.ok()) break;
+      if (loop_.now() >= until) co_return wrap(std::move(ready).error(), "--encryption-provider-config " + settings_.encryption_config);
+      co_await sleep(loop_, std::chrono::milliseconds(250));
+    }
+    store_ = apiserver::make_encrypted_store(loop_, std::move(store_), encryption_);
+    co_return ok();
+  }
+
+  // Another configuration holds once all that write with it can.
+  Task<Status> change_encryption(std::string text) {
+    CO_TRY(auto rules, read_encryption(text));
+    apiserver::EncryptionRules fresh(std::move(rules));
+    CO_TRY_VOID(co_await apiserver::prepare_to_seal(fresh.now));
+    encryption_->now = fresh.now;
+    co_return ok();
+  }
+
+  void follow_files() {
+    char name[256] = "localhost";
+    (void)!gethostname(name, sizeof name - 1);
+    const std::string id = identity_lease_name(name);
+    settings_.access.follow(loop_, *api_, id, scope_);
+    if (!settings_.encryption_reload) return;
+    encryption_reload_ = std::make_unique<FileReload>(
+        loop_, api_->core().metrics, "encryption", id, encryption_text_, [file = settings_.encryption_config] { return net::read_file(file); }, [this](std::string text) { return change_encryption(std::move(text)); });
+    scope_.spawn(encryption_reload_->keep());
   }
 
   void start_components() {
@@ -315,6 +358,9 @@ class Server {
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::string local_port_;
   Pki pki_;
+  std::shared_ptr<apiserver::EncryptionRules> encryption_;
+  std::string encryption_text_;
+  std::unique_ptr<FileReload> encryption_reload_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<AuditFile> audit_file_;
   std::unique_ptr<apiserver::ApiServer> api_;
@@ -365,6 +411,7 @@ std::vector<Flag> flags() {
       {"etcd-certfile", "FILE", "client certificate for etcd"},
       {"etcd-keyfile", "FILE", "its key"},
       {"encryption-provider-config", "FILE", "EncryptionConfiguration: which resources are encrypted at rest, with which keys"},
+      {"encryption-provider-config-automatic-reload", "true|false", "whether that file is read again when it changes", "false"},
       {"scheduler-config", "FILE", "KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1: profiles, plugins and their arguments, extenders"},
       {"no-controllers", "", "the API alone, without controllers and scheduler"},
       {"hollow-nodes", "N", "simulated nodes that join", "0"},

@@ -120,7 +120,8 @@ Task<Decision> AccessChain::decide(const Attributes& a) {
   if (a.user->in_group("system:masters")) co_return Decision{true, ""};
   std::shared_ptr<const AccessQuestion> question;
   std::vector<std::string> reasons;
-  for (Link& link : links_) {
+  const std::shared_ptr<const std::vector<Link>> links = links_;
+  for (const Link& link : *links) {
     Verdict v;
     if (link.type == AuthorizerType::kWebhook) {
       if (!question) question = std::make_shared<const AccessQuestion>(a);

@@ -60,12 +60,14 @@ class AccessChain {
     AuthorizerType type = AuthorizerType::kRbac;
     std::unique_ptr<AccessWebhook> webhook;
   };
-  AccessChain(Authorizer& local, std::vector<Link> links) : local_(&local), links_(std::move(links)) {}
+  AccessChain(Authorizer& local, std::vector<Link> links) : local_(&local) { set(std::move(links)); }
   Task<Decision> decide(const Attributes& a);
+  // From the next question on; those being answered go on with the links that they began with.
+  void set(std::vector<Link> links) { links_ = std::make_shared<const std::vector<Link>>(std::move(links)); }
 
  private:
   Authorizer* local_;
-  std::vector<Link> links_;
+  std::shared_ptr<const std::vector<Link>> links_;
 };
 
 }  // namespace caravel::apiserver
