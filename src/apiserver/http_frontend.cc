@@ -295,6 +295,13 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
 Task<void> HttpFrontend::pass_on(std::string service, Request& r, net::ServerRequest& in, net::ResponseWriter& out) {
   Status allowed = co_await begin_trail(r);
   std::shared_ptr<AuditTrail> trail = r.trail;
+  FlowControl::Admitted admitted = co_await server_->flow_control()->enter(r);
+  if (admitted.refused) {
+    Response refused = too_many();
+    co_await complete(trail, refused);
+    co_await send(in, out, r, std::move(refused));
+    co_return;
+  }
   if (allowed.ok()) allowed = co_await server_->authorize(r);
   if (!allowed.ok()) {
     Response refused = error_response(allowed.error());
@@ -302,6 +309,8 @@ Task<void> HttpFrontend::pass_on(std::string service, Request& r, net::ServerReq
     co_await send(in, out, r, std::move(refused));
     co_return;
   }
+  // What goes on for long gives its seats back when it begins.
+  if (r.verb == "watch" || !r.subresource.empty()) admitted.seat.release();
   Status done = co_await server_->aggregator().forward(std::move(service), r, in, out);
   Response answered;
   if (!done.ok()) answered = no_service(done.error().message);

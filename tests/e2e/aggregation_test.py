@@ -101,6 +101,8 @@ class Wardle(http.server.BaseHTTPRequestHandler):
                 {'name': 'flunders/status', 'singularName': '', 'namespaced': True, 'kind': 'Flunder', 'verbs': ['get']}]})
         if path == '/openapi/v3':
             return self.answer({'paths': {BASE[1:]: {'serverRelativeURL': f'/openapi/v3{BASE}?hash=1'}}})
+        if path == '/openapi/v2':
+            return self.answer({'swagger': '2.0', 'paths': {f'{BASE}/namespaces/{{namespace}}/flunders': {'get': {'responses': {}}}}, 'definitions': {}})
         if path == f'/openapi/v3{BASE}':
             return self.answer({'openapi': '3.0.0', 'info': {'title': 'wardle', 'version': '1'}, 'paths': {}})
         if path == f'{BASE}/namespaces/default/flunders':
