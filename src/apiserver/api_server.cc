@@ -87,6 +87,13 @@ Task<Status> ApiServer::authorize(const Request& r) {
     a.path = r.path;
   }
   Decision d;
+  json::Value fields, labels;
+  if (access_ && r.is_resource && (r.verb == "list" || r.verb == "watch" || r.verb == "deletecollection")) {
+    fields = field_requirements(r.param_or("fieldSelector"));
+    labels = label_requirements(r.param_or("labelSelector"));
+    if (!fields.is_null()) a.field_selector = &fields;
+    if (!labels.is_null()) a.label_selector = &labels;
+  }
   if (access_) d = co_await access_->decide(a);
   else d = authorizer_->authorize(a);
   if (r.trail) {

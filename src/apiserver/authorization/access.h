@@ -27,7 +27,12 @@ struct AccessQuestion {
   User user;
   std::string verb, group, version, plural, subresource, ns, name, path;
   bool is_resource = true;
+  json::Value field_selector, label_selector;
+  Attributes attributes() const;
 };
+// Requirements of a selector's text, as a review lists them; null when it has none or makes no sense.
+json::Value field_requirements(std::string_view selector);
+json::Value label_requirements(std::string_view selector);
 
 // SubjectAccessReview, without kind and status.
 json::Value review_spec(const AccessQuestion& q);
