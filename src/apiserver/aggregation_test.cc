@@ -3,6 +3,7 @@
 
 #include "apiserver/aggregation/aggregator.h"
 #include "apiserver/aggregation/discovered.h"
+#include "apiserver/aggregation/openapi_merge.h"
 #include "apiserver/api_server.h"
 #include "apiserver/builtin_model.h"
 #include "apiserver/protobuf_watch.h"
@@ -99,6 +100,26 @@ class AggregationTest : public testing::Test {
   }
 };
 
+TEST(OpenApiMerge, OnlyTheServicesOwnPathsCountAndDefinitionsThatDifferAreRenamed) {
+  Value ours = *json::parse(R"({"paths":{"/version":{"get":1}},"definitions":{"Meta":{"type":"object"},"Same":{"type":"string"}}})");
+  Value theirs = *json::parse(R"({"paths":{"/version":{"get":2},"/apis/a.io/v1/boats":{"get":{"schema":{"$ref":"#/definitions/Boat"}}},"/apis/a.io/v2/boats":{}},
+    "definitions":{"Meta":{"type":"object","properties":{"x":{}}},"Same":{"type":"string"},"Unused":{},
+      "Boat":{"properties":{"meta":{"$ref":"#/definitions/Meta"},"name":{"$ref":"#/definitions/Same"}}},
+      "Fleet":{"x-kubernetes-group-version-kind":[{"group":"a.io","version":"v1","kind":"Fleet"}]}}})");
+  merge_openapi(ours, openapi_part(theirs, "a.io", "v1"));
+  const Value& o = ours;
+  EXPECT_EQ(o.path({"paths", "/version", "get"}).as_int(), 1);
+  EXPECT_TRUE(o["paths"].find("/apis/a.io/v1/boats"));
+  EXPECT_FALSE(o["paths"].find("/apis/a.io/v2/boats"));
+  EXPECT_EQ(o.path({"definitions", "Boat", "properties", "meta", "$ref"}).as_string(), "#/definitions/Meta_v2");
+  EXPECT_EQ(o.path({"definitions", "Boat", "properties", "name", "$ref"}).as_string(), "#/definitions/Same");
+  EXPECT_TRUE(o.path({"definitions", "Meta", "properties"}).is_null());
+  EXPECT_TRUE(o.path({"definitions", "Meta_v2", "properties", "x"}).is_object());
+  EXPECT_TRUE(o["definitions"].find("Fleet"));
+  EXPECT_FALSE(o["definitions"].find("Unused"));
+  EXPECT_TRUE(openapi_part(theirs, "b.io", "v1").is_null());
+}
+
 TEST_F(AggregationTest, WhatThisServerServesHasLocalApiServices) {
   EXPECT_EQ(reason("v1."), "Local");
   EXPECT_EQ(reason("v1.apps"), "Local");
@@ -139,6 +160,7 @@ TEST_F(AggregationTest, DiscoveryIsMergedInTheOrderOfPriorities) {
   make_remote();
   make_service();
   far.pages["/apis/metrics.k8s.io/v1beta1"] = R"({"resources":[{"name":"nodes","singularName":"node","namespaced":false,"kind":"NodeMetrics","verbs":["get"]}]})";
+  far.pages["/openapi/v2"] = R"({"paths":{"/apis/metrics.k8s.io/v1beta1/nodes":{"get":{}}},"definitions":{}})";
   far.pages["/openapi/v3"] = R"({"paths":{"apis/metrics.k8s.io/v1beta1":{"serverRelativeURL":"/openapi/v3/apis/metrics.k8s.io/v1beta1?hash=1"}}})";
   ASSERT_EQ(reason("v1beta1.metrics.k8s.io"), "Passed");
   std::vector<std::string> names;
@@ -152,6 +174,9 @@ TEST_F(AggregationTest, DiscoveryIsMergedInTheOrderOfPriorities) {
   EXPECT_EQ(last["versions"].at(0)["freshness"].as_string(), "Current");
   EXPECT_EQ(last["versions"].at(0)["resources"].at(0)["resource"].as_string(), "nodes");
   EXPECT_TRUE(call("GET", "/openapi/v3").second["paths"].find("apis/metrics.k8s.io/v1beta1"));
+  const Value swagger = call("GET", "/openapi/v2").second;
+  EXPECT_TRUE(swagger["paths"].find("/apis/metrics.k8s.io/v1beta1/nodes"));
+  EXPECT_TRUE(swagger["paths"].find("/api/v1/namespaces/{namespace}/pods"));
   call("DELETE", "/api/v1/namespaces/default/services/ms");
   ex.run_for(std::chrono::seconds(1));
   v2 = call("GET", "/apis", "", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList").second;

@@ -87,6 +87,13 @@ Task<Status> ApiServer::authorize(const Request& r) {
     a.path = r.path;
   }
   Decision d;
+  json::Value fields, labels;
+  if (access_ && r.is_resource && (r.verb == "list" || r.verb == "watch" || r.verb == "deletecollection")) {
+    fields = field_requirements(r.param_or("fieldSelector"));
+    labels = label_requirements(r.param_or("labelSelector"));
+    if (!fields.is_null()) a.field_selector = &fields;
+    if (!labels.is_null()) a.label_selector = &labels;
+  }
   if (access_) d = co_await access_->decide(a);
   else d = authorizer_->authorize(a);
   if (r.trail) {
@@ -109,13 +116,15 @@ Task<Response> ApiServer::handle_audited(Request& r) {
     co_return res;
   }
   r.trail = trail;
-  Response res = co_await handle(r);
-  if (res.watch) {
-    trail->started(res);
-    res.watch = audited_watch(std::move(res.watch), std::move(trail));
-  } else {
-    trail->completed(res);
+  if (!trail->settled()) {
+    bool all = co_await trail->delivered();
+    if (!all) co_return error_response(status::internal("failed to store audit event"));
   }
+  Response res = co_await handle(r);
+  if (res.watch) trail->started(res);
+  else trail->completed(res);
+  if (!trail->settled()) co_await trail->delivered();
+  if (res.watch) res.watch = audited_watch(std::move(res.watch), std::move(trail));
   co_return res;
 }
 
@@ -291,6 +300,7 @@ Task<Response> ApiServer::serve_path(Request& r) {
   Response res;
   const std::string& p = r.path;
   if (std::optional<Response> health = serve_health(r, core_.ready)) co_return std::move(*health);
+  if (std::optional<Response> dump = flow_->serve_dump(r)) co_return std::move(*dump);
   if (p == "/metrics") {
     res.content_type = "text/plain; version=0.0.4; charset=utf-8";
     gather_metrics();

@@ -58,6 +58,7 @@ class ApiServer {
   Task<Status> authorize(const Request& r);
   // From now on these are asked, instead of Node and RBAC.
   void set_access(std::unique_ptr<AccessChain> chain);
+  AccessChain* access() { return access_.get(); }
 
   // From now on every request leaves a trail, those of controllers in this process too.
   void set_auditor(std::unique_ptr<Auditor> a) { auditor_ = std::move(a); }

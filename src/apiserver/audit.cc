@@ -42,12 +42,13 @@ void drop_managed_fields(Value& v) {
     for (auto& i : items->arr()) drop_managed_fields(i);
 }
 
+constexpr std::string_view kLevels[] = {"None", "Metadata", "Request", "RequestResponse"};
+
 }  // namespace
 
 class Trail final : public AuditTrail {
  public:
   Trail(Auditor& auditor, AuditDecision decision, const Request& r) : auditor_(&auditor), decision_(std::move(decision)) {
-    static constexpr std::string_view kLevels[] = {"None", "Metadata", "Request", "RequestResponse"};
     event_["kind"] = "Event";
     event_["apiVersion"] = "audit.k8s.io/v1";
     event_["level"] = kLevels[static_cast<int>(decision_.level)];
@@ -129,6 +130,22 @@ class Trail final : public AuditTrail {
     }
     emit("ResponseComplete");
   }
+  bool settled() const override {
+    for (auto& d : on_their_way_)
+      if (!d->done.is_set() || d->lost) return false;
+    return true;
+  }
+  Task<bool> delivered() override {
+    std::vector<std::shared_ptr<AuditDelivery>> these = std::move(on_their_way_);
+    on_their_way_.clear();
+    bool all = true;
+    for (auto& d : these) {
+      if (!d->done.is_set()) co_await d->done.wait();
+      all = all && !d->lost;
+    }
+    if (!all) auditor_->rejected_->inc();
+    co_return all;
+  }
 
  private:
   Core& core() const { return *auditor_->core_; }
@@ -156,17 +173,38 @@ class Trail final : public AuditTrail {
     if (decision_.omits(stage)) return;
     event_["stage"] = stage;
     event_["stageTimestamp"] = format_rfc3339_micro(core().ex.now());
-    auditor_->sink_(json::dump(event_));
+    const std::string line = json::dump(event_);
+    auditor_->events_->inc();
+    if (auditor_->sink_) auditor_->sink_(line);
+    for (auto& b : auditor_->backends_)
+      if (auto d = b->take(line)) on_their_way_.push_back(std::move(d));
   }
 
   Auditor* auditor_;
   AuditDecision decision_;
   Value event_ = Value::object();
   bool done_ = false;
+  std::vector<std::shared_ptr<AuditDelivery>> on_their_way_;
 };
+
+Auditor::Auditor(Core& core, AuditPolicy policy, Sink sink) : core_(&core), policy_(std::move(policy)), sink_(std::move(sink)) {
+  events_ = &core.metrics.counter("apiserver_audit_event_total", "Counter of audit events generated and sent to the audit backend.");
+  levels_ = &core.metrics.counter("apiserver_audit_level_total", "Counter of policy levels for audit events (1 per request).", {"level"});
+  rejected_ = &core.metrics.counter("apiserver_audit_requests_rejected_total", "Counter of apiserver requests rejected due to an error in audit logging backend.");
+}
+
+Task<bool> Auditor::drain() {
+  bool all = true;
+  for (auto& b : backends_) {
+    bool done = co_await b->drain();
+    all = all && done;
+  }
+  co_return all;
+}
 
 std::shared_ptr<AuditTrail> Auditor::received(const Request& r) {
   AuditDecision d = policy_.decide(r);
+  levels_->inc({std::string(kLevels[static_cast<int>(d.level)])});
   if (d.level == AuditLevel::kNone) return nullptr;
   return std::make_shared<Trail>(*this, std::move(d), r);
 }

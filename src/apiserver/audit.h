@@ -3,6 +3,7 @@
 // A policy gives each request a level by its first matching rule; a request without one is not logged.
 //   AuditPolicy   rules → decision; pure
 //   Auditor       makes the events of one request and hands them, as lines, to a sink
+//   AuditBackend  takes events elsewhere (audit_webhook.h); who must not go on before they are there waits for their delivery
 // Bodies are logged as they came and went at the levels Request and RequestResponse only; credentials in
 // headers never are.
 // Threading: one executor.
@@ -16,6 +17,7 @@
 
 #include "apiserver/core.h"
 #include "apiserver/request.h"
+#include "base/scope.h"
 
 namespace caravel::apiserver {
 
@@ -59,12 +61,35 @@ class AuditTrail {
   virtual void annotate(std::string_view key, std::string value) = 0;
   virtual void started(const Response& res) = 0;  // a watch: the answer has begun
   virtual void completed(const Response& res) = 0;
+  // Whether all events so far are where the backends that requests wait for send them; delivered() waits for that.
+  // False: an event is lost without which the request may not go on.
+  virtual bool settled() const = 0;
+  virtual Task<bool> delivered() = 0;
+};
+
+// An event on its way.
+struct AuditDelivery {
+  explicit AuditDelivery(Executor& ex) : done(ex) {}
+  Event done;
+  bool lost = false;  // and the request may not go on without it
+};
+
+class AuditBackend {
+ public:
+  virtual ~AuditBackend() = default;
+  // Null: the request need not wait.
+  virtual std::shared_ptr<AuditDelivery> take(const std::string& line) = 0;
+  // Sends what has gathered; at the server's end.
+  virtual Task<bool> drain() = 0;
 };
 
 class Auditor {
  public:
   using Sink = std::function<void(const std::string& line)>;  // without the line's end
-  Auditor(Core& core, AuditPolicy policy, Sink sink) : core_(&core), policy_(std::move(policy)), sink_(std::move(sink)) {}
+  // The sink may be empty.
+  Auditor(Core& core, AuditPolicy policy, Sink sink);
+  void add(std::unique_ptr<AuditBackend> backend) { backends_.push_back(std::move(backend)); }
+  Task<bool> drain();
   // Null when the policy leaves the request out. Logs RequestReceived.
   std::shared_ptr<AuditTrail> received(const Request& r);
   // A request whose sender could not prove who he is; `tried` are the ways that he tried ("bearer").
@@ -75,6 +100,8 @@ class Auditor {
   Core* core_;
   AuditPolicy policy_;
   Sink sink_;
+  std::vector<std::unique_ptr<AuditBackend>> backends_;
+  MetricFamily *events_, *levels_, *rejected_;
 };
 
 // The same watch; its end completes the trail.

@@ -1,6 +1,7 @@
 // Whose bearer token it is: the token file, issuers of JWTs, webhooks.
 #include <gtest/gtest.h>
 
+#include "apiserver/authentication/authenticator.h"
 #include "apiserver/authentication/oidc.h"
 #include "apiserver/authentication/token_file.h"
 #include "apiserver/authentication/token_webhook.h"
@@ -269,6 +270,51 @@ TEST_F(AccessWebhookTest, AFailureIsWhatThePolicySays) {
   config.deny_on_failure = true;
   AccessWebhook strict = make();
   EXPECT_EQ(ask(strict).what, Verdict::kDeny);
+}
+
+TEST(AuthorizationConfig, OnlyWebhooksMayComeAndGoWhileTheServerRuns) {
+  auto types = [](std::vector<AuthorizerType> list) {
+    std::vector<AuthorizerConfig> out;
+    for (auto t : list) {
+      out.emplace_back();
+      out.back().type = t;
+    }
+    return out;
+  };
+  using T = AuthorizerType;
+  EXPECT_TRUE(keeps_authorizers(types({T::kNode, T::kRbac}), types({T::kWebhook, T::kRbac, T::kNode})).ok());
+  EXPECT_TRUE(keeps_authorizers(types({T::kWebhook, T::kRbac}), types({T::kRbac})).ok());
+  EXPECT_FALSE(keeps_authorizers(types({T::kNode, T::kRbac}), types({T::kWebhook, T::kNode})).ok());
+}
+
+// Says yes to one token.
+struct OneToken final : TokenAuthenticator {
+  explicit OneToken(std::string t) : token(std::move(t)) {}
+  std::string token;
+  Task<TokenAnswer> authenticate(std::string asked, std::vector<std::string>) override {
+    TokenAnswer a;
+    if (asked == token) a.user = make_user("jane", {});
+    co_return a;
+  }
+};
+
+TEST(Issuers, AreReplacedForTheNextTokenAndOthersStay) {
+  VirtualExecutor ex{1};
+  auto store = store::make_memory_store(ex);
+  Core core(ex, *store);
+  Authenticator a(core, nullptr);
+  auto issuers = [](std::string token) {
+    Authenticator::Issuers list;
+    list.push_back(std::make_unique<OneToken>(std::move(token)));
+    return list;
+  };
+  a.set_issuers(issuers("first"));
+  a.add(std::make_unique<OneToken>("webhook"));
+  auto knows = [&](const char* token) { return run_task(ex, a.authenticate_token(token, {}, nullptr)).ok(); };
+  EXPECT_TRUE(knows("first") && knows("webhook"));
+  a.set_issuers(issuers("second"));
+  EXPECT_TRUE(knows("second") && knows("webhook"));
+  EXPECT_FALSE(knows("first"));
 }
 
 TEST(AuthorizationConfig, TheOrderAndTheConditionsAreTheFiles) {

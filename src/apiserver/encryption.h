@@ -6,15 +6,19 @@
 // writes, all are tried for reading, so keys rotate by putting a new one first. Values carry upstream's
 // prefixes ("k8s:enc:aesgcm:v1:KEY:"). What was written before encryption stays readable where `identity`
 // is among the providers.
-// Providers: aesgcm, aescbc, secretbox, identity. kms is refused with a sentence.
+// Providers: aesgcm, aescbc, secretbox, identity and kms v2 (encryption_kms.h); kms v1 is refused with a sentence.
+// A provider whose keys are elsewhere is asked to prepare() before a value is sealed or opened, which may take a
+// conversation; watches hold back events, in their order, until their values can be opened.
 // Threading: as the store.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/executor.h"
 #include "base/result.h"
 #include "store/store.h"
 
@@ -28,6 +32,11 @@ class ValueTransformer {
   virtual std::string prefix() const = 0;  // "" for identity
   virtual Result<std::string> seal(std::string_view plain, std::string_view key) const = 0;
   virtual Result<std::string> open(std::string_view sealed, std::string_view key) const = 0;  // without the prefix
+
+  // Whether open() has what it needs; prepare_open() fetches it. prepare_seal() likewise for seal().
+  virtual bool opens_now(std::string_view) const { return true; }
+  virtual Task<Status> prepare_open(std::string sealed);
+  virtual Task<Status> prepare_seal();
 };
 using Transformers = std::vector<std::unique_ptr<ValueTransformer>>;  // in order of the configuration
 
@@ -40,10 +49,20 @@ struct EncryptionRule {
   std::vector<std::string> resources;  // "secrets", "widgets.example.com", "*.", "*.apps", "*.*"
   Transformers transformers;
 };
+// Makes the provider of a kms section; empty: there is no way to plug-ins.
+using KmsConnect = std::function<std::unique_ptr<ValueTransformer>(std::string name, std::string endpoint, Duration timeout)>;
 // From YAML or JSON. Errors name the field, as upstream.
-Result<std::vector<EncryptionRule>> parse_encryption_config(std::string_view text);
+Result<std::vector<EncryptionRule>> parse_encryption_config(std::string_view text, const KmsConnect& connect = nullptr);
+// Whether all that write can.
+Task<Status> prepare_to_seal(std::shared_ptr<const std::vector<EncryptionRule>> rules);
 
+// The rules that hold now. What is being read or written goes on with those that it began with.
+struct EncryptionRules {
+  std::shared_ptr<const std::vector<EncryptionRule>> now;
+  explicit EncryptionRules(std::vector<EncryptionRule> r) { set(std::move(r)); }
+  void set(std::vector<EncryptionRule> r) { now = std::make_shared<const std::vector<EncryptionRule>>(std::move(r)); }
+};
 // Takes the store that it stands in front of.
-std::unique_ptr<store::Store> make_encrypted_store(std::unique_ptr<store::Store> inner, std::vector<EncryptionRule> rules);
+std::unique_ptr<store::Store> make_encrypted_store(Executor& ex, std::unique_ptr<store::Store> inner, std::shared_ptr<EncryptionRules> rules);
 
 }  // namespace caravel::apiserver

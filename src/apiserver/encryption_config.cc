@@ -23,15 +23,41 @@ Result<std::string> secret_of(const Value& key, const std::string& at, bool only
   return std::move(*secret);
 }
 
+constexpr Duration kKmsTimeout = std::chrono::seconds(3);
+
+// A kms section; `seen` are the names of those before.
+Result<std::unique_ptr<ValueTransformer>> kms_of(const Value& v, const std::string& at, const KmsConnect& connect, std::set<std::string>& seen) {
+  const std::string &version = v["apiVersion"].as_string(), &name = v["name"].as_string(), &endpoint = v["endpoint"].as_string();
+  if (version.empty() || version == "v1")
+    return invalid(at + ".apiVersion: KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 instead: set apiVersion to v2");
+  if (version != "v2") return invalid(at + ".apiVersion: Invalid value: " + json::quote(version) + ": unsupported apiVersion " + version + " for KMS provider, only v1 and v2 are supported");
+  if (name.empty()) return invalid(at + ".name: Required value: name is a required field");
+  if (name.find(':') != name.npos) return invalid(at + ".name: Invalid value: " + json::quote(name) + ": invalid KMS provider name " + name + ", must not contain ':'");
+  if (!seen.insert(name).second) return invalid(at + ".name: Invalid value: " + json::quote(name) + ": duplicate KMS provider name " + name + ", names must be unique");
+  if (!v["cachesize"].is_null()) return invalid(at + ".cachesize: Invalid value: cachesize is not supported in v2");
+  Duration timeout = kKmsTimeout;
+  if (const std::string& t = v["timeout"].as_string(); !t.empty()) {
+    auto d = parse_duration(t);
+    if (!d.ok() || *d <= Duration(0)) return invalid(at + ".timeout: Invalid value: " + json::quote(t) + ": timeout should be a positive value");
+    timeout = *d;
+  }
+  if (endpoint.empty()) return invalid(at + ".endpoint: Required value: endpoint is a required field");
+  constexpr std::string_view kUnix = "unix://";
+  if (!endpoint.starts_with(kUnix))
+    return invalid(at + ".endpoint: Invalid value: " + json::quote(endpoint) + ": unsupported scheme " + json::quote(endpoint.substr(0, endpoint.find(':'))) + " for KMS provider, only unix is supported");
+  if (!connect) return invalid(at + ": key management plug-ins cannot be reached from here");
+  return connect(name, endpoint.substr(kUnix.size()), timeout);
+}
+
 }  // namespace
 
-Result<std::vector<EncryptionRule>> parse_encryption_config(std::string_view text) {
+Result<std::vector<EncryptionRule>> parse_encryption_config(std::string_view text, const KmsConnect& connect) {
   TRY(const Value config, yaml::parse_json_or_yaml(std::string(text)));
   if (config["kind"].as_string() != "EncryptionConfiguration" || config["apiVersion"].as_string() != "apiserver.config.k8s.io/v1")
     return invalid("the file is not an EncryptionConfiguration of apiserver.config.k8s.io/v1");
   if (config["resources"].size() == 0) return invalid("resources: Required value: provider config must have at least one resource");
   std::vector<EncryptionRule> rules;
-  std::set<std::string> listed;
+  std::set<std::string> listed, kms_names;
   for (size_t i = 0; i < config["resources"].size(); ++i) {
     const Value& r = config["resources"].at(i);
     std::string at = "resources[" + std::to_string(i) + "]";
@@ -46,13 +72,17 @@ Result<std::vector<EncryptionRule>> parse_encryption_config(std::string_view tex
     for (size_t j = 0; j < r["providers"].size(); ++j) {
       const Value& p = r["providers"].at(j);
       std::string where = at + ".providers[" + std::to_string(j) + "]";
-      if (p.size() != 1) return invalid(where + ": a provider must have exactly one of aesgcm, aescbc, secretbox, identity");
+      if (p.size() != 1) return invalid(where + ": a provider must have exactly one of aesgcm, aescbc, secretbox, kms, identity");
       const std::string& kind = p.as_object().begin()->key;
       if (kind == "identity") {
         rule.transformers.push_back(make_identity());
         continue;
       }
-      if (kind == "kms") return invalid(where + ".kms: key management plug-ins are not supported; use aesgcm, aescbc, secretbox or identity");
+      if (kind == "kms") {
+        TRY(auto kms, kms_of(p[kind], where + ".kms", connect, kms_names));
+        rule.transformers.push_back(std::move(kms));
+        continue;
+      }
       if (kind != "aesgcm" && kind != "aescbc" && kind != "secretbox") return invalid(where + ": unknown provider " + json::quote(kind));
       const Value& keys = p[kind]["keys"];
       if (keys.size() == 0) return invalid(where + "." + kind + ".keys: Required value: at least one key is needed");

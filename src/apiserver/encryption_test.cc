@@ -56,7 +56,7 @@ TEST(Encryption, ConfigurationsAreChecked) {
   };
   EXPECT_EQ(why(config(gcm("k", 'a') + "  - identity: {}\n")), "");
   EXPECT_NE(why(config("  - aesgcm: {keys: [{name: k, secret: \"YWJj\"}]}\n")).find("got 3, expected one of [16 24 32]"), std::string::npos);
-  EXPECT_NE(why(config("  - kms: {name: x}\n")).find("not supported"), std::string::npos);
+  EXPECT_NE(why(config("  - kms: {name: x}\n")).find("Use KMSv2 instead"), std::string::npos);
   EXPECT_NE(why("kind: Pod\n").find("EncryptionConfiguration"), std::string::npos);
 }
 
@@ -76,7 +76,7 @@ class EncryptedStoreTest : public testing::Test {
     int64_t compacted_revision() const override { return s_->compacted_revision(); }
     store::Store* s_;
   };
-  std::unique_ptr<store::Store> with(std::string providers) { return make_encrypted_store(std::make_unique<Borrowed>(*plain), std::move(*parse_encryption_config(config(providers)))); }
+  std::unique_ptr<store::Store> with(std::string providers) { return make_encrypted_store(ex, std::make_unique<Borrowed>(*plain), std::make_shared<EncryptionRules>(std::move(*parse_encryption_config(config(providers))))); }
   int64_t put(store::Store& s, std::string key, int64_t expect = 0) {
     store::Op op;
     op.key = key;
@@ -117,6 +117,16 @@ TEST_F(EncryptedStoreTest, KeysRotateAndOldValuesStayReadable) {
   auto gone = read(*lost, "/registry/core/secrets/a/one");
   ASSERT_FALSE(gone.ok());
   EXPECT_NE(gone.error().message.find("no matching prefix found"), std::string::npos);
+}
+
+TEST_F(EncryptedStoreTest, OtherRulesHoldFromTheNextAccessOn) {
+  auto rules = std::make_shared<EncryptionRules>(std::move(*parse_encryption_config(config(gcm("k1", 'a')))));
+  auto s = make_encrypted_store(ex, std::make_unique<Borrowed>(*plain), rules);
+  put(*s, "/registry/core/secrets/a/one");
+  rules->set(std::move(*parse_encryption_config(config(gcm("k2", 'b') + gcm("k1", 'a')))));
+  put(*s, "/registry/core/secrets/a/two");
+  EXPECT_EQ(read(*plain, "/registry/core/secrets/a/two")->substr(0, 21), "k8s:enc:aesgcm:v1:k2:");
+  EXPECT_NE(read(*s, "/registry/core/secrets/a/one")->find("hush"), std::string::npos);
 }
 
 TEST_F(EncryptedStoreTest, WatchesSeePlainValues) {

@@ -62,12 +62,14 @@ bool rule_matches(const Value& rule, const Request& r) {
 }  // namespace
 
 void FlowControl::Seat::release() {
-  if (control_) std::exchange(control_, nullptr)->leave(level_);
+  if (control_) std::exchange(control_, nullptr)->leave(level_, running_);
 }
 
 FlowControl::FlowControl(Core& core, WatchCache* schemas, WatchCache* levels) : core_(&core), schemas_cache_(schemas), levels_cache_(levels), changed_(core.ex) {
   const std::vector<std::string> labels = {"priority_level"};
   executing_ = &core.metrics.gauge("apiserver_flowcontrol_current_executing_requests", "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem", labels);
+  seats_ = &core.metrics.gauge("apiserver_flowcontrol_current_executing_seats", "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem", labels);
+  estimated_ = &core.metrics.histogram("apiserver_flowcontrol_work_estimated_seats", "Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority and Fairness", {"priority_level", "flow_schema"}, {1, 2, 4, 10});
   waiting_ = &core.metrics.gauge("apiserver_flowcontrol_current_inqueue_requests", "Number of requests currently pending in queues of the API Priority and Fairness subsystem", labels);
   dispatched_ = &core.metrics.counter("apiserver_flowcontrol_dispatched_requests_total", "Number of requests executed by API Priority and Fairness subsystem", {"flow_schema", "priority_level"});
   rejected_ = &core.metrics.counter("apiserver_flowcontrol_rejected_requests_total", "Number of requests rejected by API Priority and Fairness subsystem", {"flow_schema", "priority_level", "reason"});
@@ -208,29 +210,63 @@ FlowControl::Match FlowControl::classify(const Request& r) const {
   return {};
 }
 
+RequestWidth FlowControl::width(const Request& r, const std::string& level) const {
+  WidthFacts facts;
+  auto l = levels_.find(level);
+  if (l != levels_.end()) facts.level_seats = l->second.exempt ? kTotalSeats : l->second.seats.nominal;
+  if (r.is_resource && r.verb != "get") {
+    ServedTypePtr t = core_->types.find(r.group, r.version, r.plural);
+    if (t && t->storage) {
+      facts.objects = t->storage->cache->size();
+      facts.watchers = t->storage->cache->watchers();
+    }
+  }
+  return width_of(r, facts);
+}
+
+bool FlowControl::Level::has_waiters() const {
+  return std::any_of(queue.begin(), queue.end(), [](auto& q) { return !q.empty(); });
+}
+
+// The queue whose turn it is keeps its turn until its first request fits.
 void FlowControl::dispatch(Level& l) {
-  for (size_t tried = 0; tried < l.queue.size() && l.running < l.seats.current;) {
+  for (size_t empty = 0; empty < l.queue.size();) {
     auto& q = l.queue[l.turn % l.queue.size()];
-    l.turn = (l.turn + 1) % l.queue.size();
     if (q.empty()) {
-      ++tried;
+      ++empty;
+      l.turn = (l.turn + 1) % l.queue.size();
       continue;
     }
-    tried = 0;
+    const int wanted = q.front()->request.width.most();
+    if (!l.fits(wanted)) return;
+    empty = 0;
     auto w = q.front();
     q.pop_front();
-    ++l.running;
+    l.turn = (l.turn + 1) % l.queue.size();
+    l.seats_in_use += wanted;
     w->running = true;
     w->ready.set();
   }
 }
 
-void FlowControl::leave(const std::string& name) {
+void FlowControl::give_back(const std::string& name, int seats) {
   Level& l = levels_[name];
-  --l.running;
-  l.demand.add(-1, core_->ex.now());
-  executing_->inc({name}, -1);
+  l.seats_in_use -= seats;
+  l.demand.add(-seats, core_->ex.now());
+  seats_->inc({name}, -seats);
   dispatch(l);
+}
+
+void FlowControl::leave(const std::string& name, std::list<Running>::iterator running) {
+  const RequestWidth w = running->width;
+  levels_[name].running.erase(running);
+  executing_->inc({name}, -1);
+  const int later = w.held > Duration(0) ? w.after : 0;
+  if (later > 0)
+    core_->ex.run_after(w.held, [this, alive = alive_, name, later] {
+      if (*alive) give_back(name, later);
+    });
+  if (int now = w.most() - later; now > 0) give_back(name, now);
 }
 
 // A place in a queue.
@@ -244,9 +280,10 @@ class FlowControl::Place {
     FlowControl* c = control_;
     leave_queue();
     Level& l = c->levels_[level_];
-    l.demand.add(-1, c->core_->ex.now());
-    if (!waiter_->running) return;
-    --l.running;
+    const int seats = waiter_->request.width.most();
+    l.demand.add(-seats, c->core_->ex.now());
+    ++l.cancelled;
+    if (waiter_->running) l.seats_in_use -= seats;
     c->dispatch(l);
   }
   void leave_queue() {
@@ -270,12 +307,17 @@ Task<FlowControl::Admitted> FlowControl::enter(const Request& r) {
   Level& l = levels_[m.level];
   out.schema_uid = m.schema_uid;
   out.level_uid = l.uid;
-  if (l.exempt || l.running < l.seats.current) {
-    ++l.running;
-    l.demand.add(1, core_->ex.now());
+  const RequestWidth width = this->width(r, m.level);
+  const int seats = width.most();
+  estimated_->observe({m.level, m.schema}, seats);
+  Running running{r.user, r.method, r.verb, r.path, m.schema, m.flow, core_->ex.now(), core_->ex.now(), width};
+  if (l.exempt || (l.fits(seats) && !l.has_waiters())) {
+    l.seats_in_use += seats;
+    l.demand.add(seats, core_->ex.now());
   } else {
     if (!l.queues) {
       rejected_->inc({m.schema, m.level, "concurrency-limit"});
+      ++l.rejected;
       out.refused = true;
       co_return out;
     }
@@ -287,26 +329,33 @@ Task<FlowControl::Admitted> FlowControl::enter(const Request& r) {
     }
     if (static_cast<int64_t>(l.queue[best].size()) >= l.queue_length) {
       rejected_->inc({m.schema, m.level, "queue-full"});
+      ++l.rejected;
       out.refused = true;
       co_return out;
     }
     auto w = std::make_shared<Waiter>(core_->ex);
+    w->request = running;
     l.queue[best].push_back(w);
-    l.demand.add(1, core_->ex.now());
+    l.demand.add(seats, core_->ex.now());
     waiting_->inc({m.level}, 1);
     Place place(this, m.level, w);  // gives it up when the client goes away meanwhile
     co_await w->ready.wait(kQueueWaitMax);
     place.leave_queue();
     if (!w->running) {
-      l.demand.add(-1, core_->ex.now());
+      l.demand.add(-seats, core_->ex.now());
       rejected_->inc({m.schema, m.level, "time-out"});
+      ++l.timed_out;
+      dispatch(l);  // it may have stood in the way of narrower ones
       out.refused = true;
       co_return out;
     }
+    running.begun = core_->ex.now();
   }
   dispatched_->inc({m.schema, m.level});
+  ++l.dispatched;
   executing_->inc({m.level}, 1);
-  out.seat = Seat(this, m.level);
+  seats_->inc({m.level}, seats);
+  out.seat = Seat(this, m.level, l.running.insert(l.running.end(), std::move(running)));
   co_return out;
 }
 

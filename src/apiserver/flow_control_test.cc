@@ -97,6 +97,53 @@ TEST_F(FlowControlTest, ABusyLevelBorrowsWhatOthersLend) {
   for (auto& d : done) EXPECT_FALSE(d.refused);
 }
 
+TEST_F(FlowControlTest, AWideRequestWaitsForItsSeatsAndNobodyOvertakesIt) {
+  create("prioritylevelconfigurations",
+         R"({"metadata":{"name":"tiny"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":5,"borrowingLimitPercent":0,"lendablePercent":0,"limitResponse":{"type":"Queue","queuing":{"queues":1,"handSize":1,"queueLengthLimit":9}}}}})");
+  create("flowschemas",
+         R"({"metadata":{"name":"tiny"},"spec":{"matchingPrecedence":10,"priorityLevelConfiguration":{"name":"tiny"},"rules":[{"subjects":[{"kind":"User","user":{"name":"jane"}}],"resourceRules":[{"verbs":["*"],"apiGroups":["*"],"resources":["*"],"namespaces":["*"]}]}]}})");
+  FlowControl& f = *server->flow_control();
+  for (int i = 0; i < 150; ++i) {
+    Request r = request("POST", "/api/v1/namespaces/default/configmaps", "admin", {"system:masters"});
+    r.body = R"({"metadata":{"name":"m)" + std::to_string(i) + R"("}})";
+    r.content_type = "application/json";
+    ASSERT_EQ(run_task(ex, send(&r)), 201);
+  }
+  Request list = request("GET", "/api/v1/namespaces/default/configmaps", "jane", {"system:authenticated"});
+  Request get = request("GET", "/api/v1/namespaces/default/configmaps/m1", "jane", {"system:authenticated"});
+  ASSERT_EQ(f.width(list, "tiny").seats, 2);
+  // Five shares of 250 are twelve seats.
+  std::vector<FlowControl::Admitted> done;
+  TaskScope scope;
+  for (int i = 0; i < 11; ++i) scope.spawn(enter(get, &done));
+  scope.spawn(enter(list, &done));
+  scope.spawn(enter(get, &done));
+  ex.run_ready();
+  EXPECT_EQ(done.size(), 11u) << "one seat is free: too few for the list, and the last one stands behind it";
+  Request dump = request("GET", "/debug/api_priority_and_fairness/dump_requests", "admin", {"system:masters"});
+  dump.query = {{"includeRequestDetails", "1"}};
+  std::optional<Response> shown = f.serve_dump(dump);
+  ASSERT_TRUE(shown);
+  std::string requests = *shown->body;
+  std::erase(requests, ' ');
+  EXPECT_NE(requests.find(",jane,list,/api/v1/namespaces/default/configmaps,default,,v1,configmaps,"), std::string::npos) << requests;
+  dump.path = "/debug/api_priority_and_fairness/dump_priority_levels";
+  std::string levels = *f.serve_dump(dump)->body;
+  std::string line = levels.substr(levels.find("\ntiny,") + 1);
+  std::erase(line, ' ');
+  EXPECT_EQ(line.substr(0, line.find('\n')), "tiny,1,false,false,2,11,11,0,0,0");
+  dump.path = "/debug/api_priority_and_fairness/dump_queues";
+  EXPECT_NE(f.serve_dump(dump)->body->find("PendingRequests"), std::string::npos);
+  dump.path = "/debug/api_priority_and_fairness/dump_more";
+  EXPECT_FALSE(f.serve_dump(dump));
+  done.erase(done.begin());
+  ex.run_ready();
+  EXPECT_EQ(done.size(), 11u) << "the list runs";
+  done.erase(done.begin());
+  ex.run_ready();
+  EXPECT_EQ(done.size(), 11u) << "and the one behind it";
+}
+
 TEST_F(FlowControlTest, ASchemaWhoseLevelIsMissingSaysSo) {
   create("flowschemas", R"({"metadata":{"name":"lost"},"spec":{"matchingPrecedence":10,"priorityLevelConfiguration":{"name":"none"}}})");
   ex.run_until(ex.now() + std::chrono::seconds(1));

@@ -173,6 +173,28 @@ net::Handler HttpFrontend::handler() {
   return [this](net::ServerRequest& in, net::ResponseWriter& out) { return serve(in, out); };
 }
 
+namespace {
+
+// Ends a trail, if there is one, and waits until its events are where they must be.
+Task<void> complete(std::shared_ptr<AuditTrail> trail, const Response& res) {
+  if (!trail) co_return;
+  trail->completed(res);
+  if (trail->settled()) co_return;
+  bool all = co_await trail->delivered();
+  (void)all;
+}
+
+}  // namespace
+
+// For what does not come through ApiServer::handle().
+Task<Status> HttpFrontend::begin_trail(Request& r) {
+  r.trail = server_->audit(r);
+  if (!r.trail || r.trail->settled()) co_return ok();
+  bool all = co_await r.trail->delivered();
+  if (!all) co_return status::internal("failed to store audit event");
+  co_return ok();
+}
+
 Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out) {
   Request r;
   r.method = in.method;
@@ -194,7 +216,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     if (server_->auditing()) {
       r.user = real;
       if (!real) server_->auditor()->unauthenticated(r, tried(credentials));
-      else if (auto trail = server_->audit(r)) trail->completed(refused);
+      else co_await complete(server_->audit(r), refused);
     }
     co_await send(in, out, r, std::move(refused));
     co_return;
@@ -205,11 +227,11 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     co_return;
   }
   if (r.is_resource && !r.subresource.empty() && NodeProxy::is_connection(r)) {
-    r.trail = server_->audit(r);
-    Status allowed = co_await server_->authorize(r);
+    Status allowed = co_await begin_trail(r);
+    if (allowed.ok()) allowed = co_await server_->authorize(r);
     if (!allowed.ok()) {
       Response refused = error_response(allowed.error());
-      if (r.trail) r.trail->completed(refused);
+      co_await complete(r.trail, refused);
       co_await send(in, out, r, std::move(refused));
       co_return;
     }
@@ -224,7 +246,7 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     if (trail) {
       Response answered;
       answered.status = done.ok() ? 101 : error_response(done.error()).status;
-      trail->completed(answered);
+      co_await complete(trail, answered);
     }
     if (!done.ok() && !out.started()) {
       Response refused = error_response(done.error());
@@ -271,19 +293,28 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
 
 // To an aggregated API server.
 Task<void> HttpFrontend::pass_on(std::string service, Request& r, net::ServerRequest& in, net::ResponseWriter& out) {
-  r.trail = server_->audit(r);
+  Status allowed = co_await begin_trail(r);
   std::shared_ptr<AuditTrail> trail = r.trail;
-  Status allowed = co_await server_->authorize(r);
-  if (!allowed.ok()) {
-    Response refused = error_response(allowed.error());
-    if (trail) trail->completed(refused);
+  FlowControl::Admitted admitted = co_await server_->flow_control()->enter(r);
+  if (admitted.refused) {
+    Response refused = too_many();
+    co_await complete(trail, refused);
     co_await send(in, out, r, std::move(refused));
     co_return;
   }
+  if (allowed.ok()) allowed = co_await server_->authorize(r);
+  if (!allowed.ok()) {
+    Response refused = error_response(allowed.error());
+    co_await complete(trail, refused);
+    co_await send(in, out, r, std::move(refused));
+    co_return;
+  }
+  // What goes on for long gives its seats back when it begins.
+  if (r.verb == "watch" || !r.subresource.empty()) admitted.seat.release();
   Status done = co_await server_->aggregator().forward(std::move(service), r, in, out);
   Response answered;
   if (!done.ok()) answered = no_service(done.error().message);
-  if (trail) trail->completed(answered);
+  co_await complete(trail, answered);
   if (done.ok() || out.started()) co_return;
   co_await send(in, out, r, std::move(answered));
 }

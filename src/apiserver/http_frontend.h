@@ -18,6 +18,7 @@ class HttpFrontend {
 
  private:
   Task<void> serve(net::ServerRequest& in, net::ResponseWriter& out);
+  Task<Status> begin_trail(Request& r);
   Task<void> pass_on(std::string service, Request& r, net::ServerRequest& in, net::ResponseWriter& out);
   Task<void> send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res);
   void observe(const Request& r, const Response& res, Duration took);

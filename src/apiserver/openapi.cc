@@ -1,5 +1,6 @@
 #include "apiserver/openapi.h"
 
+#include "apiserver/aggregation/openapi_merge.h"
 #include "base/hash.h"
 #include "base/strings.h"
 #include "kube/openapi_protobuf.h"
@@ -63,6 +64,7 @@ bool OpenApi::serve(const Request& r, Response* out) {
     json::Value doc;
     if (v2) {
       doc = kube::openapi_v2(custom_kinds());
+      for (auto& [name, remote] : aggregator_->remotes()) merge_openapi(doc, remote.openapi_v2);
     } else if (r.path == "/openapi/v3") {
       doc = index();
     } else {

@@ -1,4 +1,5 @@
 // delete and deletecollection: preconditions, grace, finalizers, propagation.
+#include "apiserver/authorization/answers.h"
 #include "apiserver/builtin_model.h"
 #include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
@@ -101,7 +102,8 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     a.warnings = call.warnings.get();
     a.trail = call.trail.get();
     if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
-    if (Status s = core_->admission.validate(a); !s.ok()) co_return std::move(s).error();
+    Status valid = co_await validate_admission(core_, &a);
+    if (!valid.ok()) co_return std::move(valid).error();
     if (!call.admitted && core_->remote_admission && core_->remote_admission->interested(a)) {
       Status m = co_await core_->remote_admission->admit(a);
       if (!m.ok()) co_return std::move(m).error();

@@ -1,6 +1,7 @@
 // create and update: from a body, or from a value.
 #include <algorithm>
 
+#include "apiserver/authorization/answers.h"
 #include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/pod_updates.h"
@@ -271,7 +272,8 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     }
     t.model->set_defaults(o);
     if (Status s = check_new(*call, o); !s.ok()) co_return std::move(s).error();
-    if (Status s = core_->admission.validate(a); !s.ok()) co_return std::move(s).error();
+    Status valid = co_await validate_admission(core_, &a);
+    if (!valid.ok()) co_return std::move(valid).error();
     if (remote) {
       Status s = co_await core_->remote_admission->validate(a);
       if (!s.ok()) co_return std::move(s).error();
@@ -445,7 +447,8 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     t.model->validate(*object, live.get(), causes);
     dedupe(causes);
     if (!causes.empty()) co_return status::invalid(t.resource.group, t.resource.kind, call->name, causes);
-    if (Status s = core_->admission.validate(a); !s.ok()) co_return std::move(s).error();
+    Status valid = co_await validate_admission(core_, &a);
+    if (!valid.ok()) co_return std::move(valid).error();
     if (remote) {
       Status s = co_await core_->remote_admission->validate(a);
       if (!s.ok()) co_return std::move(s).error();

@@ -24,12 +24,19 @@ Value user_info(const User& u) {
   return v;
 }
 
+// The requirements of a FieldSelectorAttributes or LabelSelectorAttributes; null: none.
+Value requirements_of(const Value& selector, bool fields) {
+  if (const std::string& raw = selector["rawSelector"].as_string(); !raw.empty()) return fields ? field_requirements(raw) : label_requirements(raw);
+  return selector["requirements"].size() ? selector["requirements"] : Value();
+}
+
 // The status of an access review for a user.
 Task<Value> decide(Core& core, const User& user, const Value& spec) {
   Attributes a;
   a.user = &user;
   const Value& res = spec["resourceAttributes"];
   const Value& path = spec["nonResourceAttributes"];
+  const Value fields = requirements_of(res["fieldSelector"], true), labels = requirements_of(res["labelSelector"], false);
   if (res.is_object()) {
     a.verb = res["verb"].as_string();
     a.group = res["group"].as_string();
@@ -38,6 +45,8 @@ Task<Value> decide(Core& core, const User& user, const Value& spec) {
     a.subresource = res["subresource"].as_string();
     a.ns = res["namespace"].as_string();
     a.name = res["name"].as_string();
+    if (!fields.is_null()) a.field_selector = &fields;
+    if (!labels.is_null()) a.label_selector = &labels;
   } else {
     a.is_resource = false;
     a.verb = path["verb"].as_string();
@@ -62,6 +71,15 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
   auto object = rest.decode_body(r, *t, &call);
   if (!object.ok()) co_return error_response(object.error());
   Value& o = *object;
+  Rest::OtherWrite shown;
+  shown.object = &o;
+  shown.options_kind = "CreateOptions";
+  Status admitted = co_await rest.admit_other(&call, shown);
+  if (!admitted.ok()) {
+    Response refused = error_response(admitted.error());
+    refused.warnings = std::move(call.warnings);
+    co_return refused;
+  }
   Authorizer& authorizer = *server.core().authorizer;
   const std::string& kind = t->resource.kind;
   Value spec = o["spec"];

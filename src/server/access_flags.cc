@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "net/process.h"
+#include "server/webhook_client.h"
 
 namespace caravel::server {
 
@@ -33,33 +34,6 @@ Result<std::string> read_version(const Flags& flags, const char* name) {
   std::string v = flags.get(name);
   if (v == "v1" || v == "v1beta1") return v;
   return invalid("--" + std::string(name) + " is v1 or v1beta1, not " + v);
-}
-
-Result<kube::ClientConfig> read_client(const std::string& path, const std::string& flag) {
-  auto c = kube::load_kubeconfig(path);
-  if (!c.ok()) return wrap(std::move(c).error(), "--" + flag);
-  if (!c->token_file.empty() && c->token.empty()) {
-    TRY(std::string token, net::read_file(c->token_file));
-    c->token = std::string(trim(token));
-  }
-  return c;
-}
-
-Result<apiserver::Exchange> exchange_with(net::EventLoop& loop, const kube::ClientConfig& c) {
-  net::TlsClientOptions t;
-  t.ca = c.ca;
-  t.insecure = c.insecure;
-  t.certificate = c.client_certificate;
-  t.key = c.client_key;
-  return apiserver::make_exchange(loop, t);
-}
-
-apiserver::WebhookEndpoint endpoint_of(const kube::ClientConfig& c, const std::string& version) {
-  apiserver::WebhookEndpoint e;
-  e.url = c.server;
-  e.version = version;
-  if (!c.token.empty()) e.authorization = "Bearer " + c.token;
-  return e;
 }
 
 // --oidc-*: one issuer.
@@ -140,7 +114,10 @@ Status AccessSettings::read_issuers(const Flags& flags) {
   if (flags.given("authentication-config")) {
     if (by_flags) return invalid("--authentication-config and the --oidc-* flags are mutually exclusive");
     TRY(std::string text, read_named(flags, "authentication-config"));
-    auto c = apiserver::parse_authentication_config(text, flags.get("service-account-issuer"));
+    authentication_file_ = flags.get("authentication-config");
+    authentication_text_ = text;
+    own_issuer_ = flags.get("service-account-issuer");
+    auto c = apiserver::parse_authentication_config(text, own_issuer_);
     if (!c.ok()) return wrap(std::move(c).error(), "--authentication-config " + flags.get("authentication-config"));
     if (c->has_anonymous && flags.given("anonymous-auth")) return invalid("--anonymous-auth and the field anonymous of --authentication-config are mutually exclusive");
     authentication_ = std::move(*c);
@@ -168,6 +145,8 @@ Status AccessSettings::read_authorizers(const Flags& flags) {
   if (flags.given("authorization-config")) {
     if (flags.given("authorization-mode") || flags.given(file)) return invalid("--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are");
     TRY(std::string text, read_named(flags, "authorization-config"));
+    authorization_file_ = flags.get("authorization-config");
+    authorization_text_ = text;
     auto list = apiserver::parse_authorization_config(text);
     if (!list.ok()) return wrap(std::move(list).error(), "--authorization-config " + flags.get("authorization-config"));
     authorizers_ = std::move(*list);
@@ -205,16 +184,32 @@ Result<AccessSettings> AccessSettings::read(const Flags& flags) {
   return s;
 }
 
+namespace {
+
+Result<std::vector<apiserver::AccessChain::Link>> make_links(net::EventLoop& loop, const std::vector<apiserver::AuthorizerConfig>& authorizers, const std::vector<kube::ClientConfig>& clients) {
+  std::vector<apiserver::AccessChain::Link> links;
+  for (size_t i = 0; i < authorizers.size(); ++i) {
+    apiserver::AccessChain::Link link;
+    link.type = authorizers[i].type;
+    if (link.type == apiserver::AuthorizerType::kWebhook) {
+      TRY(auto exchange, exchange_with(loop, clients[i]));
+      const apiserver::WebhookAuthorizer& w = authorizers[i].webhook;
+      apiserver::WebhookEndpoint to = endpoint_of(clients[i], w.version);
+      to.timeout = w.timeout;
+      link.webhook = std::make_unique<apiserver::AccessWebhook>(loop, w, std::move(to), std::move(exchange));
+    }
+    links.push_back(std::move(link));
+  }
+  return links;
+}
+
+}  // namespace
+
 Status AccessSettings::apply(net::EventLoop& loop, apiserver::ApiServer& api) const {
   apiserver::Authenticator& a = api.authenticator();
   a.limit_anonymous(authentication_.anonymous, authentication_.anonymous_paths);
   for (auto& t : tokens_) a.add_static_token(t.token, t.user);
-  for (auto& issuer : authentication_.issuers) {
-    net::TlsClientOptions t;
-    t.ca = issuer.ca;
-    TRY(auto exchange, apiserver::make_exchange(loop, t));
-    a.add(std::make_unique<apiserver::OidcAuthenticator>(loop, issuer, std::move(exchange)));
-  }
+  TRY_VOID(apply_issuers(loop, api, authentication_.issuers));
   if (token_webhook_) {
     TRY(auto exchange, exchange_with(loop, *token_webhook_));
     std::vector<std::string> audiences;
@@ -222,21 +217,53 @@ Status AccessSettings::apply(net::EventLoop& loop, apiserver::ApiServer& api) co
     a.add(std::make_unique<apiserver::TokenWebhook>(loop, endpoint_of(*token_webhook_, token_webhook_version_), std::move(exchange), token_webhook_keep_, std::move(audiences)));
   }
   if (authorizers_.empty()) return ok();
-  std::vector<apiserver::AccessChain::Link> links;
-  for (size_t i = 0; i < authorizers_.size(); ++i) {
-    apiserver::AccessChain::Link link;
-    link.type = authorizers_[i].type;
-    if (link.type == apiserver::AuthorizerType::kWebhook) {
-      TRY(auto exchange, exchange_with(loop, authorizer_clients_[i]));
-      const apiserver::WebhookAuthorizer& w = authorizers_[i].webhook;
-      apiserver::WebhookEndpoint to = endpoint_of(authorizer_clients_[i], w.version);
-      to.timeout = w.timeout;
-      link.webhook = std::make_unique<apiserver::AccessWebhook>(loop, w, std::move(to), std::move(exchange));
-    }
-    links.push_back(std::move(link));
-  }
+  TRY(auto links, make_links(loop, authorizers_, authorizer_clients_));
   api.set_access(std::make_unique<apiserver::AccessChain>(*api.core().authorizer, std::move(links)));
   return ok();
+}
+
+Status AccessSettings::apply_issuers(net::EventLoop& loop, apiserver::ApiServer& api, const std::vector<apiserver::JwtIssuer>& issuers) const {
+  apiserver::Authenticator::Issuers made;
+  for (auto& issuer : issuers) {
+    net::TlsClientOptions t;
+    t.ca = issuer.ca;
+    TRY(auto exchange, apiserver::make_exchange(loop, t));
+    made.push_back(std::make_unique<apiserver::OidcAuthenticator>(loop, issuer, std::move(exchange)));
+  }
+  api.authenticator().set_issuers(std::move(made));
+  return ok();
+}
+
+// Issuers change; who may come without credentials is as it was at the start.
+Task<Status> AccessSettings::change_issuers(net::EventLoop* loop, apiserver::ApiServer* api, std::string text) {
+  CO_TRY(auto c, apiserver::parse_authentication_config(text, own_issuer_));
+  co_return apply_issuers(*loop, *api, c.issuers);
+}
+
+Task<Status> AccessSettings::change_authorizers(net::EventLoop* loop, apiserver::ApiServer* api, std::string text) {
+  CO_TRY(auto list, apiserver::parse_authorization_config(text));
+  CO_TRY_VOID(apiserver::keeps_authorizers(authorizers_, list));
+  std::vector<kube::ClientConfig> clients;
+  for (auto& a : list) {
+    kube::ClientConfig c;
+    if (a.type == apiserver::AuthorizerType::kWebhook) {
+      CO_TRY(c, read_client(a.webhook.kubeconfig, "authorization-config"));
+    }
+    clients.push_back(std::move(c));
+  }
+  CO_TRY(auto links, make_links(*loop, list, clients));
+  api->access()->set(std::move(links));
+  co_return ok();
+}
+
+void AccessSettings::follow(net::EventLoop& loop, apiserver::ApiServer& api, const std::string& server_id, TaskScope& scope) {
+  auto add = [&](const char* kind, const std::string& file, const std::string& text, FileReload::Apply apply) {
+    if (file.empty()) return;
+    reloads_.push_back(std::make_unique<FileReload>(loop, api.core().metrics, kind, server_id, text, [file] { return net::read_file(file); }, std::move(apply)));
+    scope.spawn(reloads_.back()->keep());
+  };
+  add("authentication", authentication_file_, authentication_text_, [this, l = &loop, a = &api](std::string text) { return change_issuers(l, a, std::move(text)); });
+  add("authorization", authorization_file_, authorization_text_, [this, l = &loop, a = &api](std::string text) { return change_authorizers(l, a, std::move(text)); });
 }
 
 }  // namespace caravel::server

@@ -15,6 +15,7 @@
 #include "base/flags.h"
 #include "kube/kubeconfig.h"
 #include "net/event_loop.h"
+#include "server/file_reload.h"
 
 namespace caravel::server {
 
@@ -26,14 +27,22 @@ class AccessSettings {
   static Result<AccessSettings> read(const Flags& flags);
   // Puts it to work. The loop outlives the API server.
   Status apply(net::EventLoop& loop, apiserver::ApiServer& api) const;
+  // Follows --authentication-config and --authorization-config from now on, within the scope. This object outlives it.
+  void follow(net::EventLoop& loop, apiserver::ApiServer& api, const std::string& server_id, TaskScope& scope);
 
  private:
+  Status apply_issuers(net::EventLoop& loop, apiserver::ApiServer& api, const std::vector<apiserver::JwtIssuer>& issuers) const;
+  Task<Status> change_issuers(net::EventLoop* loop, apiserver::ApiServer* api, std::string text);
+  Task<Status> change_authorizers(net::EventLoop* loop, apiserver::ApiServer* api, std::string text);
   Status read_tokens(const Flags& flags);
   Status read_issuers(const Flags& flags);
   Status read_token_webhook(const Flags& flags);
   Status read_authorizers(const Flags& flags);
 
   std::vector<apiserver::StaticToken> tokens_;
+  // "": none; the text as it was read.
+  std::string authentication_file_, authentication_text_, authorization_file_, authorization_text_, own_issuer_;
+  std::vector<std::unique_ptr<FileReload>> reloads_;
   apiserver::AuthenticationSettings authentication_;
   std::optional<kube::ClientConfig> token_webhook_;
   std::string token_webhook_version_;

@@ -6,7 +6,7 @@
 
 #include "apiserver/aggregation/https_transport.h"
 #include "apiserver/api_server.h"
-#include "apiserver/encryption.h"
+#include "apiserver/encryption_kms.h"
 #include "apiserver/http_frontend.h"
 #include "base/log.h"
 #include "base/strings.h"
@@ -18,7 +18,7 @@
 #include "scheduler/configuration.h"
 #include "scheduler/scheduler.h"
 #include "server/access_flags.h"
-#include "server/audit_file.h"
+#include "server/audit_flags.h"
 #include "server/extender_transport.h"
 #include "server/identity_lease.h"
 #include "server/pki.h"
@@ -29,15 +29,17 @@ namespace caravel::server {
 namespace {
 
 constexpr Duration kCloseGrace = std::chrono::seconds(3);
+constexpr Duration kPluginWait = std::chrono::seconds(20);  // for a key management plug-in, at the start
 
 struct Settings {
   std::string data, advertise_address, service_cidr, issuer;
   int advertise_port = 443;
   std::vector<std::string> listen, names;
   std::vector<int> listen_fds;
-  std::string encryption_config, audit_policy, audit_path;
+  std::string encryption_config;
+  bool encryption_reload = false;
   scheduler::Options scheduler;
-  AuditFileLimits audit_limits;
+  AuditSettings audit;
   AccessSettings access;
   bool controllers = true;
   std::string cluster_cidr;  // empty: nodes get no pod ranges
@@ -126,15 +128,11 @@ Result<Settings> read_settings(const Flags& flags) {
   s.hollow_nodes = static_cast<int>(nodes);
   s.hollow_zones = static_cast<int>(std::max<int64_t>(1, zones));
   s.encryption_config = flags.get("encryption-provider-config");
-  s.audit_policy = flags.get("audit-policy-file");
-  s.audit_path = flags.get("audit-log-path");
-  if (!s.audit_path.empty() && s.audit_policy.empty()) return invalid("--audit-log-path needs --audit-policy-file: the rules that say what is logged");
-  TRY(int64_t megabytes, flags.get_int("audit-log-maxsize"));
-  TRY(int64_t backups, flags.get_int("audit-log-maxbackup"));
-  TRY(int64_t days, flags.get_int("audit-log-maxage"));
-  if (megabytes > 0) s.audit_limits.max_bytes = megabytes << 20;
-  s.audit_limits.max_backups = static_cast<int>(std::max<int64_t>(0, backups));
-  s.audit_limits.max_age = std::chrono::hours(24 * std::max<int64_t>(0, days));
+  const std::string reload = flags.get("encryption-provider-config-automatic-reload");
+  if (reload != "true" && reload != "false") return invalid("--encryption-provider-config-automatic-reload is true or false, not " + reload);
+  s.encryption_reload = reload == "true";
+  if (s.encryption_reload && s.encryption_config.empty()) return invalid("--encryption-provider-config-automatic-reload must be set with --encryption-provider-config");
+  TRY(s.audit, AuditSettings::read(flags));
   TRY(s.access, AccessSettings::read(flags));
   TRY_VOID(read_store(flags, s));
   TRY_VOID(read_scheduler(flags, s));
@@ -205,6 +203,11 @@ class Server {
     log_.info("ending");
     scope_.cancel_all();
     if (http_) co_await http_->close(kCloseGrace);
+    if (api_ && api_->auditor()) {
+      auto sending = api_->auditor()->drain();
+      auto sent = co_await within(loop_, kCloseGrace, std::move(sending));
+      if (!sent) log_.warn("the audit webhook does not take the last events");
+    }
     loop_.stop();
   }
   bool stopping() const { return stopping_; }
@@ -235,7 +238,7 @@ class Server {
     o.client_ca = pki_.ca.certificate;
     o.front_proxy_ca = pki_.front_proxy_ca.certificate;
     o.webhooks = apiserver::make_https_webhook_transport(loop_);
-    Status sealed = encrypt_store();
+    Status sealed = co_await encrypt_store();
     if (!sealed.ok()) co_return sealed;
     auto api = co_await apiserver::ApiServer::start(loop_, *store_, std::move(o));
     if (!api.ok()) co_return std::move(api).error();
@@ -246,7 +249,8 @@ class Server {
     api_->aggregator().use(apiserver::make_https_aggregate_transport(loop_, pki_.front_proxy_client.certificate, pki_.front_proxy_client.key));
     Status access = settings_.access.apply(loop_, *api_);
     if (!access.ok()) co_return access;
-    Status audited = start_audit();
+    follow_files();
+    Status audited = settings_.audit.apply(loop_, *api_, audit_file_);
     if (!audited.ok()) co_return audited;
     auto proxy = apiserver::NodeProxy::make(loop_, *api_, pki_.kubelet_client.certificate, pki_.kubelet_client.key);
     if (!proxy.ok()) co_return std::move(proxy).error();
@@ -279,24 +283,49 @@ class Server {
     co_return ok();
   }
 
-  Status encrypt_store() {
-    if (settings_.encryption_config.empty()) return ok();
-    TRY(std::string text, net::read_file(settings_.encryption_config));
-    auto rules = apiserver::parse_encryption_config(text);
+  Result<std::vector<apiserver::EncryptionRule>> read_encryption(const std::string& text) {
+    apiserver::KmsConnect connect = [loop = &loop_](std::string name, std::string socket, Duration timeout) -> std::unique_ptr<apiserver::ValueTransformer> {
+      return std::make_unique<apiserver::KmsTransformer>(*loop, std::move(name), apiserver::make_kms_client(*loop, socket, timeout));
+    };
+    auto rules = apiserver::parse_encryption_config(text, connect);
     if (!rules.ok()) return wrap(std::move(rules).error(), "--encryption-provider-config " + settings_.encryption_config);
-    store_ = apiserver::make_encrypted_store(std::move(store_), std::move(*rules));
-    return ok();
+    return rules;
   }
 
-  Status start_audit() {
-    if (settings_.audit_policy.empty() || settings_.audit_path.empty()) return ok();
-    TRY(std::string text, net::read_file(settings_.audit_policy));
-    auto policy = apiserver::AuditPolicy::parse(text);
-    if (!policy.ok()) return wrap(std::move(policy).error(), "--audit-policy-file " + settings_.audit_policy);
-    TRY(audit_file_, AuditFile::open(settings_.audit_path, settings_.audit_limits));
-    auto sink = [this](const std::string& line) { audit_file_->write(line, loop_.now()); };
-    api_->set_auditor(std::make_unique<apiserver::Auditor>(api_->core(), std::move(*policy), sink));
-    return ok();
+  Task<Status> encrypt_store() {
+    if (settings_.encryption_config.empty()) co_return ok();
+    CO_TRY(encryption_text_, net::read_file(settings_.encryption_config));
+    CO_TRY(auto rules, read_encryption(encryption_text_));
+    encryption_ = std::make_shared<apiserver::EncryptionRules>(std::move(rules));
+    const Time until = loop_.now() + kPluginWait;
+    while (true) {  // a plug-in may start beside us
+      Status ready = co_await apiserver::prepare_to_seal(encryption_->now);
+      if (ready.ok()) break;
+      if (loop_.now() >= until) co_return wrap(std::move(ready).error(), "--encryption-provider-config " + settings_.encryption_config);
+      co_await sleep(loop_, std::chrono::milliseconds(250));
+    }
+    store_ = apiserver::make_encrypted_store(loop_, std::move(store_), encryption_);
+    co_return ok();
+  }
+
+  // Another configuration holds once all that write with it can.
+  Task<Status> change_encryption(std::string text) {
+    CO_TRY(auto rules, read_encryption(text));
+    apiserver::EncryptionRules fresh(std::move(rules));
+    CO_TRY_VOID(co_await apiserver::prepare_to_seal(fresh.now));
+    encryption_->now = fresh.now;
+    co_return ok();
+  }
+
+  void follow_files() {
+    char name[256] = "localhost";
+    (void)!gethostname(name, sizeof name - 1);
+    const std::string id = identity_lease_name(name);
+    settings_.access.follow(loop_, *api_, id, scope_);
+    if (!settings_.encryption_reload) return;
+    encryption_reload_ = std::make_unique<FileReload>(
+        loop_, api_->core().metrics, "encryption", id, encryption_text_, [file = settings_.encryption_config] { return net::read_file(file); }, [this](std::string text) { return change_encryption(std::move(text)); });
+    scope_.spawn(encryption_reload_->keep());
   }
 
   void start_components() {
@@ -351,6 +380,9 @@ class Server {
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::string local_port_;
   Pki pki_;
+  std::shared_ptr<apiserver::EncryptionRules> encryption_;
+  std::string encryption_text_;
+  std::unique_ptr<FileReload> encryption_reload_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<AuditFile> audit_file_;
   std::unique_ptr<apiserver::ApiServer> api_;
@@ -401,11 +433,7 @@ std::vector<Flag> flags() {
       {"etcd-certfile", "FILE", "client certificate for etcd"},
       {"etcd-keyfile", "FILE", "its key"},
       {"encryption-provider-config", "FILE", "EncryptionConfiguration: which resources are encrypted at rest, with which keys"},
-      {"audit-policy-file", "FILE", "Policy of audit.k8s.io/v1: which requests are logged, how fully"},
-      {"audit-log-path", "FILE", "where audit events go, one JSON line each; - is standard output"},
-      {"audit-log-maxsize", "MEGABYTES", "size at which the audit log is rotated", "100"},
-      {"audit-log-maxbackup", "N", "rotated audit logs to keep; 0: all", "0"},
-      {"audit-log-maxage", "DAYS", "days to keep rotated audit logs; 0: for ever", "0"},
+      {"encryption-provider-config-automatic-reload", "true|false", "whether that file is read again when it changes", "false"},
       {"scheduler-config", "FILE", "KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1: profiles, plugins and their arguments, extenders"},
       {"allocate-node-cidrs", "", "give each node a pod range (spec.podCIDR), for networks that route by node"},
       {"cluster-cidr", "CIDR", "the IPv4 range that --allocate-node-cidrs gives out", ""},
@@ -417,6 +445,8 @@ std::vector<Flag> flags() {
   };
   std::vector<Flag> access = access_flags();
   all.insert(all.end() - 4, access.begin(), access.end());
+  std::vector<Flag> audit = audit_flags();
+  all.insert(all.end() - 4, audit.begin(), audit.end());
   return all;
 }
 

@@ -101,6 +101,8 @@ class Wardle(http.server.BaseHTTPRequestHandler):
                 {'name': 'flunders/status', 'singularName': '', 'namespaced': True, 'kind': 'Flunder', 'verbs': ['get']}]})
         if path == '/openapi/v3':
             return self.answer({'paths': {BASE[1:]: {'serverRelativeURL': f'/openapi/v3{BASE}?hash=1'}}})
+        if path == '/openapi/v2':
+            return self.answer({'swagger': '2.0', 'paths': {f'{BASE}/namespaces/{{namespace}}/flunders': {'get': {'responses': {}}}}, 'definitions': {}})
         if path == f'/openapi/v3{BASE}':
             return self.answer({'openapi': '3.0.0', 'info': {'title': 'wardle', 'version': '1'}, 'paths': {}})
         if path == f'{BASE}/namespaces/default/flunders':
@@ -280,8 +282,15 @@ try:
     version = until(merged, 'aggregated discovery has it, fresh')
     same((version['resources'][0]['resource'], version['resources'][0]['scope'], version['resources'][0]['subresources'][0]['subresource']), ('flunders', 'Namespaced', 'status'),
          'with its resources')
+    must(BASE + '/namespaces/{namespace}/flunders' in get('/openapi/v2')['paths'], 'OpenAPI v2 has it')
     must(BASE[1:] in get('/openapi/v3')['paths'], 'OpenAPI v3 lists it')
     same(get('/openapi/v3' + BASE)['info']['title'], 'wardle', 'and passes it on')
+
+    def dispatched():
+        return sum(float(l.split()[-1]) for l in get('/metrics').splitlines() if l.startswith('apiserver_flowcontrol_dispatched_requests_total{'))
+    before = dispatched()
+    get(f'{BASE}/namespaces/default/flunders')
+    must(dispatched() >= before + 2, 'requests to it pass priority and fairness')
 
     if shutil.which('kubectl'):
         def kubectl(*a): return subprocess.run(['kubectl', '--kubeconfig', f'{DIR}/d/kubeconfig', *a], capture_output=True, text=True)

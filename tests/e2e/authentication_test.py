@@ -33,7 +33,7 @@ openssl('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'web.key', '
 KEYS = [new_key('k1')]
 WEB, API = free_port(), free_port()
 ISSUER = f'https://localhost:{WEB}'
-ASKED = {'jwks': 0, 'token': [], 'access': []}
+ASKED = {'jwks': 0, 'token': [], 'access': [], 'audit': []}
 
 
 class Web(http.server.BaseHTTPRequestHandler):
@@ -59,6 +59,9 @@ class Web(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         review = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+        if self.path.startswith('/audit'):
+            ASKED['audit'] += review['items']
+            return self.answer({})
         if self.path.startswith('/token'):
             ASKED['token'].append(review)
             if review['spec']['token'] == 'webhook-token':
@@ -83,7 +86,7 @@ threading.Thread(target=web.serve_forever, daemon=True).start()
 
 with open(f'{DIR}/tokens.csv', 'w') as f:
     f.write('static-token,jane,u-1,"devs,system:masters"\nplain-token,joe,u-2\n')
-for hook in ('token', 'access'):
+for hook in ('token', 'access', 'audit'):
     with open(f'{DIR}/{hook}.yaml', 'w') as f:
         json.dump({'apiVersion': 'v1', 'kind': 'Config', 'current-context': 'c', 'users': [{'name': 'u', 'user': {}}],
                    'clusters': [{'name': 'c', 'cluster': {'server': f'{ISSUER}/{hook}', 'certificate-authority': f'{DIR}/web.crt'}}],
@@ -163,6 +166,80 @@ try:
     same((data['status']['authenticated'], data['status']['user']['username']), (True, ISSUER + '#anna'), 'a TokenReview knows ID tokens')
     text = open(f'{DIR}/log').read()
     same([t for t in ('static-token', 'plain-token', 'webhook-token', 'nobody-knows-this') if t in text], [], 'no token is in the log')
+
+    # Configurations that are followed when their files change, and audit events that go to a webhook.
+    server.send_signal(signal.SIGTERM)
+    server.wait(20)
+
+    def write(name, what):
+        with open(f'{DIR}/{name}.new', 'w') as f:
+            f.write(what if isinstance(what, str) else json.dumps(what))
+        os.rename(f'{DIR}/{name}.new', f'{DIR}/{name}')
+
+    def until(check, what, seconds=30):
+        end = time.time() + seconds
+        while not check():
+            if time.time() > end:
+                raise AssertionError('not in time: ' + what + '\n' + open(f'{DIR}/log').read()[-2000:])
+            time.sleep(0.1)
+        print('ok', what)
+
+    def issuer(prefix):
+        return {'apiVersion': 'apiserver.config.k8s.io/v1', 'kind': 'AuthenticationConfiguration', 'jwt': [
+            {'issuer': {'url': ISSUER, 'audiences': ['kube'], 'certificateAuthority': open(f'{DIR}/web.crt').read()},
+             'claimMappings': {'username': {'claim': 'sub', 'prefix': prefix}}}]}
+
+    def authorizers(*more):
+        return {'apiVersion': 'apiserver.config.k8s.io/v1', 'kind': 'AuthorizationConfiguration', 'authorizers': [{'type': 'RBAC', 'name': 'rbac'}, *more]}
+
+    def key(name):
+        return {'aesgcm': {'keys': [{'name': name, 'secret': base64.b64encode(name.encode() * 16).decode()}]}}
+
+    def encryption(*providers):
+        return {'apiVersion': 'apiserver.config.k8s.io/v1', 'kind': 'EncryptionConfiguration', 'resources': [{'resources': ['secrets'], 'providers': [*providers, {'identity': {}}]}]}
+
+    def reloads(kind, status):
+        text = call('GET', '/metrics', 'static-token')[1].decode()
+        return sum(float(l.split()[-1]) for l in text.splitlines() if l.startswith(f'apiserver_{kind}_config_controller_automatic_reloads_total{{status="{status}"'))
+
+    write('authentication.yaml', issuer('one:'))
+    write('authorization.yaml', authorizers())
+    write('encryption.yaml', encryption(key('k1')))
+    write('policy.yaml', {'apiVersion': 'audit.k8s.io/v1', 'kind': 'Policy', 'omitStages': ['RequestReceived'], 'rules': [{'level': 'Metadata', 'users': ['jane']}]})
+    server = subprocess.Popen([CARAVEL, 'server', '--data-dir', f'{DIR}/d', '--listen', f'127.0.0.1:{API}', '--no-controllers', '--token-auth-file', f'{DIR}/tokens.csv',
+                               '--authentication-config', f'{DIR}/authentication.yaml', '--authorization-config', f'{DIR}/authorization.yaml',
+                               '--encryption-provider-config', f'{DIR}/encryption.yaml', '--encryption-provider-config-automatic-reload', 'true',
+                               '--audit-policy-file', f'{DIR}/policy.yaml', '--audit-webhook-config-file', f'{DIR}/audit.yaml', '--audit-webhook-batch-max-wait', '1s'],
+                              stdout=log, stderr=log)
+
+    def up():
+        assert server.poll() is None, open(f'{DIR}/log').read()[-2000:]
+        try:
+            return call('GET', '/readyz', 'static-token')[0] == 200
+        except OSError:
+            return False
+    until(up, 'the server starts with configuration files')
+    same(who(id_token())['username'], 'one:anna', 'an issuer of the configuration counts')
+    write('authentication.yaml', issuer('two:'))
+    until(lambda: who(id_token())['username'] == 'two:anna', 'a changed AuthenticationConfiguration holds')
+    same(reloads('authentication', 'success'), 1, 'and is counted')
+    write('authentication.yaml', 'kind: Nonsense\n')
+    until(lambda: reloads('authentication', 'failure') == 1, 'a bad one is counted')
+    same(who(id_token())['username'], 'two:anna', 'and changes nothing')
+    same(call('GET', '/api/v1/namespaces/default/configmaps', id_token())[0], 403, 'RBAC alone refuses')
+    write('authorization.yaml', authorizers({'type': 'Webhook', 'name': 'w', 'webhook': {
+        'timeout': '3s', 'subjectAccessReviewVersion': 'v1', 'failurePolicy': 'NoOpinion', 'authorizedTTL': '1s', 'unauthorizedTTL': '1s',
+        'connectionInfo': {'type': 'KubeConfigFile', 'kubeConfigFile': f'{DIR}/access.yaml'}}}))
+    until(lambda: reloads('authorization', 'success') == 1, 'a changed AuthorizationConfiguration holds')
+    before = len(ASKED['access'])
+    call('GET', '/api/v1/namespaces/default/pods', id_token())
+    same(len(ASKED['access']), before + 1, 'its webhook is asked')
+    write('encryption.yaml', encryption(key('k2'), key('k1')))
+    until(lambda: reloads('encryption', 'success') == 1, 'a changed EncryptionConfiguration holds')
+    same(call('POST', '/api/v1/namespaces/default/secrets', 'static-token', {'apiVersion': 'v1', 'kind': 'Secret', 'metadata': {'name': 's'}})[0], 201, 'and seals')
+    until(lambda: any(e.get('objectRef', {}).get('name') == 's' and e['verb'] == 'create' for e in ASKED['audit']), 'the audit webhook is told of it')
+    status, dump = call('GET', '/debug/api_priority_and_fairness/dump_priority_levels', 'static-token')
+    same((status, dump.decode().split(',')[0]), (200, 'PriorityLevelName'), 'priority levels are shown')
 finally:
     server.send_signal(signal.SIGTERM)
     server.wait(20)

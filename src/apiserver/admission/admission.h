@@ -13,6 +13,8 @@
 
 namespace caravel::apiserver {
 
+class AccessAnswers;
+
 enum class Operation { kCreate,
                        kUpdate,
                        kDelete,
@@ -32,7 +34,8 @@ struct AdmissionRequest {
   bool dry_run = false;
   json::Value options;  // CreateOptions and the like; null: not known
   std::vector<std::string>* warnings = nullptr;
-  AuditTrail* trail = nullptr;  // takes notes for the audit log; null: nobody reads them
+  mutable std::shared_ptr<AccessAnswers> access;  // authorization/answers.h; what has been asked so far
+  AuditTrail* trail = nullptr;                    // takes notes for the audit log; null: nobody reads them
 
   bool is(std::string_view group, std::string_view plural) const { return type->resource.group == group && type->resource.plural == plural; }
 };

@@ -1,7 +1,7 @@
 #include "apiserver/admission/cel_input.h"
 
 #include "apiserver/admission/matching.h"
-#include "apiserver/authorization/authorizer.h"
+#include "apiserver/authorization/answers.h"
 
 namespace caravel::apiserver {
 
@@ -15,9 +15,11 @@ constexpr int64_t kConditionsCost = 2'500'000;
 // A question to the authorizer, as it grows by method calls.
 struct Question {
   Core* core = nullptr;
+  const AdmissionRequest* request = nullptr;  // in which it comes up
   UserPtr user;
   std::string group, plural, subresource, ns, name, path;
   bool is_path = false;
+  Value field_selector, label_selector;  // requirements
 };
 
 class DecisionValue final : public cel::Opaque {
@@ -48,7 +50,9 @@ class CheckValue final : public cel::Opaque {
     if (method == "subresource") next.subresource = text;
     else if (method == "namespace") next.ns = text;
     else if (method == "name") next.name = text;
-    else if (method != "fieldSelector" && method != "labelSelector") return invalid("no such overload");
+    else if (method == "fieldSelector") next.field_selector = field_requirements(text);
+    else if (method == "labelSelector") next.label_selector = label_requirements(text);
+    else return invalid("no such overload");
     return cel::Value::opaque(std::make_shared<CheckValue>(std::move(next)));
   }
 
@@ -66,7 +70,9 @@ class CheckValue final : public cel::Opaque {
     a.ns = q.ns;
     a.name = q.name;
     a.path = q.path;
-    return q.core->authorizer->authorize(a);
+    if (!q.field_selector.is_null()) a.field_selector = &q.field_selector;
+    if (!q.label_selector.is_null()) a.label_selector = &q.label_selector;
+    return ask_access(*q.core, *q.request, a);
   }
   Question question_;
 };
@@ -88,7 +94,7 @@ class GroupValue final : public cel::Opaque {
 
 class AuthorizerValue final : public cel::Opaque {
  public:
-  AuthorizerValue(Core* core, UserPtr user, Question own) : core_(core), user_(std::move(user)), own_(std::move(own)) {}
+  AuthorizerValue(UserPtr user, Question own) : user_(std::move(user)), own_(std::move(own)) {}
   std::string type_name() const override { return "kubernetes.authorization.Authorizer"; }
   bool has(std::string_view field) const override { return field == "requestResource"; }
   Result<cel::Value> select(std::string_view field) const override {
@@ -99,7 +105,8 @@ class AuthorizerValue final : public cel::Opaque {
     for (auto& a : args)
       if (!a.is(cel::Kind::kString)) return invalid("no such overload");
     Question q;
-    q.core = core_;
+    q.core = own_.core;
+    q.request = own_.request;
     q.user = user_;
     if (method == "path" && args.size() == 1) {
       q.is_path = true;
@@ -116,13 +123,12 @@ class AuthorizerValue final : public cel::Opaque {
       u->groups = {"system:serviceaccounts", "system:serviceaccounts:" + args[0].s(), "system:authenticated"};
       Question own = own_;
       own.user = u;
-      return cel::Value::opaque(std::make_shared<AuthorizerValue>(core_, std::move(u), std::move(own)));
+      return cel::Value::opaque(std::make_shared<AuthorizerValue>(std::move(u), std::move(own)));
     }
     return invalid("no such overload");
   }
 
  private:
-  Core* core_;
   UserPtr user_;
   Question own_;  // about the request's own resource
 };
@@ -141,6 +147,7 @@ cel::Value namespace_value(const Core& core, const AdmissionRequest& a) {
 std::vector<cel::Variable> admission_variables(Core& core, const AdmissionRequest& a, const AdmissionView& view) {
   Question own;
   own.core = &core;
+  own.request = &a;
   own.user = a.user;
   own.group = view.type->resource.group;
   own.plural = view.type->resource.plural;
@@ -152,7 +159,7 @@ std::vector<cel::Variable> admission_variables(Core& core, const AdmissionReques
   out.push_back({"oldObject", cel::from_json(view.old)});
   out.push_back({"request", cel::from_json(admission_request(a, *view.type))});
   out.push_back({"namespaceObject", namespace_value(core, a)});
-  out.push_back({"authorizer", cel::Value::opaque(std::make_shared<AuthorizerValue>(&core, a.user, std::move(own)))});
+  out.push_back({"authorizer", cel::Value::opaque(std::make_shared<AuthorizerValue>(a.user, std::move(own)))});
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apiserver/audit.h"
+#include "apiserver/authorization/answers.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
@@ -311,7 +312,13 @@ Task<Status> Policies::validate(AdmissionRequest& a) {
         continue;
       }
       for (auto& param : *objects) {
-        Judgement j = judge(p, with_params(**given, p, param));
+        const std::vector<cel::Variable> variables = with_params(**given, p, param);
+        Judgement j = judge(p, variables);
+        for (int i = 0; i < kRounds; ++i) {
+          bool again = co_await answer_open_questions(core_, &a);
+          if (!again) break;
+          j = judge(p, variables);
+        }
         for (auto& f : j.failures)
           for (auto& action : b->actions) {
             if (action == "Deny") deny(p, b.get(), f.message, f.reason);
@@ -357,10 +364,23 @@ Task<Status> Policies::mutate(AdmissionRequest& a, Reinvocation& state, bool aga
             cel::Budget budget;
             auto lazy = std::make_shared<LazyVariables>(&p, given, &budget);
             auto hold = conditions_hold(p.conditions, lazy->all());
+            for (int i = 0; i < kRounds; ++i) {
+              bool again = co_await answer_open_questions(core_, &a);
+              if (!again) break;
+              cel::Budget fresh;
+              auto once_more = std::make_shared<LazyVariables>(&p, given, &fresh);
+              hold = conditions_hold(p.conditions, once_more->all());
+            }
             if (!hold.ok() && !p.ignore_failures) co_return refuse(*b, hold.error().message);
             if (!hold.ok() || !*hold) break;
           }
-          auto object = a.plain || m.json_patch ? mutated(p, m, *as, view->object, given, core_->ex.now()) : Result<Value>(invalid("ApplyConfiguration does not apply to this subresource"));
+          auto change = [&] { return a.plain || m.json_patch ? mutated(p, m, *as, view->object, given, core_->ex.now()) : Result<Value>(invalid("ApplyConfiguration does not apply to this subresource")); };
+          Result<Value> object = change();
+          for (int i = 0; i < kRounds; ++i) {
+            bool again = co_await answer_open_questions(core_, &a);
+            if (!again) break;
+            object = change();
+          }
           if (!object.ok()) {
             if (p.ignore_failures) continue;
             co_return refuse(*b, object.error().message);

@@ -1,6 +1,7 @@
 #include "apiserver/admission/webhooks.h"
 
 #include "apiserver/audit.h"
+#include "apiserver/authorization/answers.h"
 #include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
 #include "base/scope.h"
@@ -159,6 +160,11 @@ Task<Webhooks::Outcome> Webhooks::ask(std::shared_ptr<const Webhook> w, Admissio
   if (!w->conditions.empty()) {
     std::vector<kube::cel::Variable> variables = admission_variables(*core_, *a, *view);
     auto again = wants(*w, *a, &variables);
+    for (int i = 0; i < kRounds; ++i) {
+      bool answered = co_await answer_open_questions(core_, a);
+      if (!answered) break;
+      again = wants(*w, *a, &variables);
+    }
     if (!again.ok()) {
       out.status = std::move(again).error();
       co_return out;

@@ -64,6 +64,7 @@ class Aggregator {
     bool known = false;     // `resources` have been fetched
     json::Value resources;  // as in aggregated discovery's versions
     std::string openapi;    // changes with its OpenAPI v3 document; "": it has none
+    json::Value openapi_v2;  // its part of the v2 document; null: none
     ApiServicePriority priority;
   };
   // Null when this server serves it itself, or nobody does.

@@ -1,6 +1,7 @@
 // What a service serves: aggregated discovery, the older lists, its OpenAPI index.
 #include "apiserver/aggregation/aggregator.h"
 #include "apiserver/aggregation/discovered.h"
+#include "apiserver/aggregation/openapi_merge.h"
 #include "base/hash.h"
 
 namespace caravel::apiserver {
@@ -37,7 +38,22 @@ Task<void> Aggregator::fetch_discovery(std::string name) {
   }
   it = remotes_.find(name);
   if (it == remotes_.end()) co_return;
+  // The v2 document is large: it is asked for when the v3 one has changed, or always where there is none.
+  Value v2 = it->second.openapi_v2;
+  if (hash.empty() || hash != it->second.openapi || v2.is_null()) {
+    auto whole_v2 = co_await get(name, "/openapi/v2", "application/json");
+    if (whole_v2.ok() && whole_v2->status == 200) {
+      auto doc = json::parse(whole_v2->body);
+      if (doc.ok()) v2 = openapi_part(*doc, group, version);
+    }
+    it = remotes_.find(name);
+    if (it == remotes_.end()) co_return;
+  }
   Remote& r = it->second;
+  if (!(r.openapi_v2 == v2)) {
+    r.openapi_v2 = std::move(v2);
+    ++generation_;
+  }
   if (!resources.is_null() && (!r.known || !(r.resources == resources))) {
     r.resources = std::move(resources);
     r.known = true;

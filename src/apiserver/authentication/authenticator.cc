@@ -84,9 +84,12 @@ Result<UserPtr> Authenticator::from_known_token(const std::string& token, const 
 
 Task<Result<UserPtr>> Authenticator::authenticate_token(std::string token, std::vector<std::string> audiences, std::vector<std::string>* matched) {
   auto known = from_known_token(token, audiences, matched);
-  if (known.ok() || remote_.empty()) co_return known;
+  const std::shared_ptr<const Issuers> issuers = issuers_;
+  if (known.ok() || (remote_.empty() && issuers->empty())) co_return known;
   std::vector<std::string> problems = {known.error().message};
-  for (auto& a : remote_) {
+  const size_t all = issuers->size() + remote_.size();
+  for (size_t i = 0; i < all; ++i) {
+    TokenAuthenticator* a = i < issuers->size() ? (*issuers)[i].get() : remote_[i - issuers->size()].get();
     TokenAnswer answer = co_await a->authenticate(token, audiences);
     if (answer.user) {
       if (matched) *matched = std::move(answer.audiences);

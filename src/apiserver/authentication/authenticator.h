@@ -26,7 +26,10 @@ class Authenticator {
  public:
   Authenticator(Core& core, TokenIssuer* tokens) : core_(&core), tokens_(tokens) {}
   void add_static_token(std::string token, User user);
-  // Asked after all that know at once, in this order.
+  using Issuers = std::vector<std::unique_ptr<TokenAuthenticator>>;
+  // Asked after all that know at once: the issuers, then those added, in this order. Other issuers may take their
+  // place at any time; a token that is being looked at goes on with those that it began with.
+  void set_issuers(Issuers issuers) { issuers_ = std::make_shared<const Issuers>(std::move(issuers)); }
   void add(std::unique_ptr<TokenAuthenticator> a) { remote_.push_back(std::move(a)); }
   // Who may come without credentials; until called: everybody.
   void limit_anonymous(bool enabled, std::vector<std::string> paths) { anonymous_ = {enabled, std::move(paths)}; }
@@ -50,7 +53,8 @@ class Authenticator {
   };
   std::unordered_map<std::string, Certified> certificates_;
   std::unordered_map<std::string, UserPtr> static_tokens_;
-  std::vector<std::unique_ptr<TokenAuthenticator>> remote_;
+  std::shared_ptr<const Issuers> issuers_ = std::make_shared<const Issuers>();
+  Issuers remote_;
   struct Anonymous {
     bool enabled = true;
     std::vector<std::string> paths;  // empty: all

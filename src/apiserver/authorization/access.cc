@@ -1,7 +1,9 @@
 #include "apiserver/authorization/access.h"
 
+#include "apiserver/selector.h"
 #include "base/hash.h"
 #include "base/strings.h"
+#include "kube/selectors.h"
 
 namespace caravel::apiserver {
 
@@ -26,7 +28,62 @@ void set(Value& v, std::string_view name, const std::string& text) {
 }  // namespace
 
 AccessQuestion::AccessQuestion(const Attributes& a)
-    : user(*a.user), verb(a.verb), group(a.group), version(a.version), plural(a.plural), subresource(a.subresource), ns(a.ns), name(a.name), path(a.path), is_resource(a.is_resource) {}
+    : user(*a.user), verb(a.verb), group(a.group), version(a.version), plural(a.plural), subresource(a.subresource), ns(a.ns), name(a.name), path(a.path), is_resource(a.is_resource) {
+  if (a.field_selector) field_selector = *a.field_selector;
+  if (a.label_selector) label_selector = *a.label_selector;
+}
+
+Attributes AccessQuestion::attributes() const {
+  Attributes a;
+  a.user = &user;
+  a.verb = verb;
+  a.group = group;
+  a.version = version;
+  a.plural = plural;
+  a.subresource = subresource;
+  a.ns = ns;
+  a.name = name;
+  a.path = path;
+  a.is_resource = is_resource;
+  if (!field_selector.is_null()) a.field_selector = &field_selector;
+  if (!label_selector.is_null()) a.label_selector = &label_selector;
+  return a;
+}
+
+namespace {
+
+Value requirement(const std::string& key, const char* op, const std::vector<std::string>& values) {
+  Value r = Value::object();
+  r["key"] = key;
+  r["operator"] = op;
+  if (!values.empty()) r["values"] = strings(values);
+  return r;
+}
+
+}  // namespace
+
+Value label_requirements(std::string_view selector) {
+  auto s = kube::LabelSelector::parse(selector);
+  if (!s.ok() || s->requirements().empty()) return Value();
+  using Op = kube::LabelSelector::Op;
+  Value out = Value::array();
+  for (auto& r : s->requirements()) {
+    if (r.op == Op::kGreater || r.op == Op::kLess) continue;  // a review has no word for them: what is left selects more
+    const char* op = r.op == Op::kIn ? "In" : r.op == Op::kNotIn ? "NotIn"
+                                          : r.op == Op::kExists  ? "Exists"
+                                                                 : "DoesNotExist";
+    out.push_back(requirement(r.key, op, r.values));
+  }
+  return out.size() ? out : Value();
+}
+
+Value field_requirements(std::string_view selector) {
+  auto s = FieldSelector::parse(selector);
+  if (!s.ok() || s->empty()) return Value();
+  Value out = Value::array();
+  for (auto& t : s->terms()) out.push_back(requirement(t.field, t.equal ? "In" : "NotIn", {t.value}));
+  return out;
+}
 
 Value review_spec(const AccessQuestion& q) {
   Value s = Value::object();
@@ -39,6 +96,8 @@ Value review_spec(const AccessQuestion& q) {
     set(what, "resource", q.plural);
     set(what, "subresource", q.subresource);
     set(what, "name", q.name);
+    if (!q.field_selector.is_null()) what["fieldSelector"]["requirements"] = q.field_selector;
+    if (!q.label_selector.is_null()) what["labelSelector"]["requirements"] = q.label_selector;
     s["resourceAttributes"] = std::move(what);
   } else {
     set(what, "path", q.path);
@@ -120,7 +179,8 @@ Task<Decision> AccessChain::decide(const Attributes& a) {
   if (a.user->in_group("system:masters")) co_return Decision{true, ""};
   std::shared_ptr<const AccessQuestion> question;
   std::vector<std::string> reasons;
-  for (Link& link : links_) {
+  const std::shared_ptr<const std::vector<Link>> links = links_;
+  for (const Link& link : *links) {
     Verdict v;
     if (link.type == AuthorizerType::kWebhook) {
       if (!question) question = std::make_shared<const AccessQuestion>(a);

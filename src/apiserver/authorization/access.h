@@ -27,7 +27,12 @@ struct AccessQuestion {
   User user;
   std::string verb, group, version, plural, subresource, ns, name, path;
   bool is_resource = true;
+  json::Value field_selector, label_selector;
+  Attributes attributes() const;
 };
+// Requirements of a selector's text, as a review lists them; null when it has none or makes no sense.
+json::Value field_requirements(std::string_view selector);
+json::Value label_requirements(std::string_view selector);
 
 // SubjectAccessReview, without kind and status.
 json::Value review_spec(const AccessQuestion& q);
@@ -60,12 +65,14 @@ class AccessChain {
     AuthorizerType type = AuthorizerType::kRbac;
     std::unique_ptr<AccessWebhook> webhook;
   };
-  AccessChain(Authorizer& local, std::vector<Link> links) : local_(&local), links_(std::move(links)) {}
+  AccessChain(Authorizer& local, std::vector<Link> links) : local_(&local) { set(std::move(links)); }
   Task<Decision> decide(const Attributes& a);
+  // From the next question on; those being answered go on with the links that they began with.
+  void set(std::vector<Link> links) { links_ = std::make_shared<const std::vector<Link>>(std::move(links)); }
 
  private:
   Authorizer* local_;
-  std::vector<Link> links_;
+  std::shared_ptr<const std::vector<Link>> links_;
 };
 
 }  // namespace caravel::apiserver

@@ -83,6 +83,16 @@ Result<AuthorizerType> authorizer_type(std::string_view name) {
   return invalid(json::quote(name) + " is not a valid mode; the modes are AlwaysAllow, AlwaysDeny, Node, RBAC and Webhook");
 }
 
+Status keeps_authorizers(const std::vector<AuthorizerConfig>& before, const std::vector<AuthorizerConfig>& after) {
+  constexpr std::string_view kNames[] = {"Node", "RBAC", "Webhook", "AlwaysAllow", "AlwaysDeny"};
+  for (auto& b : before) {
+    if (b.type == AuthorizerType::kWebhook) continue;
+    if (std::none_of(after.begin(), after.end(), [&](const AuthorizerConfig& a) { return a.type == b.type; }))
+      return invalid("authorizers: Required value: an authorizer of type " + std::string(kNames[static_cast<int>(b.type)]) + " was configured at the start and must stay");
+  }
+  return ok();
+}
+
 Result<std::vector<AuthorizerConfig>> parse_authorization_modes(std::string_view modes, const WebhookAuthorizer& webhook) {
   std::vector<AuthorizerConfig> out;
   std::set<std::string> seen;

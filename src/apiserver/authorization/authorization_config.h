@@ -47,6 +47,8 @@ struct AuthorizerConfig {
 Result<std::vector<AuthorizerConfig>> parse_authorization_config(std::string_view text);
 // "Node,RBAC,Webhook" of --authorization-mode; `webhook` is what Webhook means.
 Result<std::vector<AuthorizerConfig>> parse_authorization_modes(std::string_view modes, const WebhookAuthorizer& webhook);
+// A configuration that takes another's place may change webhooks only: authorizers of other types must stay.
+Status keeps_authorizers(const std::vector<AuthorizerConfig>& before, const std::vector<AuthorizerConfig>& after);
 Result<AuthorizerType> authorizer_type(std::string_view name);
 
 }  // namespace caravel::apiserver

@@ -20,6 +20,8 @@ struct Attributes {
   std::string_view verb, group, version, plural, subresource, ns, name;
   bool is_resource = true;
   std::string_view path;  // of other requests
+  // Requirements {key, operator, values} of the selectors; null: none. Webhooks see them, Node and RBAC do not care.
+  const json::Value *field_selector = nullptr, *label_selector = nullptr;
 };
 
 struct Decision {
