@@ -182,7 +182,7 @@ void OpenApiSchemas::add(const TypeInfo& type) {
   Value properties = Value::object();
   json::Array required;
   if (!type.kind.empty()) {
-    properties["apiVersion"] = json::Object{{"description", "Group and version of this object's schema."}, {"type", "string"}};
+    properties["apiVersion"] = json::Object{{"description", "APIVersion defines the group and version of this object's schema."}, {"type", "string"}};
     properties["kind"] = json::Object{{"description", "Kind of this object."}, {"type", "string"}};
   }
   fields(type, properties, required);
@@ -222,9 +222,9 @@ std::string OpenApiSchemas::add_custom(const OpenApiCustomKind& k, const TypeInf
   add(object_meta);
   Value v = k.schema.is_object() ? k.schema : Value(json::Object{{"type", "object"}});
   Value properties = json::Object{
-      {"apiVersion", json::Object{{"type", "string"}, {"description", "Group and version of this object's schema."}}},
+      {"apiVersion", json::Object{{"type", "string"}, {"description", "APIVersion defines the group and version of this object's schema."}}},
       {"kind", json::Object{{"type", "string"}, {"description", "Kind of this object."}}},
-      {"metadata", v3_ ? Value(json::Object{{"allOf", Value::array({ref(openapi_name(object_meta))})}, {"description", "Standard metadata."}}) : ref(openapi_name(object_meta))},
+      {"metadata", v3_ ? Value(json::Object{{"allOf", Value::array({ref(openapi_name(object_meta))})}, {"description", "Standard object's metadata."}}) : ref(openapi_name(object_meta))},
   };
   for (auto& m : v["properties"].as_object())
     if (m.key != "apiVersion" && m.key != "kind" && m.key != "metadata") properties[m.key] = m.value;
