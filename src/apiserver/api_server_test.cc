@@ -161,7 +161,7 @@ TEST_F(ApiServerTest, StrictDecodingNamesUnknownAndDuplicateFields) {
   Answer a = call("POST", url + "?fieldValidation=Strict", R"({"metadata":{"name":"x","foo":1},"dat":{},"data":{},"data":{}})");
   EXPECT_EQ(a.code, 400);
   EXPECT_EQ(a.object["message"].as_string(),
-            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: duplicate field \"data\", unknown field \"metadata.foo\", unknown field \"dat\"");
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"metadata.foo\", unknown field \"dat\", duplicate field \"data\"");
 }
 
 TEST_F(ApiServerTest, ListsInConsistentPages) {

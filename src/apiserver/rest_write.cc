@@ -1,5 +1,6 @@
 // create and update: from a body, or from a value.
 #include <algorithm>
+#include <map>
 
 #include "apiserver/authorization/answers.h"
 #include "apiserver/conversion_webhook.h"
@@ -83,11 +84,46 @@ WriteCall Rest::write_call(const Request& r, ServedTypePtr t) const {
   return c;
 }
 
+namespace {
+
+// Where each path of a document stands in it, as problems name them ("spec.containers[0].image").
+void number_paths(const json::Value& v, std::string& path, std::map<std::string, size_t>& at) {
+  const size_t size = path.size();
+  for (auto& m : v.as_object()) {
+    if (size) path += '.';
+    path += m.key;
+    at.emplace(path, at.size());
+    number_paths(m.value, path, at);
+    path.resize(size);
+  }
+  for (size_t i = 0; i < v.as_array().size(); ++i) {
+    path += "[" + std::to_string(i) + "]";
+    number_paths(v.as_array()[i], path, at);
+    path.resize(size);
+  }
+}
+
+// Upstream's decoder meets duplicate and unknown fields on one way through the document.
+std::vector<std::string> problems_in_order(const json::Value& document, const std::vector<std::string>& duplicates, const std::vector<std::string>& unknown) {
+  std::map<std::string, size_t> at;
+  std::string path;
+  if (!duplicates.empty() && !unknown.empty()) number_paths(document, path, at);
+  std::vector<std::pair<size_t, std::string>> found;
+  for (auto& u : unknown) found.emplace_back(at[u], "unknown field " + json::quote(u));
+  for (auto& d : duplicates) found.emplace_back(at[d], "duplicate field " + json::quote(d));
+  std::stable_sort(found.begin(), found.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  std::vector<std::string> out;
+  for (auto& [where, text] : found) out.push_back(std::move(text));
+  return out;
+}
+
+}  // namespace
+
 Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall* call) const {
   std::string type(trim(std::string_view(r.content_type).substr(0, r.content_type.find(';'))));
   const std::string& kind = t.resource.kind;
   json::Value object;
-  std::vector<std::string> problems;
+  std::vector<std::string> duplicates;
   bool lenient = call && call->field_validation == "Ignore";
   bool whole = false;
   if (!r.object.is_null()) {
@@ -97,12 +133,10 @@ Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall
     TRY(json::Value v, t.model->from_protobuf(r.body));
     object = std::move(v);
   } else if (type.empty() || type == "application/json") {
-    std::vector<std::string> duplicates;
     json::ParseOptions po;
     if (!lenient) po.duplicates = &duplicates;
     auto v = json::parse(r.body, po);
     if (!v.ok()) return status::bad_request(r.body.empty() ? "Required body is empty" : "couldn't get version/kind; json parse error: " + v.error().message);
-    for (auto& d : duplicates) problems.push_back("duplicate field " + json::quote(d));
     object = std::move(*v);
   } else if (type == "application/yaml") {
     auto v = yaml::parse(r.body);
@@ -125,11 +159,12 @@ Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall
                                ": json: cannot unmarshal value into Go struct field ObjectMeta.metadata of type v1.ObjectMeta");
   std::string prefix = kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": ";
   std::vector<std::string> unknown;
+  const json::Value sent = duplicates.empty() ? json::Value() : object;
   if (Status s = whole ? ok() : t.model->accept(object, unknown); !s.ok()) {
     if (!s.error().details.empty()) return std::move(s).error();
     return status::bad_request(prefix + s.error().message);
   }
-  for (auto& u : unknown) problems.push_back("unknown field " + json::quote(u));
+  const std::vector<std::string> problems = problems_in_order(sent, duplicates, unknown);
   if (!problems.empty() && call && !lenient) {
     if (call->field_validation == "Strict") return status::bad_request(prefix + "strict decoding error: " + join(problems, ", "));
     for (auto& p : problems) call->warnings.push_back(p);

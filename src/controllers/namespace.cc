@@ -33,6 +33,8 @@ void set_condition(kube::core::NamespaceStatus& s, const std::string& type, bool
   s.conditions.push_back(std::move(c));
 }
 
+bool is_pods(const kube::Resource& r) { return r.group.empty() && r.plural == "pods"; }
+
 struct Left {
   int objects = 0;
   std::map<std::string, int> by_resource, by_finalizer;
@@ -76,11 +78,14 @@ class NamespaceController final : public Runner {
     Result<Discovered> served = co_await discover(client_);
     if (!served.ok()) co_return std::move(served).error();
     Left left;
+    // Pods first, and nothing else while one is left: what they stand on (policies, Secrets, ConfigMaps) outlives them (KEP-5080).
+    for (auto& r : served->resources)
+      if (is_pods(r.resource)) co_await empty_resource(r, name, &left);
+    const bool pods_gone = left.objects == 0 && left.errors.empty();
     for (auto& r : served->resources) {
-      if (!r.resource.namespaced || !r.verbs.count("delete") || !r.verbs.count("list")) continue;
+      if (!pods_gone || is_pods(r.resource) || !r.resource.namespaced || !r.verbs.count("delete") || !r.verbs.count("list")) continue;
       co_await empty_resource(r, name, &left);
     }
-    // Pods that still run may create more: what depends on them is looked at again.
     Time now = ex_.now();
     kube::core::NamespaceStatus before = ns.status;
     set_conditions(ns.status, *served, left, now);

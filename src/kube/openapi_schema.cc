@@ -221,6 +221,12 @@ std::string OpenApiSchemas::add_custom(const OpenApiCustomKind& k, const TypeInf
   name += k.resource.version + "." + k.resource.kind;
   add(object_meta);
   Value v = k.schema.is_object() ? k.schema : Value(json::Object{{"type", "object"}});
+  const Value gvk = Value::array({json::Object{{"group", k.resource.group}, {"kind", k.resource.kind}, {"version", k.resource.version}}});
+  // kubectl takes the properties that a version 2 document names for all there are: upstream names none where any is kept.
+  if (!v3_ && std::as_const(v)["x-kubernetes-preserve-unknown-fields"].as_bool()) {
+    schemas_[name] = json::Object{{"type", "object"}, {"x-kubernetes-group-version-kind", gvk}};
+    return name;
+  }
   Value properties = json::Object{
       {"apiVersion", json::Object{{"type", "string"}, {"description", "APIVersion defines the group and version of this object's schema."}}},
       {"kind", json::Object{{"type", "string"}, {"description", "Kind of this object."}}},
@@ -229,8 +235,7 @@ std::string OpenApiSchemas::add_custom(const OpenApiCustomKind& k, const TypeInf
   for (auto& m : v["properties"].as_object())
     if (m.key != "apiVersion" && m.key != "kind" && m.key != "metadata") properties[m.key] = m.value;
   v["properties"] = std::move(properties);
-  v["x-kubernetes-group-version-kind"] =
-      Value::array({json::Object{{"group", k.resource.group}, {"kind", k.resource.kind}, {"version", k.resource.version}}});
+  v["x-kubernetes-group-version-kind"] = gvk;
   schemas_[name] = std::move(v);
   return name;
 }
