@@ -210,7 +210,10 @@ std::vector<std::string> selectable_fields(std::string_view group, std::string_v
 
 std::string field_text(const json::Value& object, std::string_view path) {
   const json::Value* v = &object;
-  if (path == "source") return object.path({"source", "component"}).as_string();
+  if (path == "source") {  // of an event in the new style: its reporting controller, as upstream
+    const std::string& component = object.path({"source", "component"}).as_string();
+    return component.empty() ? object["reportingComponent"].as_string() : component;
+  }
   if (path == "status.successful") path = "status.succeeded";
   for (auto& step : split(path, '.')) {
     v = v->find(step);

@@ -400,6 +400,8 @@ def _(k):
     first = k.get(path, limit=5)
     same(len(first['items']), 5, 'page')
     same(first['metadata'].get('remainingItemCount'), 7, 'remaining')
+    _, message, _ = k.call('GET', path, accept='application/vnd.kubernetes.protobuf', limit=5)
+    must(b'\x20\x07' in message[:400], 'remainingItemCount (field 4 of ListMeta) in protobuf', message[:400].hex())
     k.post(path, {'metadata': {'name': 't-999'}, 'template': template({'a': 'b'})})
     second = k.get(path, limit=5, **{'continue': first['metadata']['continue']})
     third = k.get(path, limit=5, **{'continue': second['metadata']['continue']})
@@ -497,6 +499,8 @@ def _(k):
     for want in ('strict decoding error: ', 'unknown field "metadata.unknownMeta"', 'unknown field "spec.unknown1"', 'duplicate field "spec.unknownDupe"', 'unknown field "spec.unknownDupe"', 'duplicate field "spec.paused"',
                  'unknown field "spec.template.spec.containers[0].unknownNested"', 'duplicate field "spec.template.spec.containers[0].imagePullPolicy"'):
         must(want in m, 'missing', want, 'in', m)
+    m = k.fails(400, 'BadRequest', 'POST', path, '{"metadata":{"name":"o"},"spec":{"unknownField":"foo","replicas":2,"replicas":3}}', fieldValidation='Strict')['message']
+    must('strict decoding error: unknown field "spec.unknownField", duplicate field "spec.replicas"' in m, 'the order of the document', m)
     s, d, h = k.call('POST', path, text, fieldValidation='Warn')
     same(s, 201, 'Warn')
     must('299 - "unknown field \\"spec.unknown1\\""' in h.get('warning', ''), 'warnings', h)
@@ -703,6 +707,23 @@ def _(k):
     same(e['message'], f'namespaces "{ns}" not found', 'message')
 
 
+@check('OrderedNamespaceDeletion namespace deletion should delete pod first')
+def _(k):
+    ns = fresh_namespace(k)
+    one = '/api/v1/namespaces/' + ns
+    p = pod('p')
+    p['metadata']['finalizers'] = ['ex.io/hold']
+    k.post(one + '/pods', p)
+    k.post(one + '/configmaps', {'metadata': {'name': 'kept'}})
+    k.delete(one)
+    wait('the controller has looked', lambda: 'NamespaceDeletionContentFailure' in json.dumps(k.get(one)['status']))
+    wait('the pod goes', lambda: k.get(one + '/pods/p')['metadata'].get('deletionTimestamp'))
+    time.sleep(1.5)
+    same(k.get(one + '/configmaps/kept')['metadata']['name'], 'kept', 'what the pod may need stays')
+    k.merge(one + '/pods/p', {'metadata': {'finalizers': None}})
+    wait('everything goes', lambda: k.call('GET', one)[0] == 404, 40)
+
+
 @check('CustomResourceDefinition: lifecycle, status, defaulting, versions, scale, selectable fields, columns, OpenAPI')
 def _(k):
     schema = {'type': 'object', 'properties': {
@@ -755,6 +776,11 @@ def _(k):
     doc = k.get(ref)
     must('how big it is' in json.dumps(doc) and 'com.example.c.v1.Box' in doc['components']['schemas'], 'OpenAPI v3')
     must('com.example.c.v1.Box' in k.get('/openapi/v2')['definitions'], 'OpenAPI v2')
+    open_name = made_crd(k, crd('frees', 'Free', group='free.example.com', **{'x-kubernetes-preserve-unknown-fields': True}))
+    wait('OpenAPI v2 of a kind that keeps every field', lambda: k.get('/openapi/v2')['definitions'].get('com.example.free.v1.Free'))
+    free = k.get('/openapi/v2')['definitions']['com.example.free.v1.Free']
+    same((free['type'], 'properties' in free, 'x-kubernetes-preserve-unknown-fields' in free), ('object', False, False), 'kubectl would take properties for all there are')
+    k.delete(f'{CRDS}/{open_name}')
     k.merge(f'{CRDS}/{name}/status', {'status': {'conditions': [{'type': 'StatusUpdated', 'status': 'True', 'reason': 'E2E', 'message': 'm', 'lastTransitionTime': '2026-01-01T00:00:00Z'}]}})
     must('StatusUpdated' in json.dumps(k.get(f'{CRDS}/{name}/status')['status']), 'status of the definition')
     w = k.watch(path, resourceVersion=k.get(path)['metadata']['resourceVersion'])
@@ -806,6 +832,9 @@ def _(k):
     k.post(old, {'metadata': {'name': 'o'}, 'involvedObject': {'kind': 'Pod', 'namespace': ns, 'name': 'p'}, 'reason': 'R', 'message': 'old', 'type': 'Warning', 'firstTimestamp': '2026-01-01T00:00:00Z', 'lastTimestamp': '2026-01-01T00:00:00Z', 'count': 1, 'source': {'component': 'c'}})
     o = k.get(new + '/o')
     same((o['note'], o['deprecatedCount'], o['deprecatedSource']['component']), ('old', 1, 'c'), 'new form')
+    same([e['metadata']['name'] for e in k.get(old, fieldSelector='source=ex.io/c')['items']], ['n'], 'source of the new form')
+    same([e['metadata']['name'] for e in k.get(old, fieldSelector='source=c')['items']], ['o'], 'source of the old form')
+    same([e['metadata']['name'] for e in k.get(new, fieldSelector='reportingController=ex.io/c')['items']], ['n'], 'reportingController')
     k.fails(422, 'Invalid', 'POST', new, {'metadata': {'name': 'bad'}, 'regarding': {'namespace': ns}, 'reason': 'R', 'type': 'Odd', 'eventTime': '2026-01-01T00:00:00.000000Z'})
     k.delete(new, labelSelector='')
     same(k.get(old)['items'], [], 'deletecollection')
