@@ -12,10 +12,10 @@ namespace {
 using json::Value;
 namespace cel = kube::cel;
 
-constexpr size_t kKeptMax = 8'192;
+constexpr size_t kAnswersKeptMax = 8'192;
 constexpr size_t kKeptKeyMax = 10'000;  // larger questions are not kept
 
-Value strings(const std::vector<std::string>& v) {
+Value strings_of(const std::vector<std::string>& v) {
   Value a = Value::array();
   for (auto& s : v) a.push_back(s);
   return a;
@@ -56,7 +56,7 @@ Value requirement(const std::string& key, const char* op, const std::vector<std:
   Value r = Value::object();
   r["key"] = key;
   r["operator"] = op;
-  if (!values.empty()) r["values"] = strings(values);
+  if (!values.empty()) r["values"] = strings_of(values);
   return r;
 }
 
@@ -105,8 +105,8 @@ Value review_spec(const AccessQuestion& q) {
     s["nonResourceAttributes"] = std::move(what);
   }
   set(s, "user", q.user.name);
-  if (!q.user.groups.empty()) s["groups"] = strings(q.user.groups);
-  for (auto& [k, v] : q.user.extra) s["extra"][k] = strings(v);
+  if (!q.user.groups.empty()) s["groups"] = strings_of(q.user.groups);
+  for (auto& [k, v] : q.user.extra) s["extra"][k] = strings_of(v);
   set(s, "uid", q.user.uid);
   return s;
 }
@@ -169,7 +169,7 @@ Task<Verdict> AccessWebhook::ask(std::shared_ptr<const AccessQuestion> q) {
   v.reason = status["reason"].as_string();
   Duration keep = allowed ? config_.keep_allowed : config_.keep_refused;
   if (keep > Duration(0) && text.size() <= kKeptKeyMax) {
-    if (kept_.size() >= kKeptMax) kept_.clear();
+    if (kept_.size() >= kAnswersKeptMax) kept_.clear();
     kept_[key] = {v, ex_->now() + keep};
   }
   co_return v;
