@@ -132,7 +132,7 @@ Output delete_target_group(Context& c, const Value& in) {
   return Value::object();
 }
 
-Output describe_attributes(Context& c, const Value& in) {
+Output describe_target_group_attributes(Context& c, const Value& in) {
   const Value* g = c.r.find("target-groups", in["TargetGroupArn"].as_string());
   if (!g) return no_such_group(in["TargetGroupArn"].as_string());
   Value out = Value::object();
@@ -140,7 +140,7 @@ Output describe_attributes(Context& c, const Value& in) {
   return out;
 }
 
-Output modify_attributes(Context& c, const Value& in) {
+Output modify_target_group_attributes(Context& c, const Value& in) {
   const std::string& arn = in["TargetGroupArn"].as_string();
   if (!c.r.find("target-groups", arn)) return no_such_group(arn);
   Value& a = c.r.edit("target-groups", arn)["_attributes"];
@@ -289,8 +289,8 @@ void add_target_group_actions(Handlers& h) {
   h[s + "DescribeTargetGroups"] = describe_target_groups;
   h[s + "ModifyTargetGroup"] = modify_target_group;
   h[s + "DeleteTargetGroup"] = delete_target_group;
-  h[s + "DescribeTargetGroupAttributes"] = describe_attributes;
-  h[s + "ModifyTargetGroupAttributes"] = modify_attributes;
+  h[s + "DescribeTargetGroupAttributes"] = describe_target_group_attributes;
+  h[s + "ModifyTargetGroupAttributes"] = modify_target_group_attributes;
   h[s + "RegisterTargets"] = register_targets;
   h[s + "DeregisterTargets"] = deregister_targets;
   h[s + "DescribeTargetHealth"] = describe_target_health;
