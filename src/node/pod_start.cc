@@ -10,7 +10,7 @@
 namespace caravel::node {
 namespace {
 
-const Log kLog{"node"};
+const Log kStartLog{"node"};
 constexpr Duration kSourceWait = std::chrono::seconds(10);  // for the first look at a ConfigMap or Secret
 constexpr int64_t kHookTimeout = 600;                       // seconds; bounds a postStart hook
 
@@ -146,7 +146,7 @@ Task<Status> PodWorker::create_sandbox() {
     c_->addresses->release(owner(attempt));
     if (!id.empty()) {
       Status s = co_await c_->runtime->stop_pod_sandbox(id);
-      if (!s.ok()) kLog.warn("a failed sandbox was not stopped", {{"pod", pod_text()}, {"error", s.error().message}});
+      if (!s.ok()) kStartLog.warn("a failed sandbox was not stopped", {{"pod", pod_text()}, {"error", s.error().message}});
     }
   }
   co_return failed;
@@ -295,7 +295,7 @@ Task<Status> PodWorker::start_container(std::string name) {
   auto& history = rt_.containers[name];
   for (size_t i = 1; i < history.size(); ++i) {
     Status s = co_await c_->runtime->remove_container(history[i].id);
-    if (!s.ok()) kLog.warn("an old container was not removed", {{"pod", pod_text()}, {"error", s.error().message}});
+    if (!s.ok()) kStartLog.warn("an old container was not removed", {{"pod", pod_text()}, {"error", s.error().message}});
   }
   co_return ok();
 }

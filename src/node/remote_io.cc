@@ -9,7 +9,7 @@
 namespace caravel::node {
 namespace {
 
-const Log kLog{"node-server"};
+const Log kStreamLog{"node-server"};
 enum ChannelByte : unsigned char { kStdin = 0,
                                    kStdout = 1,
                                    kStderr = 2,
@@ -202,7 +202,7 @@ Task<void> refuse(net::ResponseWriter& w, int status, std::string text) {
   net::Headers h;
   h.set("content-type", "text/plain; charset=utf-8");
   Status s = co_await w.send(status, std::move(h), text + "\n");
-  if (!s.ok()) kLog.debug("answer not delivered", {{"error", s.error().message}});
+  if (!s.ok()) kStreamLog.debug("answer not delivered", {{"error", s.error().message}});
 }
 
 Task<std::unique_ptr<RemoteIo>> open_remote_io(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteOptions options) {

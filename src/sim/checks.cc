@@ -20,7 +20,7 @@ std::string id(const json::Value& v) {
   return member(v, {"kind"}).as_string() + " " + member(v, {"metadata", "namespace"}).as_string() + "/" + member(v, {"metadata", "name"}).as_string();
 }
 bool is_deleting(const json::Value& v) { return member(v, {"metadata", "deletionTimestamp"}).is_string(); }
-bool is_ready(const json::Value& pod) {
+bool is_ready_object(const json::Value& pod) {
   for (const json::Value& c : member(pod, {"status", "conditions"}).as_array())
     if (c["type"].as_string() == "Ready") return c["status"].as_string() == "True";
   return false;
@@ -101,7 +101,7 @@ std::vector<std::string> settled(Cluster& c) {
       int64_t n = 0;
       for (auto& p : owned[uid]) {
         const std::string& phase = member(p, {"status", "phase"}).as_string();
-        if (std::as_const(p)["kind"].as_string() == "Pod" && phase != "Succeeded" && phase != "Failed" && (!ready_only || is_ready(p))) ++n;
+        if (std::as_const(p)["kind"].as_string() == "Pod" && phase != "Succeeded" && phase != "Failed" && (!ready_only || is_ready_object(p))) ++n;
       }
       return n;
     };
@@ -146,7 +146,7 @@ std::vector<std::string> settled(Cluster& c) {
             member(s, {"metadata", "labels"})["kubernetes.io/service-name"].as_string() == member(v, {"metadata", "name"}).as_string())
           for (const json::Value& e : s["endpoints"].as_array())
             if (member(e, {"conditions", "ready"}).as_bool()) have.insert(e["addresses"].at(0).as_string());
-        if (s["kind"].as_string() != "Pod" || member(s, {"metadata", "namespace"}).as_string() != ns || !is_ready(s)) continue;
+        if (s["kind"].as_string() != "Pod" || member(s, {"metadata", "namespace"}).as_string() != ns || !is_ready_object(s)) continue;
         bool selected = true;
         for (auto& m : member(v, {"spec", "selector"}).as_object())
           selected = selected && member(s, {"metadata", "labels"})[m.key].as_string() == m.value.as_string();
