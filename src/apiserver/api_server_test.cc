@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/scope.h"
+#include "base/strings.h"
 #include "net/x509.h"
 
 namespace caravel::apiserver {

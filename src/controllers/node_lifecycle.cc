@@ -201,7 +201,13 @@ class NodeLifecycle final : public Runner {
     Time now = ex_.now();
     Health& h = health_[name];
     if (h.seen.is_zero()) h.seen = now;
-    if (h.silent(now, grace_) && !(find(*n, "Ready") && ready_status(*n) == "Unknown")) {
+    bool silent = h.silent(now, grace_) && !(find(*n, "Ready") && ready_status(*n) == "Unknown");
+    if (silent) {
+      Result<bool> renewed = co_await renewed_meanwhile(name);
+      if (!renewed.ok()) co_return std::move(renewed).error();
+      silent = !*renewed;
+    }
+    if (silent) {
       Result<std::shared_ptr<const Node>> r = co_await mark_unknown(n);
       if (!r.ok()) co_return std::move(r).error();
       n = *r;
@@ -214,6 +220,21 @@ class NodeLifecycle final : public Runner {
       if (!p.ok()) co_return std::move(p).error();
     }
     co_return kube::Requeue::never();
+  }
+
+  // What we have heard may be late: before a node is given up, its Lease is read from the server. (Upstream trusts its
+  // informers, and takes all nodes for lost when only its own watch hangs.)
+  Task<Result<bool>> renewed_meanwhile(std::string name) {
+    Result<Lease> lease = co_await client_.get<Lease>("kube-node-lease", name);
+    if (!lease.ok()) {
+      if (lease.error().code == Code::kNotFound) co_return false;
+      co_return std::move(lease).error();
+    }
+    auto h = health_.find(name);
+    if (h == health_.end() || !lease->spec.renew_time || *lease->spec.renew_time == h->second.renewed) co_return false;
+    h->second.renewed = *lease->spec.renew_time;
+    h->second.seen = ex_.now();
+    co_return true;
   }
 
   Task<Result<std::shared_ptr<const Node>>> mark_unknown(std::shared_ptr<const Node> n) {

@@ -205,11 +205,13 @@ struct HollowNodes::Impl {
       if (r.error().code != Code::kNotFound && r.error().code != Code::kConflict) co_return;
       it->second.lease.reset();
     }
-    Lease fresh = lease_object(name, it->second.uid, options.lease_duration, ex->now());
-    Result<Lease> r = co_await client.create<Lease>(std::move(fresh));
-    if (!r.ok() && r.error().code == Code::kAlreadyExists) {
-      r = co_await client.get<Lease>("kube-node-lease", name);
-      if (!r.ok()) co_return;
+    Result<Lease> r = co_await client.get<Lease>("kube-node-lease", name);
+    it = nodes.find(name);
+    if (it == nodes.end() || !it->second.registered) co_return;
+    if (!r.ok() && r.error().code == Code::kNotFound) {
+      Lease lease = lease_object(name, it->second.uid, options.lease_duration, ex->now());
+      r = co_await client.create<Lease>(std::move(lease));
+    } else if (r.ok()) {
       Lease lease = std::move(*r);
       lease.spec.renew_time = ex->now();
       r = co_await client.update<Lease>(std::move(lease));

@@ -41,6 +41,7 @@ void Watchdog::watch(const kube::Resource& r, std::function<void(const json::Val
   cb.replace = [this, known, changed, gone](std::vector<json::Value> items) {
     std::map<std::string, std::shared_ptr<const json::Value>> now;
     for (auto& v : items) now[uid_of(v)] = json::share(v);
+    in_list_ = true;
     for (auto& [uid, v] : *known)
       if (!now.count(uid)) gone(*v);
     if (!known->empty()) gaps_.push_back(cluster_.ex().now());
@@ -49,6 +50,8 @@ void Watchdog::watch(const kube::Resource& r, std::function<void(const json::Val
       if (now.count(uid)) changed(*v);
     for (auto& [uid, v] : *known)
       if (!now.count(uid)) changed(*v);
+    in_list_ = false;
+    check_guards();
   };
   cb.event = [known, changed, gone](kube::WatchEventType type, kube::Document v) {
     if (type == kube::WatchEventType::kDeleted) {
@@ -124,6 +127,7 @@ void Watchdog::on_pod_gone(const json::Value& v) {
 }
 
 void Watchdog::check_guards() {
+  if (in_list_) return;
   for (const auto& g : guarded_) {
     auto ready = std::count_if(pods_.begin(), pods_.end(), [&](const auto& e) { return e.second.ns == g.ns && e.second.app == g.app && e.second.active && e.second.ready; });
     if (ready < g.ready)
