@@ -32,11 +32,6 @@ std::vector<std::string> OwnerGraph::put(GraphNode n) {
   std::vector<std::string> look;
   const std::string uid = n.uid;
   auto it = nodes_.find(uid);
-  if (it != nodes_.end() && !n.deleting && !it->second.deleting && it->second.owners == n.owners && it->second.finalizers == n.finalizers) {
-    it->second.version = std::move(n.version);
-    add_waiting_owners(n.owners, look);
-    return look;
-  }
   const bool was_deleting = it != nodes_.end() && it->second.deleting;
   if (it != nodes_.end())
     for (auto& o : it->second.owners) drop_dependent(o.uid, uid);

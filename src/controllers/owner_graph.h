@@ -39,7 +39,7 @@ GraphNode node_of(const kube::Resource& r, const json::Value& object);
 class OwnerGraph {
  public:
   // Takes in an object as it is now, or that it is gone. Both return the uids of those that have to be looked at:
-  // the object itself if what decides over it has changed, owners that are being deleted and wait for it, dependents whose owner begins to go or is gone.
+  // the object itself, owners that are being deleted and wait for it, dependents whose owner begins to go or is gone.
   std::vector<std::string> put(GraphNode n);
   std::vector<std::string> erase(const std::string& uid);
   const GraphNode* find(const std::string& uid) const;

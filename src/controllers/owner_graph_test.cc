@@ -55,20 +55,6 @@ TEST(OwnerGraph, AnOwnerThatWaitsForItsDependentsHearsOfEachOfTheirChanges) {
   EXPECT_EQ(g.erase("pod"), Uids({"set"}));
 }
 
-// Every status of a pod, every renewal of a Lease comes here.
-TEST(OwnerGraph, WhatChangesNothingForTheCollectorIsNotLookedAt) {
-  OwnerGraph g;
-  g.put(node("set"));
-  EXPECT_EQ(g.put(node("pod", {"set"})), Uids({"pod"}));
-  GraphNode again = node("pod", {"set"});
-  again.version = "2";
-  EXPECT_EQ(g.put(again), Uids());
-  EXPECT_EQ(g.find("pod")->version, "2");
-  EXPECT_EQ(g.put(node("pod", {"set"}, false, {kOrphanFinalizer})), Uids({"pod"}));
-  g.put(node("set", {}, true, {kForegroundFinalizer}));
-  EXPECT_EQ(g.put(node("pod", {"set"}, false, {kOrphanFinalizer})), Uids({"set"})) << "its owner waits for it";
-}
-
 TEST(Garbage, AnyLivingOwnerKeepsTheObjectAndTheReferencesToOthersGo) {
   Owners o;
   o.solid = {owner("a")};
