@@ -19,6 +19,7 @@ namespace {
 
 constexpr Duration kDiscoveryPeriod = 30s;
 constexpr Duration kDiscoveryRetry = 2s;
+constexpr Duration kSyncPatience = std::chrono::seconds(10);
 // An owner that was found absent is not asked for again within this time.
 constexpr Duration kAbsentFor = 500s;
 constexpr int kGcWorkers = 20;
@@ -56,19 +57,28 @@ class GarbageCollector final : public Runner {
       if (d.ok()) self->watch(*d);
       else self->log_.warn("discovery failed", {{"error", d.error().message}});
       if (!started && d.ok()) {
-        // Nothing is judged before everything that exists has been seen once.
-        while (!self->all_synced()) co_await sleep(self->ex_, 50ms);
-        self->queue_.start(workers);
-        started = true;
+        // Nothing is judged before everything that exists has been seen once. A kind may go while it is waited for: then
+        // only another discovery helps.
+        const Time patience = self->ex_.now() + kSyncPatience;
+        std::string waiting;
+        while (!(waiting = self->not_synced()).empty() && self->ex_.now() < patience) co_await sleep(self->ex_, 50ms);
+        if (waiting.empty()) {
+          self->queue_.start(workers);
+          started = true;
+        } else {
+          self->log_.warn("nothing is collected yet: some kinds cannot be listed", {{"resources", waiting}});
+        }
       }
-      co_await sleep(self->ex_, d.ok() ? kDiscoveryPeriod : kDiscoveryRetry);
+      co_await sleep(self->ex_, started && d.ok() ? kDiscoveryPeriod : kDiscoveryRetry);
     }
   }
 
-  bool all_synced() const {
+  // The kinds whose objects have not been seen yet; "" when all have.
+  std::string not_synced() const {
+    std::string out;
     for (auto& [r, m] : monitors_)
-      if (!m->synced) return false;
-    return true;
+      if (!m->synced) out += (out.empty() ? "" : ", ") + r.group_resource();
+    return out;
   }
 
   void watch(const Discovered& d) {
@@ -201,6 +211,14 @@ class GarbageCollector final : public Runner {
     co_return v;
   }
 
+  // An owner that no watch has shown, only an answer of the server, may go without a word: then its dependents are looked
+  // at again until it is watched. (Upstream keeps a virtual node for it.)
+  kube::Requeue until_owners_are_watched(const Node& n) const {
+    for (auto& o : n.owners)
+      if (!graph_.find(o.uid)) return kube::Requeue::in(kDiscoveryPeriod);
+    return kube::Requeue::never();
+  }
+
   // Our copy says where to look, the live object decides, as upstream: the watch may be behind what others
   // and we ourselves have written, and a delete on an old resourceVersion would fail until it catches up.
   Task<Result<kube::Requeue>> collect(Node seen) {
@@ -208,7 +226,7 @@ class GarbageCollector final : public Runner {
     Owners owners = co_await owners_of(seen);
     GarbageVerdict v = judge(seen, owners, graph_.dependents_of(seen.uid));
     if (v.what == What::kAskAgain) co_return kube::Requeue::in(kDiscoveryPeriod);
-    if (v.what == What::kStay) co_return kube::Requeue::never();
+    if (v.what == What::kStay) co_return until_owners_are_watched(seen);
     Result<json::Value> live = co_await client_.get(seen.resource, seen.ns, seen.name);
     if (!live.ok()) {
       if (live.error().code == Code::kNotFound) co_return kube::Requeue::never();
@@ -219,7 +237,7 @@ class GarbageCollector final : public Runner {
     owners = co_await owners_of(n);
     v = judge(n, owners, graph_.dependents_of(n.uid));
     if (v.what == What::kAskAgain) co_return kube::Requeue::in(kDiscoveryPeriod);
-    if (v.what == What::kStay) co_return kube::Requeue::never();
+    if (v.what == What::kStay) co_return until_owners_are_watched(n);
     if (v.what == What::kDropReferences) {
       Status s = co_await drop_references(n, v.drop);
       if (!s.ok()) co_return std::move(s).error();
