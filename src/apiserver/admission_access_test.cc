@@ -10,7 +10,7 @@ namespace {
 
 class AdmissionAccessTest : public WebhookTest {
  protected:
-  std::vector<Value> asked;                         // spec of each review that the authorization webhook was sent
+  std::vector<Value> asked;                                                    // spec of each review that the authorization webhook was sent
   std::function<bool(const Value&)> may = [](const Value&) { return false; };  // by resourceAttributes
 
   Task<Result<net::ClientResponse>> answer(net::ClientRequest q) {

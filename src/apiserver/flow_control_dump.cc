@@ -77,7 +77,8 @@ std::string FlowControl::dump_requests(bool details) const {
       r.method = q.method;
       r.path = q.path;
       parse_request_info(r);
-      std::string version = !r.is_resource ? "" : r.group.empty() ? r.version : r.group + "/" + r.version;
+      std::string version = !r.is_resource ? "" : r.group.empty() ? r.version
+                                                                  : r.group + "/" + r.version;
       for (auto& s : {q.user->name, q.verb, q.path, r.ns, r.name, version, r.plural, r.subresource}) row.push_back(s);
     }
     rows.push_back(std::move(row));

@@ -20,9 +20,9 @@ std::string audit_id(const net::ServerRequest& in, ApiServer& server) {
   return new_uid(server.core().ex);
 }
 
-constexpr size_t kBodyMax = 3u << 20;      // as upstream
-constexpr size_t kPiece = 128u << 10;      // of a long list, handed over at once
-constexpr size_t kGzipFrom = 128u << 10;   // responses from this size are compressed for who accepts it, unless on this host
+constexpr size_t kBodyMax = 3u << 20;     // as upstream
+constexpr size_t kPiece = 128u << 10;     // of a long list, handed over at once
+constexpr size_t kGzipFrom = 128u << 10;  // responses from this size are compressed for who accepts it, unless on this host
 
 Bytes gzip(const std::string& text) {
   z_stream z{};

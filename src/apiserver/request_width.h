@@ -19,8 +19,8 @@ constexpr Duration kEventsOfSeat = std::chrono::milliseconds(5);
 constexpr int kLevelPercentMax = 15;
 
 struct RequestWidth {
-  int seats = 1;                 // while it runs
-  int after = 0;                 // held further when it has ended,
+  int seats = 1;                // while it runs
+  int after = 0;                // held further when it has ended,
   Duration held = Duration(0);  // for so long
   int most() const { return seats > after ? seats : after; }
 };

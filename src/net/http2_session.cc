@@ -8,12 +8,12 @@
 namespace caravel::net {
 namespace {
 
-constexpr size_t kReadBytes = 16 * 1024;         // a TLS record
-constexpr size_t kQueuedBytesMax = 128 * 1024;   // per stream: a writer waits beyond this
-constexpr size_t kQueuedPiecesMax = 64 * 1024;   // the same for pieces
-constexpr size_t kQueuedNowMax = 32 * 1024;      // the same for pieces that do not wait; a larger one goes alone
-constexpr size_t kQueuedLow = 32 * 1024;         // a writer that waits is woken at this
-constexpr size_t kWriteBatchBytes = 64 * 1024;   // frames put into one write
+constexpr size_t kReadBytes = 16 * 1024;        // a TLS record
+constexpr size_t kQueuedBytesMax = 128 * 1024;  // per stream: a writer waits beyond this
+constexpr size_t kQueuedPiecesMax = 64 * 1024;  // the same for pieces
+constexpr size_t kQueuedNowMax = 32 * 1024;     // the same for pieces that do not wait; a larger one goes alone
+constexpr size_t kQueuedLow = 32 * 1024;        // a writer that waits is woken at this
+constexpr size_t kWriteBatchBytes = 64 * 1024;  // frames put into one write
 constexpr size_t kFrameRoom = 17 * 1024;
 constexpr size_t kSpareBatches = 4;
 constexpr int32_t kStreamWindow = 1 << 20;

@@ -259,7 +259,8 @@ Task<Status> AccessSettings::change_authorizers(net::EventLoop* loop, apiserver:
 void AccessSettings::follow(net::EventLoop& loop, apiserver::ApiServer& api, const std::string& server_id, TaskScope& scope) {
   auto add = [&](const char* kind, const std::string& file, const std::string& text, FileReload::Apply apply) {
     if (file.empty()) return;
-    reloads_.push_back(std::make_unique<FileReload>(loop, api.core().metrics, kind, server_id, text, [file] { return net::read_file(file); }, std::move(apply)));
+    reloads_.push_back(std::make_unique<FileReload>(
+        loop, api.core().metrics, kind, server_id, text, [file] { return net::read_file(file); }, std::move(apply)));
     scope.spawn(reloads_.back()->keep());
   };
   add("authentication", authentication_file_, authentication_text_, [this, l = &loop, a = &api](std::string text) { return change_issuers(l, a, std::move(text)); });

@@ -61,7 +61,7 @@ class Watchdog {
   std::map<std::string, Time> silent_since_;
   std::vector<Made> made_;
   std::vector<Time> gaps_;  // when the watchdog had to list again: it has not seen every change
-  bool in_list_ = false;  // halfway through a list: the pods as they stand here never stood together
+  bool in_list_ = false;    // halfway through a list: the pods as they stand here never stood together
   std::vector<Guard> guarded_;
   std::vector<std::string> violations_;
   std::vector<std::unique_ptr<kube::Reflector>> reflectors_;

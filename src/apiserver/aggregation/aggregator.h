@@ -61,9 +61,9 @@ class Aggregator {
     std::string ca;
     bool insecure = false, available = false;
     bool checking = false;
-    bool known = false;     // `resources` have been fetched
-    json::Value resources;  // as in aggregated discovery's versions
-    std::string openapi;    // changes with its OpenAPI v3 document; "": it has none
+    bool known = false;      // `resources` have been fetched
+    json::Value resources;   // as in aggregated discovery's versions
+    std::string openapi;     // changes with its OpenAPI v3 document; "": it has none
     json::Value openapi_v2;  // its part of the v2 document; null: none
     ApiServicePriority priority;
   };
