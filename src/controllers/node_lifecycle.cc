@@ -96,11 +96,13 @@ class NodeLifecycle final : public Runner {
       Health& h = health_[now->metadata.name];
       h.node = true;
       h.created = now->metadata.creation_timestamp;
+      const bool was_ready = h.ready;
       h.ready = ready_status(*now) == "True";
       h.unknown = c && c->status == "Unknown";
       h.tainted = has_taint(*now, kNotReady, "NoExecute") || has_taint(*now, kUnreachable, "NoExecute");
       h.zone = zone_of(*now);
-      if (c && c->last_heartbeat_time != h.heartbeat) {
+      // Heartbeats have whole seconds: one that says "ready" again within the second of our "unknown" is news, too.
+      if (c && (c->last_heartbeat_time != h.heartbeat || (h.ready && !was_ready))) {
         h.heartbeat = c->last_heartbeat_time;
         h.seen = ex_.now();
       }
