@@ -108,7 +108,8 @@ expect "forced apply"          'serverside-applied' kubectl apply --server-side 
 expect "dry run"               'configmap/dry created \(server dry run\)' kubectl create configmap dry --dry-run=server
 expect "dry run left nothing"  'not found' kubectl get configmap dry
 expect "strict fields"         'strict decoding error: unknown field "dat"' kubectl apply -f "$dir/typo.yaml"
-expect "field selector"        'hollow-00001' kubectl get pods --field-selector spec.nodeName=hollow-00001 -o wide
+node=$(kubectl get pods -o 'jsonpath={.items[0].spec.nodeName}')  # where pods are just now depends on the rollouts above
+expect "field selector"        "$node" kubectl get pods --field-selector "spec.nodeName=$node" -o wide
 expect "sort and columns"      'NAME +NODE' kubectl get pods --sort-by=.metadata.name -o custom-columns=NAME:.metadata.name,NODE:.spec.nodeName
 expect "eviction by drain"     'node/hollow-00002 drained' kubectl drain hollow-00002 --force --ignore-daemonsets --timeout=30s
 expect "CRD"                   'created' kubectl apply -f "$dir/crd.yaml"
