@@ -1,5 +1,6 @@
 // Encryption at rest by a key management plug-in: seeds, rotation, what happens while the plug-in is away.
 #include "apiserver/encryption_kms.h"
+#include "apiserver/encryption_test_store.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -52,18 +53,6 @@ class Direct final : public KmsService {
 constexpr const char* kConfig =
     "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n- resources: [secrets]\n  providers:\n"
     "  - kms: {apiVersion: v2, name: vault, endpoint: 'unix:///run/kms.sock', timeout: 1s}\n";
-
-struct Borrowed final : store::Store {
-  explicit Borrowed(store::Store& s) : s_(&s) {}
-  Task<Result<store::TxnResult>> txn(store::Txn t) override { return s_->txn(std::move(t)); }
-  Task<Result<std::optional<store::KeyValue>>> get(std::string k, int64_t r) override { return s_->get(std::move(k), r); }
-  Task<Result<store::ListResult>> list(store::ListRequest r) override { return s_->list(std::move(r)); }
-  std::unique_ptr<store::Subscription> watch(std::string p, int64_t f, store::WatchSink k) override { return s_->watch(std::move(p), f, std::move(k)); }
-  Task<Status> compact(int64_t r) override { return s_->compact(r); }
-  Task<Result<int64_t>> revision() override { return s_->revision(); }
-  int64_t compacted_revision() const override { return s_->compacted_revision(); }
-  store::Store* s_;
-};
 
 class KmsTest : public testing::Test {
  protected:

@@ -1,5 +1,6 @@
 // Encryption at rest: layouts, rotation, and what lies in the store.
 #include "apiserver/encryption.h"
+#include "apiserver/encryption_test_store.h"
 
 #include <gtest/gtest.h>
 
@@ -64,18 +65,6 @@ class EncryptedStoreTest : public testing::Test {
  protected:
   VirtualExecutor ex{3};
   std::unique_ptr<store::Store> plain = store::make_memory_store(ex);
-  // The same data behind another configuration: a server that was started again.
-  struct Borrowed final : store::Store {
-    explicit Borrowed(store::Store& s) : s_(&s) {}
-    Task<Result<store::TxnResult>> txn(store::Txn t) override { return s_->txn(std::move(t)); }
-    Task<Result<std::optional<store::KeyValue>>> get(std::string k, int64_t r) override { return s_->get(std::move(k), r); }
-    Task<Result<store::ListResult>> list(store::ListRequest r) override { return s_->list(std::move(r)); }
-    std::unique_ptr<store::Subscription> watch(std::string p, int64_t f, store::WatchSink k) override { return s_->watch(std::move(p), f, std::move(k)); }
-    Task<Status> compact(int64_t r) override { return s_->compact(r); }
-    Task<Result<int64_t>> revision() override { return s_->revision(); }
-    int64_t compacted_revision() const override { return s_->compacted_revision(); }
-    store::Store* s_;
-  };
   std::unique_ptr<store::Store> with(std::string providers) { return make_encrypted_store(ex, std::make_unique<Borrowed>(*plain), std::make_shared<EncryptionRules>(std::move(*parse_encryption_config(config(providers))))); }
   int64_t put(store::Store& s, std::string key, int64_t expect = 0) {
     store::Op op;

@@ -24,12 +24,6 @@ Result<std::string> read_named(const Flags& flags, const char* name) {
   return text;
 }
 
-Result<Duration> read_duration(const Flags& flags, const char* name) {
-  auto d = parse_duration(flags.get(name));
-  if (!d.ok()) return wrap(std::move(d).error(), "--" + std::string(name));
-  return d;
-}
-
 Result<std::string> read_version(const Flags& flags, const char* name) {
   std::string v = flags.get(name);
   if (v == "v1" || v == "v1beta1") return v;

@@ -14,12 +14,6 @@ Result<size_t> read_count(const Flags& flags, const char* name) {
   return static_cast<size_t>(n);
 }
 
-Result<Duration> read_interval(const Flags& flags, const char* name) {
-  auto d = parse_duration(flags.get(name));
-  if (!d.ok()) return wrap(std::move(d).error(), "--" + std::string(name));
-  return d;
-}
-
 }  // namespace
 
 std::vector<Flag> audit_flags() {
@@ -58,10 +52,10 @@ Status AuditSettings::read_webhook(const Flags& flags) {
   auto mode = apiserver::audit_mode(flags.get("audit-webhook-mode"));
   if (!mode.ok()) return wrap(std::move(mode).error(), "--audit-webhook-mode");
   o.mode = *mode;
-  TRY(o.first_pause, read_interval(flags, "audit-webhook-initial-backoff"));
+  TRY(o.first_pause, read_duration(flags, "audit-webhook-initial-backoff"));
   TRY(o.buffer_size, read_count(flags, "audit-webhook-batch-buffer-size"));
   TRY(o.batch_max, read_count(flags, "audit-webhook-batch-max-size"));
-  TRY(o.batch_wait, read_interval(flags, "audit-webhook-batch-max-wait"));
+  TRY(o.batch_wait, read_duration(flags, "audit-webhook-batch-max-wait"));
   const std::string throttle = flags.get("audit-webhook-batch-throttle-enable");
   if (throttle != "true" && throttle != "false") return invalid("--audit-webhook-batch-throttle-enable is true or false, not " + throttle);
   o.throttle = throttle == "true";

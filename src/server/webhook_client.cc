@@ -33,4 +33,10 @@ apiserver::WebhookEndpoint endpoint_of(const kube::ClientConfig& c, const std::s
   return e;
 }
 
+Result<Duration> read_duration(const Flags& flags, const char* name) {
+  auto d = parse_duration(flags.get(name));
+  if (!d.ok()) return wrap(std::move(d).error(), "--" + std::string(name));
+  return d;
+}
+
 }  // namespace caravel::server

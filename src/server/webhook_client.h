@@ -5,6 +5,7 @@
 
 #include "apiserver/authentication/token_webhook.h"
 #include "apiserver/exchange.h"
+#include "base/flags.h"
 #include "kube/kubeconfig.h"
 #include "net/event_loop.h"
 
@@ -16,5 +17,7 @@ Result<kube::ClientConfig> read_client(const std::string& path, const std::strin
 Result<apiserver::Exchange> exchange_with(net::EventLoop& loop, const kube::ClientConfig& c);
 // `version`: of the reviews that it is sent.
 apiserver::WebhookEndpoint endpoint_of(const kube::ClientConfig& c, const std::string& version);
+// How long answers are kept, or how long is waited between tries: a flag's value. Errors name the flag.
+Result<Duration> read_duration(const Flags& flags, const char* name);
 
 }  // namespace caravel::server
