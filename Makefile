@@ -47,7 +47,13 @@ asan:           ## tests with the address and undefined-behaviour sanitizers
 tsan:           ## tests with the thread sanitizer
 	cmake --preset tsan && ninja -C build-tsan && ctest --test-dir build-tsan --output-on-failure -L unit
 
+FUZZ_SECONDS ?= 60
+fuzz:           ## every fuzz target under libFuzzer for FUZZ_SECONDS each; findings stay in build-fuzz/
+	@tools/install-deps.sh clang-16 libclang-rt-16-dev
+	cmake --preset fuzz
+	tests/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
 clean:          ## remove the build
 	rm -rf $(BUILD)
 
-.PHONY: help deps configure build program up down test bench lint asan tsan clean
+.PHONY: help deps configure build program up down test bench lint asan tsan fuzz clean

@@ -205,7 +205,7 @@ Task<Response> ApiServer::serve_resource(Request& r) {
   bool names_itself = r.plural == "namespaces" && r.group.empty();
   if (names_itself) r.ns.clear();
   if (!t->resource.namespaced && !r.ns.empty()) co_return error_response(status::path_not_found());
-  bool across = r.verb == "list" || r.verb == "watch" || (r.verb == "deletecollection" && false);
+  bool across = r.verb == "list" || r.verb == "watch";
   if (t->resource.namespaced && r.ns.empty() && !across) {
     if (r.verb == "deletecollection" || r.verb == "create") co_return error_response(status::method_not_allowed());
     co_return error_response(status::path_not_found());

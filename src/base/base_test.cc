@@ -17,6 +17,14 @@ TEST(Json, round_trips_and_keeps_order_and_number_kinds) {
   EXPECT_EQ((*v)["big"].as_int(), 9007199254740993);
 }
 
+TEST(Json, WhatIsWrittenReadsBackAsTheSameText) {
+  for (const char* text : {"-0e8", "-0.0", "-0", "0", "1e21", "1e-7", "-1.5", "123456789012345678901234567890", "9223372036854775807", "-9223372036854775808"}) {
+    std::string once = json::dump(*json::parse(text));
+    EXPECT_EQ(json::dump(*json::parse(once)), once) << text;
+  }
+  EXPECT_EQ(json::dump(*json::parse("-0e8")), "0");
+}
+
 TEST(Json, errors_read_like_gos) {
   EXPECT_EQ(json::parse("{a}").error().message, "invalid character 'a' looking for beginning of object key string");
   EXPECT_EQ(json::parse("[1,").error().message, "unexpected end of JSON input");

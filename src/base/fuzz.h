@@ -7,7 +7,8 @@
 //
 // In foo_fuzz.cc. The folder's tests run each target on a fixed number of mutated examples (kIterations, fewer when
 // a second is over); the seed is printed, CARAVEL_FUZZ_SEED repeats it, CARAVEL_FUZZ_ITERATIONS and
-// CARAVEL_FUZZ_SECONDS run it longer. With clang, `ninja foo_fuzz` makes the same target for libFuzzer, guided by coverage.
+// CARAVEL_FUZZ_SECONDS run it longer. `make fuzz` runs the same targets under libFuzzer,
+// guided by coverage, with the sanitizers (the preset `fuzz` makes one program of each file).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <random>
 #include <string>
 #include <string_view>
@@ -107,12 +109,42 @@ inline void run(void (*target)(std::string_view), std::vector<std::string> examp
 }  // namespace caravel::fuzz
 
 #ifdef CARAVEL_LIBFUZZER
-#define FUZZ_ENTRY(name, ...)                                               \
-  extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) { \
-    fuzz_##name({reinterpret_cast<const char*>(data), size});               \
-    if (::testing::Test::HasFailure()) std::abort();                        \
-    return 0;                                                               \
+namespace caravel::fuzz {
+
+struct Target {
+  void (*run)(std::string_view);
+  std::vector<std::string> examples;
+};
+// All targets of the file; each gets every input.
+inline std::vector<Target>& targets() {
+  static std::vector<Target> all;
+  return all;
+}
+inline bool add_target(Target t) {
+  targets().push_back(std::move(t));
+  return true;
+}
+
+}  // namespace caravel::fuzz
+
+// The examples go into the first corpus directory, so that it begins with them.
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  for (int i = 1; i < *argc; ++i) {
+    if ((*argv)[i][0] == '-') continue;
+    size_t n = 0;
+    for (auto& t : caravel::fuzz::targets())
+      for (auto& e : t.examples) std::ofstream(std::string((*argv)[i]) + "/example" + std::to_string(n++), std::ios::binary) << e;
+    break;
   }
+  return 0;
+}
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  for (auto& t : caravel::fuzz::targets()) t.run({reinterpret_cast<const char*>(data), size});
+  if (::testing::Test::HasFailure()) std::abort();
+  return 0;
+}
+#define FUZZ_ENTRY(name, ...) \
+  static const bool fuzz_added_##name = ::caravel::fuzz::add_target({fuzz_##name, {__VA_ARGS__}});
 #else
 #define FUZZ_ENTRY(name, ...) \
   TEST(Fuzz, name) { ::caravel::fuzz::run(fuzz_##name, {__VA_ARGS__}); }

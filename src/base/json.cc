@@ -422,7 +422,7 @@ class Parser {
       error_ = "number " + std::string(start, p_) + " is out of range";
       return false;
     }
-    out = Value(d);
+    out = Value(d == 0 ? 0.0 : d);  // no negative zero: its text would be read again as the integer 0
     return true;
   }
 
