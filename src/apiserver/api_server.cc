@@ -299,7 +299,7 @@ Task<Response> ApiServer::serve_subresource(Request& r, ServedTypePtr t) {
 Task<Response> ApiServer::serve_path(Request& r) {
   Response res;
   const std::string& p = r.path;
-  if (std::optional<Response> health = serve_health(r, core_.ready)) co_return std::move(*health);
+  if (std::optional<Response> health = serve_health(r, core_.ready, core_.health)) co_return std::move(*health);
   if (std::optional<Response> dump = flow_->serve_dump(r)) co_return std::move(*dump);
   if (p == "/metrics") {
     res.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "apiserver/admission/admission.h"
+#include "apiserver/health.h"
 #include "apiserver/resource_type.h"
 #include "apiserver/watch_cache.h"
 #include "base/executor.h"
@@ -48,6 +49,7 @@ struct Core {
   TokenIssuer* tokens = nullptr;
   // The components that ComponentStatus tells of: asked for what is wrong with them, "" when nothing is.
   std::map<std::string, std::function<std::string()>> components;
+  HealthChecks health;
   MetricRegistry metrics;
   Log log{"apiserver"};
   bool ready = false;

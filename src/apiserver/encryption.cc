@@ -236,6 +236,17 @@ class EncryptedStore final : public store::Store {
     auto inner = inner_->watch(std::move(prefix), from, std::move(opened));
     return std::make_unique<OpenedSubscription>(std::move(inner), std::move(w));
   }
+  Task<Result<bool>> outdated(std::string key) override {
+    Rules rules = rules_->now;
+    const Transformers* all = transformers(*rules, key);
+    if (!all) co_return false;
+    CO_TRY(auto kv, co_await inner_->get(std::move(key), 0));
+    if (!kv || !kv->value) co_return false;
+    const ValueTransformer* by = sealer(*all, *kv->value);
+    const ValueTransformer& first = *(*all)[0];
+    if (!by) co_return !first.prefix().empty();
+    co_return by != &first || by->outdated(std::string_view(*kv->value).substr(by->prefix().size()));
+  }
   Task<Status> compact(int64_t revision) override { return inner_->compact(revision); }
   Task<Result<int64_t>> revision() override { return inner_->revision(); }
   int64_t compacted_revision() const override { return inner_->compacted_revision(); }
@@ -251,6 +262,14 @@ class EncryptedStore final : public store::Store {
 
 Task<Status> ValueTransformer::prepare_open(std::string) { co_return ok(); }
 Task<Status> ValueTransformer::prepare_seal() { co_return ok(); }
+
+std::vector<Status> remote_health(const std::vector<EncryptionRule>& rules) {
+  std::vector<Status> out;
+  for (auto& r : rules)
+    for (auto& t : r.transformers)
+      if (auto health = t->remote_health()) out.push_back(std::move(*health));
+  return out;
+}
 
 Task<Status> prepare_to_seal(std::shared_ptr<const std::vector<EncryptionRule>> rules) {
   for (auto& r : *rules) {

@@ -3,7 +3,8 @@
 //
 // The encrypted store stands in front of another one: the values of the listed resources are encrypted when
 // they are written and decrypted when they are read, listed or watched. The first provider of a resource
-// writes, all are tried for reading, so keys rotate by putting a new one first. Values carry upstream's
+// writes, all are tried for reading, so keys rotate by putting a new one first; a write that changes nothing still moves
+// a value to the new key (`kubectl get secrets -A -o json | kubectl replace -f -`). Values carry upstream's
 // prefixes ("k8s:enc:aesgcm:v1:KEY:"). What was written before encryption stays readable where `identity`
 // is among the providers.
 // Providers: aesgcm, aescbc, secretbox, identity and kms v2 (encryption_kms.h); kms v1 is refused with a sentence.
@@ -14,6 +15,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +39,10 @@ class ValueTransformer {
   virtual bool opens_now(std::string_view) const { return true; }
   virtual Task<Status> prepare_open(std::string sealed);
   virtual Task<Status> prepare_seal();
+  // Whether seal() would use another key by now. Without the prefix.
+  virtual bool outdated(std::string_view) const { return false; }
+  // For health checks: nullopt where keys are here, else whether the one who has them was well when last asked.
+  virtual std::optional<Status> remote_health() const { return std::nullopt; }
 };
 using Transformers = std::vector<std::unique_ptr<ValueTransformer>>;  // in order of the configuration
 
@@ -53,6 +59,8 @@ struct EncryptionRule {
 using KmsConnect = std::function<std::unique_ptr<ValueTransformer>(std::string name, std::string endpoint, Duration timeout)>;
 // From YAML or JSON. Errors name the field, as upstream.
 Result<std::vector<EncryptionRule>> parse_encryption_config(std::string_view text, const KmsConnect& connect = nullptr);
+// The health of each provider whose keys are elsewhere, in order of the configuration.
+std::vector<Status> remote_health(const std::vector<EncryptionRule>& rules);
 // Whether all that write can.
 Task<Status> prepare_to_seal(std::shared_ptr<const std::vector<EncryptionRule>> rules);
 

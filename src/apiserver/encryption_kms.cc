@@ -156,6 +156,17 @@ Task<Status> KmsTransformer::prepare_seal() {
   co_return s;
 }
 
+bool KmsTransformer::outdated(std::string_view sealed) const {
+  EncryptedObject o;
+  return seed_ && decode(sealed, o) && (o.source.key_id != seed_->sealed.key_id || o.type != kHkdfSeed);
+}
+
+std::optional<Status> KmsTransformer::remote_health() const {
+  if (!last_.ok()) return last_;
+  if (!seed_) return unavailable("the KMS plug-in " + json::quote(name_) + " has not answered yet");
+  return ok();
+}
+
 Task<Status> KmsTransformer::new_seed(std::string key_id) {
   Seed fresh;
   fresh.secret = random_bytes(kSeedBytes);

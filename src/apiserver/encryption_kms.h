@@ -59,6 +59,8 @@ class KmsTransformer final : public ValueTransformer {
   bool opens_now(std::string_view sealed) const override;
   Task<Status> prepare_open(std::string sealed) override;
   Task<Status> prepare_seal() override;
+  bool outdated(std::string_view sealed) const override;
+  std::optional<Status> remote_health() const override;
 
  private:
   struct Seed {

@@ -106,7 +106,9 @@ TEST_F(KmsTest, AnotherKeyOfThePluginMeansAnotherSeed) {
   plugin.key_id = "key-2";
   ex.run_for(2min);
   EXPECT_EQ(plugin.encrypted, 2);
+  EXPECT_TRUE(*run_task(ex, s->outdated("/registry/core/secrets/a/old")));
   ASSERT_TRUE(put(*s, "new", "hush").ok());
+  EXPECT_FALSE(*run_task(ex, s->outdated("/registry/core/secrets/a/new")));
   EXPECT_NE(read(*plain, "new")->find("key-2"), std::string::npos);
   EXPECT_EQ(*read(*s, "old"), "hush");
   EXPECT_EQ(*read(*s, "new"), "hush");
@@ -128,6 +130,18 @@ TEST_F(KmsTest, WithoutItsPluginAServerReadsWhatItKnowsAndSoonWritesNoMore) {
   plugin.healthz = "sealed";
   ex.run_for(10min);
   EXPECT_NE(put(*s, "four", "hush").error().message.find("\"sealed\""), std::string::npos);
+}
+
+TEST_F(KmsTest, ItsHealthIsWhatThePluginSaidLast) {
+  KmsTransformer t(ex, "vault", std::make_unique<Direct>(plugin));
+  ex.run_for(1s);
+  EXPECT_TRUE(t.remote_health()->ok());
+  plugin.healthz = "sealed";
+  ex.run_for(2min);
+  EXPECT_NE(t.remote_health()->error().message.find("\"sealed\""), std::string::npos);
+  plugin.healthz = "ok";
+  ex.run_for(1min);
+  EXPECT_TRUE(t.remote_health()->ok());
 }
 
 TEST_F(KmsTest, AWatchWaitsForTheSeedOfAnotherServerAndKeepsTheOrder) {

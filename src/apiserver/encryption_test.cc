@@ -108,6 +108,20 @@ TEST_F(EncryptedStoreTest, KeysRotateAndOldValuesStayReadable) {
   EXPECT_NE(gone.error().message.find("no matching prefix found"), std::string::npos);
 }
 
+TEST_F(EncryptedStoreTest, AValueUnderAnOlderKeyIsOutdated) {
+  auto outdated = [&](store::Store& s) { return *run_task(ex, s.outdated("/registry/core/secrets/a/s")); };
+  auto first = with(gcm("k1", 'a') + "  - identity: {}\n");
+  EXPECT_FALSE(outdated(*first)) << "there is none";
+  put(*first, "/registry/core/secrets/a/s");
+  EXPECT_FALSE(outdated(*first));
+  EXPECT_TRUE(outdated(*with(gcm("k2", 'b') + gcm("k1", 'a'))));
+  EXPECT_TRUE(outdated(*with("  - identity: {}\n" + gcm("k1", 'a')))) << "to be decrypted";
+  put(*plain, "/registry/core/secrets/a/t");
+  EXPECT_TRUE(*run_task(ex, first->outdated("/registry/core/secrets/a/t"))) << "written before encryption";
+  put(*first, "/registry/core/configmaps/a/s");
+  EXPECT_FALSE(*run_task(ex, first->outdated("/registry/core/configmaps/a/s"))) << "not to be encrypted";
+}
+
 TEST_F(EncryptedStoreTest, OtherRulesHoldFromTheNextAccessOn) {
   auto rules = std::make_shared<EncryptionRules>(std::move(*parse_encryption_config(config(gcm("k1", 'a')))));
   auto s = make_encrypted_store(ex, std::make_unique<Borrowed>(*plain), rules);

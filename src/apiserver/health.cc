@@ -40,7 +40,7 @@ Response text(int status, std::string body) {
 
 }  // namespace
 
-std::optional<Response> serve_health(const Request& r, bool ready) {
+std::optional<Response> serve_health(const Request& r, bool ready, const HealthChecks& more) {
   std::string_view which;
   for (std::string_view w : {"healthz", "livez", "readyz"})
     if (r.path.compare(1, w.size(), w) == 0 && (r.path.size() == w.size() + 1 || r.path[w.size() + 1] == '/')) which = w;
@@ -49,35 +49,36 @@ std::optional<Response> serve_health(const Request& r, bool ready) {
   std::vector<std::string> excluded;
   for (auto& [k, v] : r.query)
     if (k == "exclude") excluded.push_back(v);
-  std::string report;
-  std::vector<std::string_view> failed;
-  bool found = false;
+  std::vector<std::pair<std::string, Status>> checks;
   for (const Check& c : kChecks) {
     if (c.ready_only && which != "readyz") continue;
-    bool good = ready || !c.at_start;
+    checks.emplace_back(c.name, ready || !c.at_start ? ok() : unavailable("not finished"));
+  }
+  for (auto& [name, check] : more) checks.emplace_back(name, check());
+  std::string report;
+  bool failed = false;
+  for (auto& [name, result] : checks) {
     if (!one.empty()) {
-      if (c.name != one) continue;
-      found = true;
-      return good ? text(200, "ok") : text(500, "internal server error: not finished\n");
+      if (name != one) continue;
+      return result.ok() ? text(200, "ok") : text(500, "internal server error: " + result.error().message + "\n");
     }
-    std::string name(c.name);
     if (auto it = std::find(excluded.begin(), excluded.end(), name); it != excluded.end()) {
       excluded.erase(it);
       report += "[+]" + name + " excluded: ok\n";
-    } else if (good) {
+    } else if (result.ok()) {
       report += "[+]" + name + " ok\n";
     } else {
-      failed.push_back(c.name);
+      failed = true;
       report += "[-]" + name + " failed: reason withheld\n";
     }
   }
-  if (!one.empty() && !found) return error_response(status::path_not_found());
+  if (!one.empty()) return error_response(status::path_not_found());
   if (!excluded.empty()) {
     std::string names;
     for (auto& e : excluded) names += (names.empty() ? "" : ",") + ("\"" + e + "\"");
     report += "warn: some health checks cannot be excluded: no matches for " + names + "\n";
   }
-  if (!failed.empty()) return text(500, report + std::string(which) + " check failed\n");
+  if (failed) return text(500, report + std::string(which) + " check failed\n");
   if (!r.param("verbose")) return text(200, "ok");
   return text(200, report + std::string(which) + " check passed\n");
 }

@@ -1,13 +1,18 @@
 // /healthz, /livez and /readyz, with ?verbose, ?exclude=NAME and a path of its own for every check.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <optional>
+#include <string>
 
 #include "apiserver/request.h"
 
 namespace caravel::apiserver {
 
+// Checks beside those that every server has, by name: what is wrong now.
+using HealthChecks = std::map<std::string, std::function<Status()>>;
 // `ready`: all that the server does at its start is done. nullopt: the path is none of these.
-std::optional<Response> serve_health(const Request& r, bool ready);
+std::optional<Response> serve_health(const Request& r, bool ready, const HealthChecks& more);
 
 }  // namespace caravel::apiserver

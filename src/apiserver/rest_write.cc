@@ -496,7 +496,14 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     Stored out;
     // A write that changes nothing still moves the object to the storage's present version.
     bool migrates = t.custom && (*found->value())["apiVersion"].as_string() != t.storage_api_version;
-    if (same_object(*object, *live) && !migrates) {
+    std::string key = t.storage->prefix + WatchCache::key_of(t.resource.namespaced ? call->ns : "", call->name);
+    const bool same = same_object(*object, *live);
+    if (same && !migrates && !call->dry_run) {  // nor does one whose encryption key was followed by another
+      auto outdated = co_await core_->store.outdated(key);
+      if (!outdated.ok()) co_return status::internal(outdated.error().message);
+      migrates = *outdated;
+    }
+    if (same && !migrates) {
       out.bytes = served_bytes(t, *shown);
       out.value = live;
       out.revision = found->revision;
@@ -520,7 +527,6 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
       out.value = json::share(std::move(*object));
       co_return out;
     }
-    std::string key = t.storage->prefix + WatchCache::key_of(t.resource.namespaced ? call->ns : "", call->name);
     if (last_finalizer) {
       store::Txn txn;
       txn.compares.push_back({key, found->revision});

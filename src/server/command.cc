@@ -268,6 +268,7 @@ class Server {
       http_->serve(std::move(l), *tls);
     }
     listeners_.clear();
+    report_encryption();
     start_identity();
     if (settings_.controllers) start_components();
     report_components();
@@ -306,6 +307,23 @@ class Server {
     }
     store_ = apiserver::make_encrypted_store(loop_, std::move(store_), encryption_);
     co_return ok();
+  }
+
+  // Health checks as upstream names them: one for each provider, or one for all that may change.
+  void report_encryption() {
+    if (!encryption_) return;
+    apiserver::HealthChecks& checks = api_->core().health;
+    const size_t providers = apiserver::remote_health(*encryption_->now).size();
+    if (settings_.encryption_reload) {
+      checks["kms-providers"] = [e = encryption_] {
+        for (Status& s : apiserver::remote_health(*e->now))
+          if (!s.ok()) return std::move(s);
+        return ok();
+      };
+      return;
+    }
+    for (size_t i = 0; i < providers; ++i)
+      checks["kms-provider-" + std::to_string(i)] = [e = encryption_, i] { return std::move(apiserver::remote_health(*e->now)[i]); };
   }
 
   // Another configuration holds once all that write with it can.

@@ -111,6 +111,8 @@ class Store {
   virtual Task<Status> compact(int64_t revision) = 0;
   virtual Task<Result<int64_t>> revision() = 0;
   virtual int64_t compacted_revision() const = 0;
+  // Whether the value of the key, written again as it is, would be kept in another form (encrypted with another key).
+  virtual Task<Result<bool>> outdated(std::string) { co_return false; }
 };
 
 // How much history an engine keeps on its own, for watches that resume and lists that page.
