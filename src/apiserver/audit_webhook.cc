@@ -7,7 +7,6 @@ namespace caravel::apiserver {
 namespace {
 
 constexpr size_t kPostsMax = 16;  // batches on their way at once; further ones stay in the buffer
-constexpr int kTries = 5;
 constexpr Duration kTellEvery = std::chrono::seconds(10);  // lines of the log about lost events
 
 std::string event_list(const std::vector<std::string>& events) {
@@ -18,8 +17,6 @@ std::string event_list(const std::vector<std::string>& events) {
   }
   return out + "]}\n";
 }
-
-bool again(const Result<net::ClientResponse>& r) { return !r.ok() || r->status == 429 || r->status >= 500; }
 
 }  // namespace
 
@@ -128,28 +125,12 @@ void AuditWebhook::failed(size_t events, const Status& why) {
 }
 
 Task<Status> AuditWebhook::post(std::string body) {
-  Duration pause = options_.first_pause;
-  std::string why;
-  for (int i = 0; i < kTries; ++i) {
-    if (i > 0) {
-      Duration waits = pause + Duration(static_cast<int64_t>(0.2 * ex_->random_unit() * static_cast<double>(pause.count())));
-      co_await sleep(*ex_, waits);
-      pause = pause * 3 / 2;
-    }
-    net::ClientRequest q;
-    q.method = "POST";
-    q.url = to_.url;
-    q.headers.add("content-type", "application/json");
-    q.headers.add("accept", "application/json, */*");
-    if (!to_.authorization.empty()) q.headers.add("authorization", to_.authorization);
-    q.body = body;
-    q.timeout = to_.timeout;
-    auto res = co_await exchange_(std::move(q));
-    if (res.ok() && res->status >= 200 && res->status < 300) co_return ok();
-    why = res.ok() ? "the answer is " + std::to_string(res->status) : res.error().message;
-    if (!again(res)) break;
-  }
-  co_return unavailable("Post \"" + to_.url + "\": " + why);
+  WebhookPatience patience;
+  patience.first_pause = options_.first_pause;
+  patience.jitter = 0.2;
+  auto res = co_await post_to_webhook(ex_, exchange_, to_, std::move(body), patience);
+  if (!res.ok()) co_return std::move(res).error();
+  co_return ok();
 }
 
 Task<bool> AuditWebhook::drain() {

@@ -11,8 +11,7 @@
 #include <deque>
 
 #include "apiserver/audit.h"
-#include "apiserver/authentication/token_webhook.h"
-#include "apiserver/exchange.h"
+#include "apiserver/webhook_endpoint.h"
 
 namespace caravel::apiserver {
 

@@ -12,8 +12,6 @@ namespace {
 using json::Value;
 
 constexpr size_t kKeptMax = 32'768;
-constexpr int kTries = 5;
-constexpr Duration kFirstPause = std::chrono::milliseconds(500);
 
 Value strings(const std::vector<std::string>& v) {
   Value a = Value::array();
@@ -21,37 +19,15 @@ Value strings(const std::vector<std::string>& v) {
   return a;
 }
 
-bool again(const Result<net::ClientResponse>& r) { return !r.ok() || r->status == 429 || r->status == 500 || r->status == 502 || r->status == 503 || r->status == 504; }
-
 }  // namespace
 
 Task<Result<Value>> ask_webhook(Executor* ex, Exchange exchange, WebhookEndpoint to, std::string body) {
-  Duration pause = kFirstPause;
-  std::string why;
-  for (int i = 0; i < kTries; ++i) {
-    if (i > 0) {
-      co_await sleep(*ex, pause);
-      pause = pause * 3 / 2;
-    }
-    net::ClientRequest q;
-    q.method = "POST";
-    q.url = to.url;
-    q.headers.add("content-type", "application/json");
-    q.headers.add("accept", "application/json, */*");
-    if (!to.authorization.empty()) q.headers.add("authorization", to.authorization);
-    q.body = body;
-    q.timeout = to.timeout;
-    auto res = co_await exchange(std::move(q));
-    if (again(res)) {
-      why = res.ok() ? "the answer is " + std::to_string(res->status) : res.error().message;
-      continue;
-    }
-    if (res->status < 200 || res->status > 299) co_return unavailable("Post \"" + to.url + "\": the answer is " + std::to_string(res->status));
-    auto answer = json::parse(res->body);
-    if (!answer.ok() || !answer->is_object()) co_return unavailable("Post \"" + to.url + "\": the answer is no JSON object");
-    co_return std::move(*answer);
-  }
-  co_return unavailable("Post \"" + to.url + "\": " + why);
+  const std::string url = to.url;
+  auto res = co_await post_to_webhook(ex, std::move(exchange), std::move(to), std::move(body));
+  if (!res.ok()) co_return std::move(res).error();
+  auto answer = json::parse(res->body);
+  if (!answer.ok() || !answer->is_object()) co_return unavailable("Post \"" + url + "\": the answer is no JSON object");
+  co_return std::move(*answer);
 }
 
 Task<TokenAnswer> TokenWebhook::authenticate(std::string token, std::vector<std::string> audiences) {

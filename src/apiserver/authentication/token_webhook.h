@@ -10,19 +10,12 @@
 #include <unordered_map>
 
 #include "apiserver/authentication/token_authenticator.h"
-#include "apiserver/exchange.h"
+#include "apiserver/webhook_endpoint.h"
 #include "base/executor.h"
 
 namespace caravel::apiserver {
 
-struct WebhookEndpoint {
-  std::string url;
-  std::string version = "v1";  // of the review
-  std::string authorization;   // header, "" for none
-  Duration timeout = std::chrono::seconds(30);
-};
-
-// Posts a review and gives its answer's object; asks again as said above.
+// Posts a review and gives its answer's object; asks again as post_to_webhook().
 Task<Result<json::Value>> ask_webhook(Executor* ex, Exchange exchange, WebhookEndpoint to, std::string body);
 
 class TokenWebhook final : public TokenAuthenticator {
