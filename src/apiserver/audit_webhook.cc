@@ -6,7 +6,7 @@ namespace caravel::apiserver {
 
 namespace {
 
-constexpr size_t kPostsMax = 16;  // batches on their way at once; further ones stay in the buffer
+constexpr size_t kPostsMax = 16;                           // batches on their way at once; further ones stay in the buffer
 constexpr Duration kTellEvery = std::chrono::seconds(10);  // lines of the log about lost events
 
 std::string event_list(const std::vector<std::string>& events) {
