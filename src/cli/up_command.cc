@@ -46,6 +46,7 @@ Addresses addresses(bool hollow) {
 struct Options {
   std::string data, program, source, platform;
   int nodes = 3;
+  std::string instance_type;
   bool flows = true, hollow = false;
 };
 
@@ -167,6 +168,7 @@ Task<Result<std::string>> Up::bootstrap_token() {
 Task<Status> Up::launch_nodes() {
   NodeGroup g;
   g.size = o_.nodes;
+  g.instance_type = o_.instance_type;
   g.cluster_endpoint = at_.cluster;
   g.cluster_ca = config_.ca;
   CO_TRY(token_, co_await bootstrap_token());
@@ -335,6 +337,7 @@ Result<int> bring_up(const Flags& flags, Report& report) {
   o.platform = flags.given("platform") ? flags.get("platform") : o.source + "/platform";
   TRY(int64_t nodes, flags.get_int("nodes"));
   o.nodes = static_cast<int>(nodes);
+  o.instance_type = flags.get("instance-type");
   o.flows = !flags.on("no-flows");
   if (o.source.empty()) return invalid("cannot find platform/ and examples/platform/ above " + o.program + "; run the binary inside its checkout, or give --platform DIR");
   o.hollow = flags.on("hollow");
@@ -399,7 +402,7 @@ const Command kUpCommand = {
     "up",
     "bring the whole platform up on this machine and drive its four flows",
     "caravel up                 start (or look after) the platform in /var/lib/caravel\ncaravel up -o json         the same, for scripts\ncaravel up --hollow        without root: control plane, GitOps and scaling flows with simulated nodes\n",
-    {kData, kOutput, {"nodes", "N", "instances of the system node group", "3"}, {"platform", "DIR", "manifests to install instead of platform/"}, {"no-flows", "", "only bring it up"}, {"hollow", "", "simulated nodes, no containers and no packets: needs no root"}},
+    {kData, kOutput, {"nodes", "N", "instances of the system node group", "3"}, {"instance-type", "TYPE", "their EC2 instance type, for those that are launched", "t3.medium"}, {"platform", "DIR", "manifests to install instead of platform/"}, {"no-flows", "", "only bring it up"}, {"hollow", "", "simulated nodes, no containers and no packets: needs no root"}},
     up,
     false,
 };

@@ -14,8 +14,6 @@ namespace caravel::node {
 namespace {
 
 constexpr const char* kGateway = "169.254.1.1";
-constexpr int kRulePriority = 1536;  // the VPC CNI's for traffic from pods
-constexpr int kTableOffset = 1;      // device n uses routing table n + 1
 constexpr Duration kIpTimeout = std::chrono::seconds(20);
 
 // A locally administered address that depends on nothing but the name.
@@ -49,8 +47,6 @@ std::string node_side_commands(const std::string& veth, const PodAddress& a, int
                     std::to_string(mtu) + " netns " + std::to_string(pid) + "\n";
   out += "link set " + veth + " up\n";
   out += "route replace " + a.ip + "/32 dev " + veth + " scope link\n";
-  if (a.device_index > 0)
-    out += "rule add from " + a.ip + "/32 lookup " + std::to_string(a.device_index + kTableOffset) + " priority " + std::to_string(kRulePriority) + "\n";
   return out;
 }
 

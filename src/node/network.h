@@ -1,6 +1,7 @@
 // A pod's network on the node, as the AWS VPC CNI makes it: a veth pair whose node end has a host route
 // to the pod's address; inside, the address as a /32, 169.254.1.1 as the gateway with a fixed neighbour
-// entry. Packets leave by the node's own routing; addresses of further ENIs leave by their ENI's table.
+// entry. Packets leave by the node's own routing; those from addresses of further ENIs leave by
+// their ENI: the instance has a rule for each address of them (vpc/router), which comes and goes with the address.
 #pragma once
 
 #include <string>

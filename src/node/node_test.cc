@@ -403,7 +403,13 @@ TEST(Addresses, Ranges) {
 
 TEST(Network, NamesFitTheKernelsLimit) {
   EXPECT_EQ(veth_name("uid").size(), 14u);
-  EXPECT_NE(node_side_commands("eni1", {"10.0.11.7", 1}, 42, 9001).find("rule add from 10.0.11.7/32 lookup 2"), std::string::npos);
+}
+
+// An address goes from pod to pod: what was made for one, other than what dies with its link, would be in the next one's way.
+TEST(Network, NothingOfAPodOutlivesItsLink) {
+  std::string commands = node_side_commands("eni1", {"10.0.11.7", 1}, 42, 9001);
+  EXPECT_EQ(commands.find("rule"), std::string::npos);
+  EXPECT_NE(commands.find("route replace 10.0.11.7/32 dev eni1"), std::string::npos);
 }
 
 TEST(Logs, TailCountsWholeLinesAndJoinsPartialOnes) {
