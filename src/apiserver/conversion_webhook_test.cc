@@ -42,7 +42,7 @@ class ConversionTest : public WebhookTest {
   }
   static std::string crd(std::string storage) {
     auto version = [&](std::string name, std::string properties) {
-      return R"({"name":")" + name + R"(","served":true,"storage":)" + (name == storage ? "true" : "false") + R"(,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{)" +
+      return R"({"name":")" + name + R"(","selectableFields":[{"jsonPath":")" + (name == "v1" ? ".spec.host" : ".spec.address") + R"("}],"served":true,"storage":)" + (name == storage ? "true" : "false") + R"(,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":{)" +
              properties + "}}}}}}";
     };
     return R"({"metadata":{"name":"doors.example.com"},"spec":{"group":"example.com","scope":"Namespaced","names":{"plural":"doors","kind":"Door"},"versions":[)" +
@@ -107,6 +107,44 @@ TEST_F(ConversionTest, AConverterMustKeepAnObjectsIdentity) {
     return r;
   };
   EXPECT_EQ(call("GET", path("v2")).message(), "Internal error occurred: conversion webhook for example.com/v1, Kind=Door failed: cannot");
+}
+
+TEST_F(ConversionTest, SelectorsNameFieldsOfTheVersionThatIsAskedFor) {
+  auto names = [&](const std::string& target) {
+    Answer list = call("GET", target);
+    std::string out = list.code == 200 ? "" : list.message();
+    for (auto& o : list.at("items").as_array()) out += o.path({"metadata", "name"}).as_string() + " ";
+    return out;
+  };
+  call("POST", path("v1"), R"({"metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
+  call("POST", path("v1"), R"({"metadata":{"name":"b"},"spec":{"host":"h","port":"81"}})");
+  EXPECT_EQ(names(path("v1") + "?fieldSelector=spec.host=h"), "a b ");
+  EXPECT_EQ(names(path("v2") + "?fieldSelector=spec.address=h:81"), "b ");
+  EXPECT_EQ(names(path("v2") + "?fieldSelector=spec.address!=h:81,metadata.name=a"), "a ");
+  EXPECT_NE(names(path("v2") + "?fieldSelector=spec.host=h").find("field label not supported: spec.host"), std::string::npos);
+
+  Request r = request("GET", path("v2") + "?watch=true&fieldSelector=spec.address=h:80");
+  Response res = run_task(ex, handle(&r));
+  ASSERT_TRUE(res.watch);
+  patch(path("v1", "b"), R"({"spec":{"port":"80"}})");                                      // comes in
+  patch(path("v1", "b"), R"({"metadata":{"labels":{"x":"y"}}})");                           // stays
+  call("POST", path("v1"), R"({"metadata":{"name":"c"},"spec":{"host":"h","port":"9"}})");  // none of ours
+  Answer out = patch(path("v1", "a"), R"({"spec":{"port":"82"}})");                         // goes
+  call("DELETE", path("v1", "b"));
+  std::string seen;
+  for (int i = 0; i < 5 && std::count(seen.begin(), seen.end(), ';') < 5; ++i) {
+    for (auto& e : run_task(ex, res.watch->next())) {
+      const Value o = std::move(*json::parse(*e.object));
+      seen += std::string(e.type) + " " + o.path({"metadata", "name"}).as_string() + " " + o.path({"spec", "address"}).as_string() + ";";
+      if (e.type == "DELETED" && o.path({"metadata", "name"}).as_string() == "a") {
+        EXPECT_EQ(o.path({"metadata", "resourceVersion"}).as_string(), out.at("metadata.resourceVersion").as_string());
+      }
+    }
+  }
+  EXPECT_EQ(seen, "ADDED a h:80;ADDED b h:80;MODIFIED b h:80;DELETED a h:80;DELETED b h:80;");
+
+  call("DELETE", path("v2") + "?fieldSelector=spec.address=h:82");
+  EXPECT_EQ(names(path("v1")), "c ");
 }
 
 TEST_F(ConversionTest, WatchersSeeTheVersionTheyAskedFor) {

@@ -172,6 +172,17 @@ Task<Status> CrdController::sync(std::string name) {
 
 namespace {
 
+// The paths of a version's selectableFields, without the first dot.
+std::vector<std::string> selectable_of(const Value& version) {
+  std::vector<std::string> out;
+  for (auto& f : version["selectableFields"].as_array()) {
+    std::string path = f["jsonPath"].as_string();
+    if (!path.empty() && path[0] == '.') path.erase(0, 1);
+    out.push_back(std::move(path));
+  }
+  return out;
+}
+
 // What is stored shows the defaults of the schema as it is now, and its selectable fields.
 void refresh_stored(const Storage& storage, kube::Resource resource, const Value& versions) {
   for (auto& v : versions.as_array()) {
@@ -208,11 +219,8 @@ Task<Status> CrdController::serve(const Value& crd) {
   std::string stored_version;
   for (auto& v : spec["versions"].as_array()) {
     if (v["storage"].as_bool()) stored_version = v["name"].as_string();
-    for (auto& f : v["selectableFields"].as_array()) {
-      std::string path = f["jsonPath"].as_string();
-      if (!path.empty() && path[0] == '.') path.erase(0, 1);
+    for (auto& path : selectable_of(v))
       if (std::find(storage->selectable.begin(), storage->selectable.end(), path) == storage->selectable.end()) storage->selectable.push_back(path);
-    }
   }
   auto cache = co_await core_->cacher.open(base.group, base.plural, base.namespaced, field_extractor(storage->selectable));
   if (!cache.ok()) co_return std::move(cache).error();
@@ -235,6 +243,7 @@ Task<Status> CrdController::serve(const Value& crd) {
     t->categories = strings(names["categories"]);
     t->verbs = {"delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"};
     t->custom = true;
+    t->selectable = selectable_of(v);
     if (v["deprecated"].as_bool()) {
       t->deprecation_warning = v["deprecationWarning"].as_string();
       if (t->deprecation_warning.empty()) t->deprecation_warning = base.group + "/" + t->resource.version + " " + base.kind + " is deprecated";

@@ -59,7 +59,7 @@ struct Storage {
   bool namespaced = true;
   WatchCache* cache = nullptr;
   std::string prefix;                   // "/registry/apps/deployments/"
-  std::vector<std::string> selectable;  // fields that selectors may name, beyond metadata.name and .namespace
+  std::vector<std::string> selectable;  // fields that selectors may name, beyond metadata.name and .namespace; those of all versions
 };
 
 struct ServedType;
@@ -102,6 +102,7 @@ struct ServedType {
   std::shared_ptr<const TypeModel> model;
   std::shared_ptr<const Strategy> strategy;
   bool custom = false;              // from a CRD
+  std::vector<std::string> selectable;  // of a custom resource: those of storage->selectable that this version has
   std::string deprecation_warning;  // for every answer of a deprecated version
   // From and to the storage's version; null: the same.
   Convert from_storage, to_storage;

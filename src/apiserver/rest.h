@@ -146,4 +146,8 @@ std::string yaml_text(const std::string& json);
 // "k8s\0" and a runtime.Unknown around an encoded object.
 std::string protobuf_envelope(std::string_view api_version, std::string_view kind, std::string_view raw);
 
+// The objects as a version with a conversion webhook shows them; without those that `fields`, which are that
+// version's, do not select. The pointers are the caller's, who waits.
+Task<Result<std::vector<ObjectPtr>>> shown_objects(const ServedType* t, const FieldSelector* fields, std::vector<ObjectPtr> stored);
+
 }  // namespace caravel::apiserver

@@ -236,6 +236,11 @@ Task<Response> Rest::remove_collection(Request& r, ServedTypePtr t) {
   WatchCache::ListQuery q;
   q.filter = &*filter;
   auto page = t->storage->cache->list(q);
+  if (t->converter) {
+    auto selected = co_await shown_objects(t.get(), &filter->shown, std::move(page->items));
+    if (!selected.ok()) co_return error_response(selected.error());
+    page->items = std::move(*selected);
+  }
   WatchCache::ListPage shown;
   for (auto& o : page->items) {
     DeleteCall one = *call;
@@ -247,11 +252,6 @@ Task<Response> Rest::remove_collection(Request& r, ServedTypePtr t) {
       co_return warned(error_response(d.error()), *call->warnings);
     }
     shown.items.push_back(o);
-  }
-  if (t->converter) {
-    auto converted = co_await converted_objects(*t, std::move(shown.items));
-    if (!converted.ok()) co_return error_response(converted.error());
-    shown.items = std::move(*converted);
   }
   co_return warned(render_list(*t, *out, shown, core_->cacher.revision(), ""), *call->warnings);
 }

@@ -3,6 +3,7 @@
 #include "apiserver/object_meta.h"
 #include "apiserver/protobuf_watch.h"
 #include "apiserver/rest.h"
+#include "apiserver/strategies.h"
 #include "base/strings.h"
 #include "kube/client.h"
 
@@ -120,12 +121,35 @@ Result<Filter> Rest::filter_of(const Request& r, const ServedType& t) const {
     if (term.field == "metadata.name" || (term.field == "metadata.namespace" && t.resource.namespaced)) continue;
     bool known = false;
     if (t.storage)
-      for (auto& name : t.storage->selectable) known = known || name == term.field;
+      for (auto& name : t.custom ? t.selectable : t.storage->selectable) known = known || name == term.field;
     if (!known)
       return status::bad_request("Unable to find \"" + t.resource.api_version() + ", Resource=" + t.resource.plural + "\" that match label selector \"" +
                                  r.param_or("labelSelector") + "\", field selector \"" + text + "\": field label not supported: " + std::string(trim(term.field)));
   }
+  if (t.converter) {  // the fields are those of the version that is asked for
+    auto& terms = f.fields.terms();
+    auto stays = [](const FieldSelector::Term& term) { return term.field.compare(0, 9, "metadata.") == 0; };
+    auto shown = std::stable_partition(terms.begin(), terms.end(), stays);
+    f.shown.terms().assign(std::make_move_iterator(shown), std::make_move_iterator(terms.end()));
+    terms.erase(shown, terms.end());
+  }
   return f;
+}
+
+namespace {
+
+bool shown_matches(const ServedType& t, const FieldSelector& fields, const Object& converted) {
+  Pairs values;
+  if (auto extract = field_extractor(t.selectable)) extract(*converted.value(), values);
+  return fields_match(fields, converted.name, converted.ns, values);
+}
+
+}  // namespace
+
+Task<Result<std::vector<ObjectPtr>>> shown_objects(const ServedType* t, const FieldSelector* fields, std::vector<ObjectPtr> stored) {
+  auto converted = co_await converted_objects(*t, std::move(stored));
+  if (converted.ok() && !fields->empty()) std::erase_if(*converted, [&](const ObjectPtr& o) { return !shown_matches(*t, *fields, *o); });
+  co_return converted;
 }
 
 Task<Response> Rest::list(Request& r, ServedTypePtr t) {
@@ -189,9 +213,9 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
         make_continue(-1, q.start, core_->ex.now())));
   }
   std::string next = page->next.empty() ? "" : make_continue(shown, page->next, begun);
-  if (!filter->labels.empty() || !filter->fields.empty()) page->remaining = 0;
-  if (t->converter && out->as != Output::kPartial) {
-    auto converted = co_await converted_objects(*t, std::move(page->items));
+  if (!filter->labels.empty() || !filter->fields.empty() || !filter->shown.empty()) page->remaining = 0;
+  if (t->converter && (out->as != Output::kPartial || !filter->shown.empty())) {
+    auto converted = co_await shown_objects(t.get(), &filter->shown, std::move(page->items));
     if (!converted.ok()) co_return error_response(converted.error());
     page->items = std::move(*converted);
   }
@@ -214,6 +238,7 @@ class ResourceWatch final : public WatchSession {
   int64_t initial_revision_ = 0;
   Time end_, next_bookmark_;
   std::optional<Error> error_;
+  FieldSelector shown_;  // of the objects as they are converted
 
   Task<std::vector<WireEvent>> next() override {
     std::vector<WireEvent> out;
@@ -225,7 +250,7 @@ class ResourceWatch final : public WatchSession {
     }
     if (over_) co_return out;
     if (sent_ == 0 && !initial_.empty() && converts()) {
-      auto converted = co_await converted_objects(*type_, initial_);
+      auto converted = co_await shown_objects(type_.get(), &shown_, initial_);
       if (!converted.ok()) {
         out.push_back(error_event(converted.error()));
         over_ = true;
@@ -260,15 +285,12 @@ class ResourceWatch final : public WatchSession {
         watch_->direct = [this](const CacheWatch::Item& i) { return deliver(i.event->wire(i.as)); };
       auto items = co_await watch_->next(until > now ? until - now : Duration(0));
       if (!items.empty() && converts()) {
-        std::vector<ObjectPtr> objects;
-        for (auto& i : items) objects.push_back(i.object);
-        auto converted = co_await converted_objects(*type_, std::move(objects));
-        if (!converted.ok()) {
-          out.push_back(error_event(converted.error()));
+        Status s = co_await show(&items);
+        if (!s.ok()) {
+          out.push_back(error_event(s.error()));
           over_ = true;
           co_return out;
         }
-        for (size_t n = 0; n < items.size(); ++n) items[n].object = (*converted)[n];
       }
       for (auto& i : items) out.push_back(event(change_name(i.as), *i.object, converts() ? nullptr : i.event.get(), i.as));
       if (!out.empty()) co_return out;
@@ -287,7 +309,34 @@ class ResourceWatch final : public WatchSession {
   }
 
  private:
-  bool converts() const { return type_->converter && out_.as != Output::kPartial; }
+  bool converts() const { return type_->converter && (out_.as != Output::kPartial || !shown_.empty()); }
+  // Converts the objects, and lets pass what concerns those that are selected, or were until now.
+  Task<Status> show(std::vector<CacheWatch::Item>* items) {
+    std::vector<ObjectPtr> objects;
+    for (auto& i : *items) objects.push_back(i.object);
+    if (!shown_.empty())  // behind them the states before
+      for (auto& i : *items) objects.push_back(i.as == Change::kModified && i.event ? i.event->leaving() : i.object);
+    CO_TRY(auto converted, co_await converted_objects(*type_, std::move(objects)));
+    const size_t n = items->size();
+    std::vector<CacheWatch::Item> kept;
+    for (size_t at = 0; at < n; ++at) {
+      CacheWatch::Item& i = (*items)[at];
+      i.object = converted[at];
+      if (!shown_.empty()) {
+        bool is = shown_matches(*type_, shown_, *i.object);
+        bool was = i.as == Change::kModified ? shown_matches(*type_, shown_, *converted[n + at]) : is;
+        if (!is && !was) continue;
+        if (is && !was) i.as = Change::kAdded;
+        if (!is) {
+          i.as = Change::kDeleted;
+          i.object = converted[n + at];
+        }
+      }
+      kept.push_back(std::move(i));
+    }
+    *items = std::move(kept);
+    co_return ok();
+  }
   // Every watcher of the resource is sent the same bytes.
   bool shares_bytes() const {
     return out_.format != Output::kProtobuf && out_.as == Output::kFull && !type_->from_storage && !converts() && !in_process;
@@ -415,6 +464,7 @@ Task<Response> Rest::watch(Request& r, ServedTypePtr t) {
     w->initial_revision_ = core_->cacher.revision();
     w->initial_bookmark_ = want_initial && w->bookmarks_;
   }
+  w->shown_ = filter->shown;
   auto started = cache.watch(std::move(*filter), initial || no_initial ? 0 : *version);
   Response res;
   if (out->format == Output::kProtobuf) res.content_type = kProtobufWatch;

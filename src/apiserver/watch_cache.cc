@@ -78,18 +78,22 @@ const ObjectPtr& CacheEvent::leaving() const {
   return leaving_;
 }
 
-bool Filter::matches(const Object& o) const {
-  if (!ns.empty() && o.ns != ns) return false;
-  if (!labels.empty() && !labels.matches(o.labels)) return false;
+bool fields_match(const FieldSelector& fields, const std::string& name, const std::string& ns, const Pairs& values) {
   for (auto& t : fields.terms()) {
     const std::string* v = nullptr;
     static const std::string kNone;
-    if (t.field == "metadata.name") v = &o.name;
-    else if (t.field == "metadata.namespace") v = &o.ns;
-    else if (!(v = find_pair(o.fields, t.field))) v = &kNone;
+    if (t.field == "metadata.name") v = &name;
+    else if (t.field == "metadata.namespace") v = &ns;
+    else if (!(v = find_pair(values, t.field))) v = &kNone;
     if ((*v == t.value) != t.equal) return false;
   }
   return true;
+}
+
+bool Filter::matches(const Object& o) const {
+  if (!ns.empty() && o.ns != ns) return false;
+  if (!labels.empty() && !labels.matches(o.labels)) return false;
+  return fields_match(fields, o.name, o.ns, o.fields);
 }
 
 // --- CacheWatch ---

@@ -76,8 +76,11 @@ struct Filter {
   std::string ns;  // "": all
   LabelSelector labels;
   FieldSelector fields;
+  // About fields of another version than the stored one, which a webhook must show first: not looked at here.
+  FieldSelector shown;
   bool matches(const Object& o) const;
 };
+bool fields_match(const FieldSelector& fields, const std::string& name, const std::string& ns, const Pairs& values);
 
 class WatchCache;
 
