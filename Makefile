@@ -42,10 +42,10 @@ lint: configure ## format and static checks
 	tests/lint.sh $(BUILD)
 
 asan:           ## tests with the address and undefined-behaviour sanitizers
-	cmake --preset asan && ninja -C build-asan && ctest --test-dir build-asan --output-on-failure -L unit
+	cmake --preset asan && ninja -C build-asan && ctest --test-dir build-asan --output-on-failure -LE e2e
 
 tsan:           ## tests with the thread sanitizer
-	cmake --preset tsan && ninja -C build-tsan && ctest --test-dir build-tsan --output-on-failure -L unit
+	cmake --preset tsan && ninja -C build-tsan && ctest --test-dir build-tsan --output-on-failure -LE e2e
 
 FUZZ_SECONDS ?= 60
 fuzz:           ## every fuzz target under libFuzzer for FUZZ_SECONDS each; findings stay in build-fuzz/
