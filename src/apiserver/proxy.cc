@@ -163,6 +163,14 @@ Task<Status> NodeProxy::serve(Request& r, net::ServerRequest& in, net::ResponseW
     Status s = co_await forward_upgrade(loop_, *goal, in, out);
     co_return s;
   }
+  // Relative links of the page that is proxied need the last slash.
+  const std::string& path = in.target.path;
+  if (r.subresource == "proxy" && r.rest.empty() && !path.empty() && path.back() != '/' && (in.method == "GET" || in.method == "HEAD")) {
+    net::Headers h;
+    h.add("location", path + "/" + (in.target.query.empty() ? "" : "?" + in.target.query));
+    Status moved = co_await out.send(301, std::move(h), "");
+    co_return moved;
+  }
   bool streaming = r.plural == "pods" && (r.subresource == "exec" || r.subresource == "attach" || r.subresource == "portforward");
   if (streaming) co_return status::bad_request("Upgrade request required");
   Status s = co_await forward_request(client_.get(), *goal, in, out);

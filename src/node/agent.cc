@@ -37,6 +37,14 @@ Agent::Agent(AgentContext context, kube::Client client)
   context_.client = &client_;
   context_.config_maps = &config_maps_;
   context_.secrets = &secrets_;
+  context_.granted_to_others = [this](const std::string& uid) {
+    Amounts out;
+    for (auto& [other, w] : workers_) {
+      if (other == uid || w->done() || w->pod().status.phase == "Succeeded" || w->pod().status.phase == "Failed") continue;
+      for (auto& [resource, q] : running_requests(w->pod(), &w->runtime_state().granted)) out[resource] += q;
+    }
+    return out;
+  };
   context_.services = [this] {
     std::vector<std::shared_ptr<const core::Service>> out;
     for (auto& [k, s] : services_.all()) out.push_back(s);
@@ -148,9 +156,25 @@ Task<Status> Agent::look_at_runtime() {
   co_return ok();
 }
 
+Task<void> Agent::keep_host_ports() {
+  if (!adopted_) co_return;
+  std::vector<HostPort> ports;
+  for (auto& [uid, w] : workers_) {
+    const SandboxRecord* box = w->runtime_state().sandbox();
+    if (!box || w->done()) continue;
+    for (auto& p : host_ports(w->pod(), box->pod_ip)) ports.push_back(std::move(p));
+  }
+  std::string rules = host_port_rules(std::move(ports));
+  if (rules == host_port_rules_) co_return;
+  Status s = co_await apply_host_ports(*context_.loop, rules);
+  if (s.ok()) host_port_rules_ = std::move(rules);
+  else kLog.error("host ports do not lead to their pods", {{"error", s.error().message}});
+}
+
 Task<void> Agent::watch_runtime() {
   while (true) {
     Status s = co_await look_at_runtime();
+    co_await keep_host_ports();
     runtime_error_ = s.ok() ? "" : "container runtime is down: " + s.error().message;
     co_await sleep(*context_.loop, kLook);
   }

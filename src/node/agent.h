@@ -8,6 +8,7 @@
 #include <string>
 
 #include "kube/informer.h"
+#include "node/host_ports.h"
 #include "node/pod_worker.h"
 
 namespace caravel::node {
@@ -29,6 +30,7 @@ class Agent {
   Task<Status> adopt();
   Task<void> watch_runtime();
   Task<Status> look_at_runtime();
+  Task<void> keep_host_ports();
   Task<void> run_worker(std::string uid);
   void reconcile_workers();
   void sources_changed(const std::string& ns);
@@ -43,6 +45,7 @@ class Agent {
   std::map<std::string, std::string> seen_;                    // by pod uid: a digest of the runtime's state
   bool adopted_ = false;
   std::string runtime_error_;
+  std::string host_port_rules_;  // that are in force; "": those of an earlier agent
   TaskScope scope_;
 };
 

@@ -73,6 +73,10 @@ Result<cri::LinuxContainerSecurityContext> security_context(const ContainerInput
   const core::SecurityContext own = c.security_context.value_or(core::SecurityContext());
   cri::LinuxContainerSecurityContext out;
   out.namespace_options = namespaces(pod);
+  if (!in.processes_of.empty()) {
+    out.namespace_options.pid = cri::kTarget;
+    out.namespace_options.target_id = in.processes_of;
+  }
   out.privileged = own.privileged.value_or(false);
   out.readonly_rootfs = own.read_only_root_filesystem.value_or(false);
   out.no_new_privs = own.allow_privilege_escalation.has_value() && !*own.allow_privilege_escalation;

@@ -51,6 +51,7 @@ struct ContainerInput {
   std::optional<int64_t> image_user;  // numeric user of the image, if it says one
   std::string image_user_name;
   int attempt = 0;
+  std::string processes_of;  // the container whose processes it sees; "": as the pod says
 };
 // Errors are CreateContainerConfigError messages. Makes no files; sub-paths are checked, not created.
 Result<cri::ContainerConfig> container_config(const ContainerInput& in);

@@ -89,7 +89,8 @@ Task<Status> disconnect_pod(net::EventLoop& loop, std::string owner) {
 }
 
 Status prepare_node_network() {
-  for (auto& [file, value] : {std::pair<const char*, const char*>{"/proc/sys/net/ipv4/ip_forward", "1"}}) {
+  for (auto& [file, value] : {std::pair<const char*, const char*>{"/proc/sys/net/ipv4/ip_forward", "1"},
+                              {"/proc/sys/net/ipv4/conf/all/route_localnet", "1"}}) {  // host ports on loopback
     std::ofstream out(file);
     out << value;
     out.close();

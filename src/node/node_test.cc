@@ -8,9 +8,11 @@
 
 #include "node/address_pool.h"
 #include "node/container_config.h"
+#include "node/host_ports.h"
 #include "node/logs.h"
 #include "node/network.h"
 #include "node/pod_plan.h"
+#include "node/pod_resize.h"
 #include "node/pod_status.h"
 #include "node/volumes.h"
 
@@ -106,6 +108,43 @@ TEST(Plan, ASidecarStartsFirstStaysAndIsRestarted) {
   rt.containers["a"] = {record("a", cri::kRunning)};
   rt.containers["side"] = {record("side", cri::kExited)};
   EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"side"}));
+}
+
+TEST(Plan, AnEphemeralContainerIsStartedOnceWhateverTheOthersDo) {
+  core::Pod p = pod({"a"}, {"i"});
+  core::EphemeralContainer debug;
+  debug.name = "debug";
+  debug.image = "busybox";
+  p.spec.ephemeral_containers.push_back(debug);
+  PodRuntime rt = with_sandbox();
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"debug", "i"}));
+  rt.containers["debug"] = {record("debug", cri::kRunning)};
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"i"}));
+  core::PodStatus s = status_of(p, rt);
+  ASSERT_EQ(s.ephemeral_container_statuses.size(), 1u);
+  EXPECT_TRUE(s.ephemeral_container_statuses[0].state.running);
+  EXPECT_FALSE(s.ephemeral_container_statuses[0].ready);
+  rt.containers["debug"] = {record("debug", cri::kExited, 1)};
+  EXPECT_EQ(plan_pod(p, rt, kNow).start, (std::vector<std::string>{"i"})) << "it is not restarted";
+  EXPECT_EQ(find_container(p, "debug")->image, "busybox");
+}
+
+TEST(Plan, APodPastItsDeadlineFailsWithAllItsContainers) {
+  core::Pod p = pod({"a"});
+  p.spec.active_deadline_seconds = 60;
+  p.status.start_time = kNow - std::chrono::seconds(50);
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kRunning)};
+  PodPlan plan = plan_pod(p, rt, kNow);
+  EXPECT_FALSE(plan.stop_all);
+  EXPECT_EQ(*plan.look_again, kNow + std::chrono::seconds(10));
+  p.spec.active_deadline_seconds = 50;
+  plan = plan_pod(p, rt, kNow);
+  EXPECT_TRUE(plan.stop_all && plan.finished);
+  EXPECT_EQ(plan.failed->reason, "DeadlineExceeded");
+  rt.failed = plan.failed;
+  core::PodStatus s = status_of(p, rt);
+  EXPECT_EQ(s.phase + " " + s.reason, "Failed DeadlineExceeded");
 }
 
 TEST(Plan, RestartPolicyDecidesWhatComesAfterAnExit) {
@@ -399,6 +438,76 @@ TEST(Addresses, Ranges) {
   EXPECT_EQ(addresses_of("10.0.0.16/28", false, 100)->size(), 16u);
   EXPECT_EQ(addresses_of("10.0.0.0/24", true, 1000)->front(), "10.0.0.2");
   EXPECT_FALSE(addresses_of("10.0.0/24", false, 1).ok());
+}
+
+core::Container sized(const char* name, const char* cpu, const char* memory) {
+  core::Container c;
+  c.name = name;
+  for (auto* m : {&c.resources.requests, &c.resources.limits}) {
+    (*m)["cpu"] = kube::Quantity::of(cpu);
+    (*m)["memory"] = kube::Quantity::of(memory);
+  }
+  return c;
+}
+
+TEST(Resize, IsJudgedByWhatTheNodeHasAndWhatOthersWereGranted) {
+  core::Pod pod;
+  pod.spec.containers = {sized("a", "500m", "100Mi"), sized("b", "500m", "100Mi")};
+  Granted granted = granted_before(pod);
+  EXPECT_FALSE(asks_for_resize(pod, granted));
+  pod.spec.containers[0] = sized("a", "1500m", "50Mi");
+  EXPECT_TRUE(asks_for_resize(pod, granted));
+  Amounts node = {{"cpu", kube::Quantity::of("4")}, {"memory", kube::Quantity::of("1Gi")}};
+  auto judge = [&](const char* others_cpu, const char* others_memory) {
+    return judge_resize(running_requests(pod), running_requests(pod, &granted), {{"cpu", kube::Quantity::of(others_cpu)}, {"memory", kube::Quantity::of(others_memory)}}, node);
+  };
+  EXPECT_FALSE(judge("2", "0"));
+  EXPECT_FALSE(judge("2", "1Gi")) << "less memory than now fits whatever others have";
+  EXPECT_EQ(judge("2001m", "0")->reason, "Deferred");
+  EXPECT_EQ(judge("2001m", "0")->message, "Node didn't have enough resource: cpu, requested: 2000, used: 2001, capacity: 4000");
+  pod.spec.containers[1] = sized("b", "3", "100Mi");
+  EXPECT_EQ(judge("0", "0")->reason, "Infeasible");
+  EXPECT_EQ(judge("0", "0")->message, "Node didn't have enough capacity: cpu, requested: 4500, capacity: 4000");
+}
+
+TEST(Resize, WhatWasGrantedIsInTheStatus) {
+  core::Pod pod;
+  pod.spec.containers = {sized("a", "1", "100Mi")};
+  core::ContainerStatus s;
+  s.name = "a";
+  s.allocated_resources = sized("a", "500m", "100Mi").resources.requests;
+  s.resources = sized("a", "500m", "100Mi").resources;
+  pod.status.container_statuses = {s};
+  Granted granted = granted_before(pod);
+  EXPECT_EQ(granted["a"].requests["cpu"].text(), "500m");
+  EXPECT_TRUE(asks_for_resize(pod, granted));
+}
+
+TEST(Resize, AContainerIsRestartedForTheResourcesThatItNames) {
+  core::Container c = sized("a", "1", "100Mi");
+  c.resize_policy.push_back({"memory", "RestartContainer"});
+  c.resize_policy.push_back({"cpu", "NotRequired"});
+  EXPECT_FALSE(restarts_for(c, c.resources, sized("a", "2", "100Mi").resources));
+  EXPECT_TRUE(restarts_for(c, c.resources, sized("a", "1", "200Mi").resources));
+}
+
+TEST(HostPorts, LeadToThePodThoseOfOneAddressFirst) {
+  core::Pod pod;
+  pod.spec.containers.emplace_back();
+  for (auto [ip, protocol, port] : {std::tuple("", "TCP", 80), {"127.0.0.1", "TCP", 80}, {"0.0.0.0", "UDP", 53}, {"", "TCP", 0}}) {
+    core::ContainerPort p;
+    p.host_ip = ip;
+    p.protocol = protocol;
+    p.host_port = port;
+    p.container_port = 8080;
+    pod.spec.containers[0].ports.push_back(p);
+  }
+  std::string rules = host_port_rules(host_ports(pod, "10.0.0.9"));
+  EXPECT_NE(rules.find("    ip daddr 127.0.0.1 tcp dport 80 dnat to 10.0.0.9:8080\n    tcp dport 80 dnat to 10.0.0.9:8080\n    udp dport 53 dnat to 10.0.0.9:8080\n"), std::string::npos) << rules;
+  EXPECT_EQ(rules.find("dport 0"), std::string::npos);
+  EXPECT_TRUE(host_ports(pod, "").empty());
+  pod.spec.host_network = true;
+  EXPECT_TRUE(host_ports(pod, "10.0.0.9").empty());
 }
 
 TEST(Network, NamesFitTheKernelsLimit) {

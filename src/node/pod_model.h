@@ -54,6 +54,12 @@ struct PodRuntime {
   std::map<std::string, WaitReason> waiting;                       // by container name
   std::map<std::string, Time> not_before;                          // back-off: no start before this
   std::string sandbox_error;
+  std::optional<WaitReason> failed;  // the pod as a whole has, and why
+  // In-place resize (pod_resize.h). By container name what the node grants, by container id what the runtime was told.
+  std::map<std::string, core::ResourceRequirements> granted, applied;
+  std::optional<WaitReason> resize_pending;  // Deferred or Infeasible
+  bool resizing = false;                     // granted, and not yet so in every container
+  std::string resize_error;
 
   const ContainerRecord* latest(const std::string& name) const {
     auto it = containers.find(name);
@@ -63,12 +69,9 @@ struct PodRuntime {
 };
 
 inline bool is_sidecar(const core::Container& init) { return init.restart_policy.value_or("") == "Always"; }
-inline const core::Container* find_container(const core::Pod& pod, const std::string& name) {
-  for (auto& c : pod.spec.init_containers)
-    if (c.name == name) return &c;
-  for (auto& c : pod.spec.containers)
-    if (c.name == name) return &c;
-  return nullptr;
-}
+// An ephemeral container (`kubectl debug`) as a container like any other.
+core::Container as_container(const core::EphemeralContainer& e);
+// Of whatever sort.
+std::optional<core::Container> find_container(const core::Pod& pod, const std::string& name);
 
 }  // namespace caravel::node

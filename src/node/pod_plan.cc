@@ -26,12 +26,18 @@ class Planner {
 
   PodPlan plan() {
     const bool ever_started = any_app_record();
+    if (past_deadline()) {
+      plan_.failed = WaitReason{"DeadlineExceeded", "Pod was active on the node longer than the specified deadline"};
+      return finish();
+    }
     if (!runtime_.sandbox()) {
       // A new sandbox is for containers that are still to run.
       if (ever_started && !anything_to_run()) return finish();
       plan_.create_sandbox = true;
       return std::move(plan_);
     }
+    for (auto& e : pod_.spec.ephemeral_containers)
+      if (!runtime_.latest(e.name)) start_unless_backing_off(e.name);  // once
     if (!plan_inits(ever_started)) return std::move(plan_);
     bool alive = false;
     for (auto& c : pod_.spec.containers) alive |= plan_container(c, false);
@@ -46,6 +52,12 @@ class Planner {
     plan_.start.clear();
     plan_.backing_off.clear();
     return std::move(plan_);
+  }
+  bool past_deadline() {
+    if (!pod_.spec.active_deadline_seconds || !pod_.status.start_time) return false;
+    const Time end = *pod_.status.start_time + std::chrono::seconds(*pod_.spec.active_deadline_seconds);
+    if (end > now_) plan_.look_again = end;
+    return end <= now_;
   }
   bool any_app_record() const {
     for (auto& c : pod_.spec.containers)
@@ -90,14 +102,17 @@ class Planner {
       return true;
     }
     if (r && !should_restart(pod_, c, init, *r)) return false;
-    auto wait = runtime_.not_before.find(c.name);
-    if (wait != runtime_.not_before.end() && wait->second > now_) {
-      plan_.backing_off.push_back(c.name);
-      plan_.look_again = plan_.look_again ? std::min(*plan_.look_again, wait->second) : wait->second;
-      return true;
-    }
-    plan_.start.push_back(c.name);
+    start_unless_backing_off(c.name);
     return true;
+  }
+  void start_unless_backing_off(const std::string& name) {
+    auto wait = runtime_.not_before.find(name);
+    if (wait == runtime_.not_before.end() || wait->second <= now_) {
+      plan_.start.push_back(name);
+      return;
+    }
+    plan_.backing_off.push_back(name);
+    plan_.look_again = plan_.look_again ? std::min(*plan_.look_again, wait->second) : wait->second;
   }
 
   const core::Pod& pod_;

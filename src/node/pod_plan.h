@@ -1,7 +1,8 @@
 // Decides what to do next for a pod: a pure function of its object, the runtime's state and the time.
 //
 // Upstream's rules: one ready sandbox; init containers in order, each to completion; sidecars (init
-// containers that always restart) stay and are restarted; then all app containers; restarts by policy
+// containers that always restart) stay and are restarted; then all app containers; ephemeral containers
+// at any time, once each; restarts by policy
 // with back-off; when nothing is to run any more the pod is finished and its sandbox is stopped.
 #pragma once
 
@@ -23,6 +24,7 @@ struct PodPlan {
   std::vector<std::string> backing_off;  // would start but for their back-off
   std::optional<Time> look_again;        // when a back-off ends
   bool finished = false;                 // the pod's phase is final
+  std::optional<WaitReason> failed;      // it is Failed, whatever its containers did
 };
 
 PodPlan plan_pod(const core::Pod& pod, const PodRuntime& runtime, Time now);

@@ -227,6 +227,12 @@ Task<Result<cri::ContainerConfig>> PodWorker::make_config(core::Container c, cri
   if (image.uid) in.image_user = image.uid->value;
   in.image_user_name = image.username;
   in.attempt = attempt;
+  for (auto& e : pod_->spec.ephemeral_containers) {
+    if (e.name != c.name || e.target_container_name.empty()) continue;
+    const ContainerRecord* target = rt_.latest(e.target_container_name);
+    if (!target || target->state != cri::kRunning) co_return unavailable("unable to find target container " + e.target_container_name);
+    in.processes_of = target->id;
+  }
   PodFacts facts;
   facts.host_ip = c_->settings->node_ip;
   facts.allocatable = c_->allocatable;
@@ -247,9 +253,10 @@ Task<Result<cri::ContainerConfig>> PodWorker::make_config(core::Container c, cri
 }
 
 Task<Status> PodWorker::start_container(std::string name) {
-  const core::Container* spec = find_container(*pod_, name);
+  const std::optional<core::Container> spec = find_container(*pod_, name);
   if (!spec || !rt_.sandbox()) co_return internal("nothing to start for " + name);
-  const core::Container c = *spec;
+  core::Container c = *spec;
+  if (auto granted = rt_.granted.find(name); granted != rt_.granted.end()) c.resources = granted->second;
   const ContainerRecord* last = rt_.latest(name);
   const int attempt = last ? last->attempt + 1 : 0;
 
@@ -273,6 +280,7 @@ Task<Status> PodWorker::start_container(std::string name) {
       failed = std::move(created).error();
     } else {
       id = *created;
+      rt_.applied[id] = c.resources;
       event(false, "Created", "Created container: " + name, name);
       failed = co_await c_->runtime->start_container(id);
       if (!failed.ok()) reason = "RunContainerError";

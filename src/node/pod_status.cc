@@ -30,6 +30,14 @@ class StatusComputer {
     out_.container_statuses.clear();
     for (auto& c : pod_.spec.init_containers) out_.init_container_statuses.push_back(container_status(c, true));
     for (auto& c : pod_.spec.containers) out_.container_statuses.push_back(container_status(c, false));
+    out_.ephemeral_container_statuses.clear();
+    for (auto& e : pod_.spec.ephemeral_containers) {
+      core::ContainerStatus s = container_status(as_container(e), false);
+      s.ready = false;  // nobody waits for it
+      s.started.reset();
+      s.resources.reset();
+      out_.ephemeral_container_statuses.push_back(std::move(s));
+    }
     out_.host_ip = in_.node_ip;
     out_.host_ips.clear();
     out_.host_ips.emplace_back().ip = in_.node_ip;
@@ -44,6 +52,11 @@ class StatusComputer {
       out_.pod_ips.clear();
       out_.pod_ips.emplace_back().ip = ip;
     }
+    if (rt_.failed) {
+      out_.phase = "Failed";
+      out_.reason = rt_.failed->reason;
+      out_.message = rt_.failed->message;
+    }
     if (out_.phase != "Succeeded" && out_.phase != "Failed") out_.phase = phase();
     conditions();
     return std::move(out_);
@@ -52,7 +65,7 @@ class StatusComputer {
  private:
   // Conditions of others (readiness gates, DisruptionTarget) come from the object, ours from what we wrote.
   void start_from_previous() {
-    static const char* kOwn[] = {"PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"};
+    static const char* kOwn[] = {"PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready", "PodResizePending", "PodResizeInProgress"};
     auto own = [](const core::PodCondition& c) { return std::find(std::begin(kOwn), std::end(kOwn), c.type) != std::end(kOwn); };
     out_ = pod_.status;
     if (!in_.previous) return;
@@ -67,8 +80,12 @@ class StatusComputer {
     s.name = c.name;
     s.image = c.image;
     s.started = false;
-    s.resources = c.resources;
     const ContainerRecord* r = rt_.latest(c.name);
+    auto granted = rt_.granted.find(c.name);
+    s.resources = granted != rt_.granted.end() ? granted->second : c.resources;
+    s.allocated_resources = s.resources->requests;
+    if (r && r->state == cri::kRunning)
+      if (auto applied = rt_.applied.find(r->id); applied != rt_.applied.end()) s.resources = applied->second;
     auto wait = rt_.waiting.find(c.name);
     if (!r) {
       core::ContainerStateWaiting w;
@@ -163,7 +180,14 @@ class StatusComputer {
     out_.conditions.push_back(std::move(c));
   }
 
+  void clear_condition(const std::string& type) {
+    std::erase_if(out_.conditions, [&](auto& c) { return c.type == type; });
+  }
   void conditions() {
+    if (rt_.resize_pending) set_condition("PodResizePending", true, rt_.resize_pending->reason, rt_.resize_pending->message);
+    else clear_condition("PodResizePending");
+    if (rt_.resizing) set_condition("PodResizeInProgress", true, rt_.resize_error.empty() ? "" : "Error", rt_.resize_error);
+    else clear_condition("PodResizeInProgress");
     const bool terminal = out_.phase == "Succeeded" || out_.phase == "Failed";
     set_condition("PodReadyToStartContainers", rt_.sandbox() && !rt_.sandbox()->pod_ip.empty());
 

@@ -21,7 +21,7 @@ int64_t PodWorker::grace_period() const {
 }
 
 Task<void> PodWorker::stop_container(ContainerRecord r, int64_t grace, std::string message) {
-  const core::Container* spec = find_container(*pod_, r.name);
+  const std::optional<core::Container> spec = find_container(*pod_, r.name);
   const Time begun = c_->loop->now();
   if (!message.empty()) event(false, "Killing", message, r.name);
   if (spec && spec->lifecycle && spec->lifecycle->pre_stop && grace > 0) {
@@ -48,7 +48,7 @@ Task<void> PodWorker::stop_container(ContainerRecord r, int64_t grace, std::stri
 
 Task<void> PodWorker::kill_in_background(ContainerRecord r, std::string message) {
   probers_.erase(r.id);
-  const core::Container* spec = find_container(*pod_, r.name);
+  const std::optional<core::Container> spec = find_container(*pod_, r.name);
   int64_t grace = grace_period();
   if (spec && spec->liveness_probe && spec->liveness_probe->termination_grace_period_seconds) grace = *spec->liveness_probe->termination_grace_period_seconds;
   co_await stop_container(r, grace, message);

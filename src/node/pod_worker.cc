@@ -13,6 +13,7 @@ namespace {
 const Log kLog{"node"};
 constexpr Duration kLookAgain = std::chrono::seconds(60);  // sources and tokens are looked at this often
 constexpr Duration kRetry = std::chrono::seconds(2);
+constexpr Duration kResizeAgain = std::chrono::seconds(10);
 constexpr size_t kMessageMax = 4096;  // bytes of a termination message
 constexpr size_t kLogTail = 2048;     // bytes of log that may stand in for it
 constexpr int kRoundsMax = 20;        // actions in one go before the status is written
@@ -74,6 +75,8 @@ kube::ObjectReference PodWorker::reference(const std::string& container) const {
     if (c.name == container) r.field_path = "spec.containers{" + container + "}";
   for (auto& c : pod_->spec.init_containers)
     if (c.name == container) r.field_path = "spec.initContainers{" + container + "}";
+  for (auto& c : pod_->spec.ephemeral_containers)
+    if (c.name == container) r.field_path = "spec.ephemeralContainers{" + container + "}";
   return r;
 }
 
@@ -109,6 +112,10 @@ Task<Status> PodWorker::sync() {
     if (pod_->status.phase == "Failed" || pod_->status.phase == "Succeeded") finished_ = true;
     plan_ = finished_ ? PodPlan{} : plan_pod(*pod_, rt_, c_->loop->now());
     if (finished_) plan_.stop_all = plan_.finished = true;
+    if (plan_.failed) {
+      event(false, plan_.failed->reason, plan_.failed->message);
+      rt_.failed = plan_.failed;
+    }
     if (gone_ || pod_->metadata.deletion_timestamp) break;
     if (plan_.stop_all) {
       finished_ = true;
@@ -126,6 +133,8 @@ Task<Status> PodWorker::sync() {
       result = co_await ensure_volumes();
       if (!result.ok()) break;
     }
+    decide_resize();
+    co_await apply_resources();
     if (plan_.create_sandbox) {
       result = co_await create_sandbox();
       if (!result.ok()) break;
@@ -149,6 +158,62 @@ Task<Status> PodWorker::sync() {
   }
   co_await publish();
   co_return result;
+}
+
+void PodWorker::decide_resize() {
+  if (rt_.granted.empty()) rt_.granted = granted_before(*pod_);
+  if (!asks_for_resize(*pod_, rt_.granted)) {
+    rt_.resize_pending.reset();
+    return;
+  }
+  auto refused = judge_resize(running_requests(*pod_), running_requests(*pod_, &rt_.granted), c_->granted_to_others(uid_), c_->allocatable);
+  if (refused) {
+    if (!rt_.resize_pending || rt_.resize_pending->reason != refused->reason)
+      event(true, "Resize" + refused->reason, "Pod resize " + std::string(refused->reason == "Infeasible" ? "Infeasible" : "Deferred") + ": " + refused->message);
+    rt_.resize_pending = std::move(refused);
+    plan_.look_again = c_->loop->now() + kResizeAgain;
+    return;
+  }
+  rt_.resize_pending.reset();
+  for (auto& [name, has] : rt_.granted)
+    if (auto c = find_container(*pod_, name)) has = c->resources;
+  event(false, "ResizeStarted", "Pod resize started for generation " + std::to_string(pod_->metadata.generation));
+  rt_.resizing = true;
+}
+
+// Tells the runtime what containers that run already are granted now; restarts those that ask for it.
+Task<void> PodWorker::apply_resources() {
+  bool all = true;
+  rt_.resize_error.clear();
+  for (const auto& [name, granted] : rt_.granted) {
+    const ContainerRecord* r = rt_.latest(name);
+    const std::optional<core::Container> c = find_container(*pod_, name);
+    if (!r || !c || r->state != cri::kRunning) continue;
+    const std::string id = r->id;
+    auto it = rt_.applied.find(id);
+    if (it != rt_.applied.end() && it->second == granted) continue;
+    if (it != rt_.applied.end() && restarts_for(*c, it->second, granted)) {
+      all = false;
+      if (killing_.insert(id).second) scope_.spawn(kill_in_background(*r, "Container " + name + " resize requires restart"));
+      continue;
+    }
+    core::Container as_granted = *c;
+    as_granted.resources = granted;
+    Status s = co_await c_->runtime->update_container_resources(id, container_resources(*pod_, as_granted, c_->settings->memory_capacity));
+    if (s.ok()) {
+      rt_.applied[id] = granted;
+      continue;
+    }
+    all = false;
+    rt_.resizing = true;
+    rt_.resize_error = s.error().message;
+    plan_.look_again = c_->loop->now() + kResizeAgain;
+  }
+  std::erase_if(rt_.applied, [&](auto& a) { return !known_.count(a.first); });
+  if (rt_.resizing && all) {
+    rt_.resizing = false;
+    event(false, "ResizeCompleted", "Pod resize completed for generation " + std::to_string(pod_->metadata.generation));
+  }
 }
 
 Task<Status> PodWorker::describe(cri::Container c, ContainerRecord* out) {
@@ -228,7 +293,7 @@ void PodWorker::update_backoff() {
   rt_.not_before = start_not_before_;
   for (auto& [name, list] : rt_.containers) {
     if (list.empty()) continue;
-    const core::Container* spec = find_container(*pod_, name);
+    const std::optional<core::Container> spec = find_container(*pod_, name);
     if (!spec || list[0].state != cri::kExited) {
       if (auto w = rt_.waiting.find(name); list[0].state == cri::kRunning && w != rt_.waiting.end()) rt_.waiting.erase(w);
       continue;
@@ -248,7 +313,7 @@ void PodWorker::update_probes() {
   std::set<std::string> alive;
   for (auto& [name, list] : rt_.containers) {
     if (list.empty() || list[0].state != cri::kRunning || killing_.count(list[0].id)) continue;
-    const core::Container* spec = find_container(*pod_, name);
+    const std::optional<core::Container> spec = find_container(*pod_, name);
     if (!spec || !(spec->startup_probe || spec->readiness_probe || spec->liveness_probe)) continue;
     const std::string& id = list[0].id;
     alive.insert(id);

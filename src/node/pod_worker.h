@@ -15,6 +15,7 @@
 #include "node/container_config.h"
 #include "node/cri/runtime.h"
 #include "node/pod_plan.h"
+#include "node/pod_resize.h"
 #include "node/prober.h"
 #include "node/sources.h"
 
@@ -33,6 +34,8 @@ struct AgentContext {
   WatchedObjects<core::Secret>* secrets = nullptr;
   std::function<std::vector<std::shared_ptr<const core::Service>>()> services;
   std::map<std::string, kube::Quantity> allocatable;
+  // CPU and memory that the node has granted to its other pods.
+  std::function<Amounts(const std::string& uid)> granted_to_others;
   int mtu = 1500;
 };
 
@@ -62,6 +65,8 @@ class PodWorker {
   Task<Status> describe(cri::Container c, ContainerRecord* out);
   void update_backoff();
   void update_probes();
+  void decide_resize();
+  Task<void> apply_resources();
   Task<void> publish();
 
   // pod_start.cc: what makes things run

@@ -20,7 +20,7 @@ enum FrameType : uint16_t { kSynStream = 1,
 constexpr uint8_t kFin = 1;
 constexpr size_t kFrameMax = 16 << 20;  // a frame's length has 24 bits
 constexpr size_t kHeaderBlockMax = 64 << 10;
-constexpr size_t kQueue = 64;  // frames of a stream that wait for their reader
+constexpr size_t kStreamQueue = 64;  // frames of a stream that wait for their reader
 constexpr size_t kDataPiece = 32 << 10;
 
 void put16(std::string& s, uint32_t v) {
@@ -196,7 +196,7 @@ Task<bool> SpdyConnection::control(uint16_t type, uint8_t flags, std::string p) 
     if (p.size() < 10) co_return false;
     auto stream = std::make_unique<SpdyStream>();
     stream->id = get32(p, 0) & 0x7fffffff;
-    stream->incoming = std::make_unique<Channel<std::string>>(*loop_, kQueue);
+    stream->incoming = std::make_unique<Channel<std::string>>(*loop_, kStreamQueue);
     if (!codec_->parse_headers(p.substr(10), &stream->headers)) co_return false;
     if (flags & kFin) stream->incoming->close();
     std::string reply, none;
