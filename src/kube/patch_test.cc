@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/strings.h"
 #include "base/yaml.h"
 #include "kube/types/apps.h"
 #include "kube/types/core.h"
@@ -41,6 +42,28 @@ TEST_F(Strategic, ContainersMergeByName) {
   EXPECT_TRUE(r == y("{spec: {template: {spec: {containers: [{name: a, image: x}, {name: b, image: z}, {name: c, image: w}]}}}}")) << json::dump(r);
 }
 
+// Upstream's order: what the patch adds stands before what only the server has, unless an element of both says otherwise.
+TEST_F(Strategic, WhatThePatchAddsComesFirst) {
+  auto names = [&](const char* live, const char* patch, const char* order = nullptr) {
+    auto list = [](std::string text) {
+      std::string out;
+      for (auto& n : split(text, ' ')) out += (out.empty() ? "" : ", ") + ("{name: " + n + "}");
+      return "[" + out + "]";
+    };
+    std::string p = "{spec: {template: {spec: {containers: " + list(patch) + (order ? ", $setElementOrder/containers: " + list(order) : "") + "}}}}";
+    auto r = apply(("{spec: {template: {spec: {containers: " + list(live) + "}}}}").c_str(), p.c_str());
+    std::string out;
+    for (auto& c : std::as_const(r)["spec"]["template"]["spec"]["containers"].as_array()) out += c["name"].as_string();
+    return out;
+  };
+  EXPECT_EQ(names("a", "n"), "na");
+  EXPECT_EQ(names("a b c", "n b"), "nabc");
+  EXPECT_EQ(names("a b c", "b n"), "abnc");
+  EXPECT_EQ(names("a b c", "c a"), "bca");
+  EXPECT_EQ(names("a b c", "n", "b n"), "abnc");
+  EXPECT_EQ(names("s a b", "n", "a n b"), "sanb");
+}
+
 TEST_F(Strategic, DeleteReplaceAndOrder) {
   auto r = apply("{spec: {template: {spec: {containers: [{name: a}, {name: b}, {name: c}]}}}}",
                  "{spec: {template: {spec: {$setElementOrder/containers: [{name: c}, {name: a}], containers: [{$patch: delete, name: b}]}}}}");
@@ -60,7 +83,7 @@ TEST_F(Strategic, RetainKeysAndAtomicLists) {
 
 TEST_F(Strategic, PrimitiveListsAndNulls) {
   auto r = apply("{metadata: {finalizers: [a, b], labels: {x: '1', z: '2'}}}", "{metadata: {$deleteFromPrimitiveList/finalizers: [a], finalizers: [c], labels: {x: null}}}");
-  EXPECT_TRUE(r == y("{metadata: {finalizers: [b, c], labels: {z: '2'}}}")) << json::dump(r);
+  EXPECT_TRUE(r == y("{metadata: {finalizers: [c, b], labels: {z: '2'}}}")) << json::dump(r);
   EXPECT_FALSE(strategic_merge_patch(*schema, y("{spec: {template: {spec: {containers: [{name: a}]}}}}"), y("{spec: {template: {spec: {containers: [{image: a}]}}}}")).ok());
 }
 

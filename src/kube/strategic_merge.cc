@@ -57,26 +57,30 @@ json::Value without_directives(const json::Value& v) {
   return v;
 }
 
-// Puts `list` into the order that `wanted` gives; elements that it does not name keep their place after
-// the one that they followed.
-void reorder(json::Array& list, const json::Array& wanted, const std::string& merge_key) {
+// Orders a merged list: what `patched` names comes in its order, the rest in that of the list as it was; of an element
+// of each sort that both were there before, the one that was first then, else the patch's.
+void reorder(json::Array& list, const json::Array& patched, const json::Array& before, const std::string& merge_key) {
   auto id = [&](const json::Value& v) -> const json::Value& { return merge_key.empty() ? v : v[merge_key]; };
-  auto rank = [&](const json::Value& v) -> int {
-    for (size_t i = 0; i < wanted.size(); ++i)
-      if (id(wanted[i]) == id(v)) return static_cast<int>(i);
+  auto place = [&](const json::Array& in, const json::Value& v) {
+    for (size_t i = 0; i < in.size(); ++i)
+      if (id(in[i]) == id(v)) return static_cast<int>(i);
     return -1;
   };
-  json::Array named, out;
-  std::vector<std::pair<size_t, json::Value>> others;  // position among the named ones
-  for (auto& v : list) {
-    if (rank(v) >= 0) named.push_back(v);
-    else others.emplace_back(named.size(), v);
-  }
-  std::stable_sort(named.begin(), named.end(), [&](auto& a, auto& b) { return rank(a) < rank(b); });
-  size_t o = 0;
-  for (size_t i = 0; i <= named.size(); ++i) {
-    while (o < others.size() && others[o].first <= i) out.push_back(others[o++].second);
-    if (i < named.size()) out.push_back(named[i]);
+  auto sort_by = [&](json::Array& items, const json::Array& order) {
+    std::stable_sort(items.begin(), items.end(), [&](auto& a, auto& b) { return static_cast<unsigned>(place(order, a)) < static_cast<unsigned>(place(order, b)); });
+  };
+  json::Array named, others, out;
+  for (auto& v : list) (place(patched, v) >= 0 ? named : others).push_back(v);
+  sort_by(named, patched);
+  sort_by(others, before);
+  size_t n = 0, o = 0;
+  while (n < named.size() || o < others.size()) {
+    bool other = n == named.size();
+    if (!other && o < others.size()) {
+      const int theirs = place(before, others[o]), ours = place(before, named[n]);
+      other = theirs >= 0 && ours >= 0 && theirs < ours;
+    }
+    out.push_back(other ? others[o++] : named[n++]);
   }
   list = std::move(out);
 }
@@ -87,6 +91,7 @@ Result<json::Value> merge_list(const Schema* schema, const json::Value& original
     json::Array out = original.as_array();
     for (auto& p : patch.as_array())
       if (std::find(out.begin(), out.end(), p) == out.end()) out.push_back(p);
+    reorder(out, patch.as_array(), original.as_array(), "");
     return json::Value(std::move(out));
   }
   if (merge_key.empty()) return without_directives(patch);
@@ -118,6 +123,7 @@ Result<json::Value> merge_list(const Schema* schema, const json::Value& original
       TRY(*it, merge_map(item_of(schema), *it, p));
     }
   }
+  reorder(out, plain, original.as_array(), merge_key);
   return json::Value(std::move(out));
 }
 
@@ -148,6 +154,13 @@ Result<json::Value> merge_map(const Schema* schema, json::Value original, const 
     if (!list || !list->is_array()) continue;
     for (auto& gone : m.value.as_array()) std::erase(list->arr(), gone);
   }
+  std::vector<std::pair<std::string, json::Array>> before;  // lists whose order the patch says
+  for (auto& m : patch.as_object()) {
+    if (!m.key.starts_with(kOrder)) continue;
+    std::string name = m.key.substr(kOrder.size());
+    const json::Value* list = std::as_const(original).find(name);
+    before.emplace_back(name, list ? list->as_array() : json::Array());
+  }
   for (auto& m : patch.as_object()) {
     if (m.key == "$patch" || m.key == "$retainKeys" || m.key.starts_with(kOrder) || m.key.starts_with(kDelete)) continue;
     const Schema* child = member_of(schema, m.key);
@@ -166,12 +179,11 @@ Result<json::Value> merge_map(const Schema* schema, json::Value original, const 
       *old = without_directives(m.value);
     }
   }
-  for (auto& m : patch.as_object()) {
-    if (!m.key.starts_with(kOrder)) continue;
-    std::string name = m.key.substr(kOrder.size());
+  for (auto& [name, list_before] : before) {
+    const json::Value& wanted = patch[std::string(kOrder) + name];
     json::Value* list = original.find(name);
     const Schema* child = member_of(schema, name);
-    if (list && list->is_array() && m.value.is_array()) reorder(list->arr(), m.value.as_array(), child ? child->merge_key : "");
+    if (list && list->is_array() && wanted.is_array()) reorder(list->arr(), wanted.as_array(), list_before, child ? child->merge_key : "");
   }
   return original;
 }
