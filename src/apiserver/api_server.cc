@@ -1,5 +1,7 @@
 #include "apiserver/api_server.h"
 
+#include <algorithm>
+
 #include "apiserver/admission/dynamic.h"
 #include "apiserver/admission/policy_status.h"
 #include "apiserver/aggregation/aggregator.h"
@@ -108,6 +110,27 @@ Task<Status> ApiServer::authorize(const Request& r) {
   co_return status::forbidden(res, name, cannot(r, d.reason));
 }
 
+void ApiServer::count(const Request& r, int status) {
+  const std::string_view labels[] = {r.verb, r.group, r.version, r.plural, r.subresource};
+  size_t hash = static_cast<size_t>(status);
+  for (std::string_view l : labels) hash = hash * 31 + std::hash<std::string_view>()(l);
+  for (auto [it, end] = counted_.equal_range(hash); it != end; ++it) {
+    const Counted& c = it->second;
+    if (c.status == status && std::equal(std::begin(labels), std::end(labels), c.labels.begin())) {
+      ++*c.value;
+      return;
+    }
+  }
+  Counted c;
+  c.status = status;
+  c.labels.assign(std::begin(labels), std::end(labels));
+  LabelValues all = c.labels;
+  all.push_back(std::to_string(status));
+  c.value = &requests_total_->cell(all);
+  ++*c.value;
+  counted_.emplace(hash, std::move(c));
+}
+
 Task<Response> ApiServer::handle_audited(Request& r) {
   r.audited = true;
   std::shared_ptr<AuditTrail> trail = auditor_->received(r);
@@ -136,7 +159,7 @@ Task<Response> ApiServer::handle(Request& r) {
   Status allowed = co_await authorize(r);
   if (!allowed.ok()) {
     Response res = error_response(allowed.error());
-    requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
+    count(r, res.status);
     co_return res;
   }
   if (const Aggregator::Remote* remote = aggregator_->remote_of(r)) {
@@ -149,13 +172,13 @@ Task<Response> ApiServer::handle(Request& r) {
       ServedTypePtr t = core_.types.find(r.group, r.version, r.plural);
       if (t && t->storage && t->resource.namespaced == !r.ns.empty() && t->has_verb("get") && t->deprecation_warning.empty() && !t->converter) {
         Response res = rest_.get(r, t);
-        requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
+        count(r, res.status);
         co_return res;
       }
     }
     Response res = co_await serve_resource(r);
     if (ServedTypePtr t = core_.types.find(r.group, r.version, r.plural); t && !t->deprecation_warning.empty()) res.warnings.push_back(t->deprecation_warning);
-    requests_total_->inc({r.verb, r.group, r.version, r.plural, r.subresource, std::to_string(res.status)});
+    count(r, res.status);
     co_return res;
   }
   Response res = co_await serve_path(r);

@@ -10,6 +10,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "apiserver/admission/quota.h"
 #include "apiserver/audit.h"
@@ -111,6 +113,14 @@ class ApiServer {
   std::unique_ptr<FlowControl> flow_;
   std::unique_ptr<CrdController> crds_;
   MetricFamily* requests_total_ = nullptr;
+  // Its series, so that a request does not make its six labels again: as many as the family has.
+  struct Counted {
+    int status = 0;
+    LabelValues labels;  // without the status
+    double* value = nullptr;
+  };
+  void count(const Request& r, int status);
+  std::unordered_multimap<size_t, Counted> counted_;
   MetricFamily *stored_objects_ = nullptr, *registered_watchers_ = nullptr;
   TaskScope scope_;
 };

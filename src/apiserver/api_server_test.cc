@@ -382,6 +382,41 @@ TEST_F(ApiServerTest, WatchesShowLeavingTheSelectorAsDeletion) {
   EXPECT_FALSE(error);
 }
 
+// Readers in this process are given documents where others are sent text: the same ones.
+TEST_F(ApiServerTest, ReadersInThisProcessGetTheDocumentsThatOthersGetAsText) {
+  for (int i = 0; i < 5; ++i)
+    call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"m)" + std::to_string(i) + R"(","labels":{"odd":")" + std::to_string(i % 2) + R"("}},"data":{"k":"v"}})");
+  for (const std::string path : {"/api/v1/namespaces/default/configmaps", "/api/v1/namespaces/default/configmaps?limit=2", "/api/v1/configmaps?labelSelector=odd=1",
+                                 "/api/v1/namespaces/none/configmaps", "/api/v1/namespaces/default/configmaps/m3", "/api/v1", "/apis", "/apis/apps/v1"}) {
+    std::vector<Value> seen;
+    for (bool in_process : {false, true}) {
+      Request r;
+      r.in_process = in_process;
+      const size_t q = path.find('?');
+      r.path = path.substr(0, q);
+      if (q != path.npos) {
+        const size_t eq = path.find('=', q);
+        r.query.emplace_back(path.substr(q + 1, eq - q - 1), path.substr(eq + 1));
+      }
+      auto u = std::make_shared<User>();
+      u->name = "admin";
+      u->groups = {"system:masters", "system:authenticated"};
+      r.user = u;
+      parse_request_info(r);
+      Response res = run_task(ex, handle(&r));
+      ASSERT_EQ(res.status, 200) << path;
+      if (in_process) {
+        ASSERT_TRUE(res.value) << path;
+        seen.push_back(*res.value);
+      } else {
+        ASSERT_TRUE(res.body) << path;
+        seen.push_back(*json::parse(*res.body));
+      }
+    }
+    EXPECT_EQ(json::dump_sorted(seen[0]), json::dump_sorted(seen[1])) << path;
+  }
+}
+
 TEST_F(ApiServerTest, AWatchFromACompactedVersionIsGone) {
   for (int i = 0; i < 40'000; ++i) {
     store::Txn t;

@@ -21,39 +21,6 @@ using kube::Scalar;
 using kube::Shape;
 using kube::TypeInfo;
 
-void find_unknown(const TypeInfo& type, const Value& v, std::string& path, std::vector<std::string>& out) {
-  if (type.special != kube::Special::kNone || !v.is_object()) return;
-  for (auto& m : v.as_object()) {
-    size_t size = path.size();
-    if (!path.empty()) path.push_back('.');
-    path += m.key;
-    const FieldInfo* f = type.find(m.key);
-    if (!f) {
-      bool type_meta = size == 0 && (m.key == "kind" || m.key == "apiVersion");
-      if (!type_meta && !(m.key == "kind" || m.key == "apiVersion")) out.push_back(path);
-    } else if (f->scalar == Scalar::kStruct) {
-      if (f->shape == Shape::kList) {
-        for (size_t i = 0; i < m.value.size() && m.value.is_array(); ++i) {
-          size_t inner = path.size();
-          path += "[" + std::to_string(i) + "]";
-          find_unknown(*f->type, m.value.at(i), path, out);
-          path.resize(inner);
-        }
-      } else if (f->shape == Shape::kMap) {
-        for (auto& e : m.value.as_object()) {
-          size_t inner = path.size();
-          path += "." + e.key;
-          find_unknown(*f->type, e.value, path, out);
-          path.resize(inner);
-        }
-      } else {
-        find_unknown(*f->type, m.value, path, out);
-      }
-    }
-    path.resize(size);
-  }
-}
-
 // The defaults that a type's own fields have in the tables, those of inlined types among them. Most types have none.
 struct TableDefault {
   const FieldInfo* field;
@@ -89,9 +56,10 @@ bool wants_defaults(const TypeInfo& type, const Value& v) {
   if (!v.is_object() || type.special != kube::Special::kNone) return false;
   for (const TableDefault& d : defaults_of(type))
     if (lacks(d, v)) return true;
+  size_t base = 0, next = 0;
   for (auto& m : v.as_object()) {
     if (!m.value.is_object() && !m.value.is_array() && !m.value.is_null()) continue;
-    const FieldInfo* f = type.find(m.key);
+    const FieldInfo* f = type.find(m.key, &base, next);
     if (!f) continue;
     if (m.value.is_null() && null_is_absent(*f)) return true;
     if (f->scalar != Scalar::kStruct) continue;
@@ -111,9 +79,10 @@ bool wants_defaults(const TypeInfo& type, const Value& v) {
 void fill_defaults(const TypeInfo& type, Value& v) {
   if (!v.is_object() || type.special != kube::Special::kNone) return;
   std::vector<std::string> gone;
+  size_t base = 0, next = 0;
   for (auto& m : v.obj()) {
     if (!m.value.is_object() && !m.value.is_array() && !m.value.is_null()) continue;
-    const FieldInfo* f = type.find(m.key);
+    const FieldInfo* f = type.find(m.key, &base, next);
     if (!f) continue;
     if (m.value.is_null() && null_is_absent(*f)) gone.push_back(m.key);
     if (f->scalar != Scalar::kStruct) continue;
@@ -215,9 +184,7 @@ Result<Value> decode_envelope(const TypeInfo& type, std::string_view body) {
 }
 
 Status accept_typed(const TypeInfo& type, Value& object, std::vector<std::string>& unknown) {
-  std::string path;
-  find_unknown(type, object, path, unknown);
-  TRY(Value canonical, kube::canonical_json(type, object));
+  TRY(Value canonical, kube::canonical_json(type, object, &unknown));
   object = std::move(canonical);
   return ok();
 }

@@ -195,16 +195,21 @@ Value Discovery::aggregated(bool core_group, const std::string& version) const {
   return list;
 }
 
-Response Discovery::cached(const std::string& key, const std::function<std::string()>& make, const std::string& content_type) {
+Response Discovery::cached(const std::string& key, const std::function<std::string()>& make, const std::string& content_type, bool in_process) {
   const int64_t generation = core_->types.generation() + aggregator_->generation();  // both only rise
   if (generation_ != generation) {
     cache_.clear();
     generation_ = generation;
   }
   auto it = cache_.find(key);
-  if (it == cache_.end()) it = cache_.emplace(key, std::make_shared<const std::string>(make())).first;
+  if (it == cache_.end()) it = cache_.emplace(key, Cached{std::make_shared<const std::string>(make()), nullptr}).first;
   Response r;
-  r.body = it->second;
+  r.body = it->second.text;
+  if (in_process) {
+    if (!it->second.value)
+      if (auto v = json::parse(*r.body); v.ok()) it->second.value = json::share(std::move(*v));
+    r.value = it->second.value;
+  }
   r.content_type = content_type;
   return r;
 }
@@ -279,7 +284,7 @@ bool Discovery::serve(const Request& r, Response* out) {
             v["groups"] = std::move(list);
             return json::dump(v);
           },
-          "application/json");
+          "application/json", r.in_process);
     }
     out->headers.emplace_back("Vary", "Accept");
     return true;
@@ -289,7 +294,7 @@ bool Discovery::serve(const Request& r, Response* out) {
     auto vs = versions(group);
     if (std::find(vs.begin(), vs.end(), version) == vs.end()) return false;
     *out = cached(
-        p, [&] { return json::dump(resource_list(group, version)); }, "application/json");
+        p, [&] { return json::dump(resource_list(group, version)); }, "application/json", r.in_process);
     return true;
   }
   if (seg[0] == "apis" && seg.size() == 2) {

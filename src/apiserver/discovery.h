@@ -32,14 +32,18 @@ class Discovery {
   json::Value group_entry(const std::string& group) const;
   json::Value aggregated(bool core_group, const std::string& version) const;
   std::vector<std::string> groups() const;
-  Response cached(const std::string& key, const std::function<std::string()>& make, const std::string& content_type);
+  Response cached(const std::string& key, const std::function<std::string()>& make, const std::string& content_type, bool in_process = false);
 
   Core* core_;
   const ApiServerOptions* options_;
   OpenApi openapi_;
   const Aggregator* aggregator_ = nullptr;
   int64_t generation_ = -1;
-  std::map<std::string, Bytes> cache_;
+  struct Cached {
+    Bytes text;
+    std::shared_ptr<const json::Value> value;  // made for the first reader in this process
+  };
+  std::map<std::string, Cached> cache_;
 };
 
 }  // namespace caravel::apiserver

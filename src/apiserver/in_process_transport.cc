@@ -17,6 +17,7 @@ Request to_request(const UserPtr& user, kube::ApiRequest&& a) {
   r.query = std::move(a.query);
   r.content_type = std::move(a.content_type);
   r.canonical = a.canonical;
+  r.in_process = true;
   // Writes of whole objects stay documents; everything else is read as text.
   if ((a.verb == "create" || a.verb == "update") && a.path.empty() && (a.subresource.empty() || a.subresource == "status")) r.object = std::move(a.object);
   else r.body = std::move(a.text());

@@ -23,8 +23,10 @@ bool lower_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9
 }  // namespace
 
 std::string encode_object(const json::Value& object, size_t* stamp_at) {
-  std::string out = "{";
-  out.reserve(2048);
+  // What is returned is kept, often thousands of times: it has room for the stamp and no more.
+  constexpr size_t kStampMax = 20;
+  thread_local std::string out;
+  out = "{";
   for (std::string_view key : {"kind", "apiVersion"})
     if (auto* v = object.find(key)) dump_member(key, *v, out);
   if (out.back() != '{') out.push_back(',');
@@ -52,7 +54,10 @@ std::string encode_object(const json::Value& object, size_t* stamp_at) {
     json::dump_to(m.value, out);
   }
   out.push_back('}');
-  return out;
+  std::string exact;
+  exact.reserve(out.size() + kStampMax);
+  exact = out;
+  return exact;
 }
 
 std::string new_uid(Executor& ex) {

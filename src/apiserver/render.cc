@@ -176,6 +176,25 @@ bool BodyParts::take(std::vector<Bytes>& out, size_t& next, size_t enough) const
   return true;
 }
 
+Response Rest::list_document(const ServedType& t, const WatchCache::ListPage& page, int64_t revision, const std::string& continue_token) const {
+  json::Array items;
+  items.reserve(page.items.size());
+  for (auto& o : page.items) items.push_back(*served_value(t, *o));
+  json::Object meta;
+  meta.append("resourceVersion", revision ? std::to_string(revision) : std::string());
+  if (!continue_token.empty()) meta.append("continue", continue_token);
+  if (!continue_token.empty() && page.remaining) meta.append("remainingItemCount", static_cast<int64_t>(page.remaining));
+  json::Object list;
+  list.reserve(4);
+  list.append("kind", t.list_kind);
+  list.append("apiVersion", t.resource.api_version());
+  list.append("metadata", std::move(meta));
+  list.append("items", std::move(items));
+  Response r;
+  r.value = json::share(std::move(list));
+  return r;
+}
+
 Response Rest::render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token, bool in_parts) const {
   Response r;
   if (out.as == Output::kTable) {

@@ -53,6 +53,7 @@ struct Request {
   json::Value object;        // instead of a body, when a create or update comes from this process
   bool canonical = false;    // the object is as our own type's encoder writes it
   bool takes_parts = false;  // a long list may come as Response::parts
+  bool in_process = false;   // whoever asks reads Response::value where there is one: no text is made for it
   UserPtr user;
   std::string audit_id, source;       // of audit events: the client's id or ours, the client's address
   bool audited = false;               // the audit policy has been asked

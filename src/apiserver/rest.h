@@ -122,6 +122,8 @@ class Rest {
   // Revision 0: the list has none.
   // In parts where that is asked for and the list is long.
   Response render_list(const ServedType& t, const Output& out, const WatchCache::ListPage& page, int64_t revision, std::string continue_token, bool in_parts = false) const;
+  // The list as a document that shares the objects' own: for readers in this process.
+  Response list_document(const ServedType& t, const WatchCache::ListPage& page, int64_t revision, const std::string& continue_token) const;
   Result<Filter> filter_of(const Request& r, const ServedType& t) const;
   Core& core() const { return *core_; }
 

@@ -189,6 +189,10 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     auto now_stored = std::make_shared<Object>();
     now_stored->bytes = r->values[0]->value;
     now_stored->revision = r->revision;
+    // The cache has the object itself, with its version already, and readers of it.
+    const std::string version = std::to_string(r->revision);
+    if (meta_string(*stored, "resourceVersion") != version) (*stored)["metadata"]["resourceVersion"] = version;
+    now_stored->decoded = stored;
     ObjectPtr written = now_stored;
     if (t.converter) {
       auto converted = co_await convert_one(&t, written);

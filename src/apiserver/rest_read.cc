@@ -82,7 +82,7 @@ Response show(const Rest& rest, const Request& r, const ServedTypePtr& t, const 
   if (out->as == Output::kFull && out->format == Output::kJson) {
     Response res;
     res.body = served_bytes(*t, *o);
-    if (!t->from_storage) res.value = o->decoded;
+    if (!t->from_storage) res.value = r.in_process ? o->value() : o->decoded;
     return res;
   }
   Stored s;
@@ -219,6 +219,7 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
     if (!converted.ok()) co_return error_response(converted.error());
     page->items = std::move(*converted);
   }
+  if (r.in_process && !r.trail && out->as == Output::kFull && out->format == Output::kJson) co_return list_document(*t, *page, shown, next);
   co_return render_list(*t, *out, *page, shown, std::move(next), r.takes_parts);
 }
 
@@ -352,8 +353,8 @@ class ResourceWatch final : public WatchSession {
     }
     if (out_.as == Output::kFull && !type_->from_storage) {
       w.object = o.bytes;
-      w.value = o.decoded;
-      if (in_process && w.value) {
+      w.value = in_process ? o.value() : o.decoded;
+      if (in_process) {
         if (!o.typed) o.typed = std::make_shared<kube::Decoded>();
         w.typed = o.typed;
       }
@@ -381,6 +382,10 @@ class ResourceWatch final : public WatchSession {
     if (initial_end) m["annotations"]["k8s.io/initial-events-end"] = "true";
     WireEvent w;
     w.type = "BOOKMARK";
+    if (in_process && out_.as == Output::kFull) {
+      w.value = json::share(std::move(v));
+      return w;
+    }
     if (out_.as == Output::kTable) {
       json::Value table = json::Value::object();
       table["kind"] = "Table";

@@ -146,21 +146,23 @@ Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall
     return status::unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
   }
   if (!object.is_object()) return status::bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(object.is_array() ? "array" : "value") + " into Go value of type struct");
-  const std::string api = object["apiVersion"].as_string();
-  const std::string given_kind = object["kind"].as_string();
-  if (!api.empty() && api != t.resource.api_version())
-    return status::bad_request("the API version in the data (" + api + ") does not match the expected API version (" + t.resource.api_version() + ")");
+  const std::string api_version = t.resource.api_version();
+  const std::string api = std::as_const(object)["apiVersion"].as_string();
+  const std::string given_kind = std::as_const(object)["kind"].as_string();
+  if (!api.empty() && api != api_version)
+    return status::bad_request("the API version in the data (" + api + ") does not match the expected API version (" + api_version + ")");
   if (!given_kind.empty() && given_kind != kind)
     return status::bad_request(given_kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": unknown conversion");
-  object["apiVersion"] = t.resource.api_version();
-  object["kind"] = kind;
-  if (auto* m = object.find("metadata"); m && !m->is_null() && !m->is_object())
+  if (api != api_version) object["apiVersion"] = api_version;
+  if (given_kind != kind) object["kind"] = kind;
+  if (auto* m = std::as_const(object).find("metadata"); m && !m->is_null() && !m->is_object())
     return status::bad_request(kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind +
                                ": json: cannot unmarshal value into Go struct field ObjectMeta.metadata of type v1.ObjectMeta");
+  if (whole) return object;
   std::string prefix = kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": ";
   std::vector<std::string> unknown;
   const json::Value sent = duplicates.empty() ? json::Value() : object;
-  if (Status s = whole ? ok() : t.model->accept(object, unknown); !s.ok()) {
+  if (Status s = t.model->accept(object, unknown); !s.ok()) {
     if (!s.error().details.empty()) return std::move(s).error();
     return status::bad_request(prefix + s.error().message);
   }
@@ -295,12 +297,12 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     a.user = call->user;
     a.dry_run = call->dry_run;
     a.name_generated = generated;
-    a.options = typed_options("CreateOptions", call->options);
     a.warnings = &call->warnings;
     a.trail = call->trail.get();
     if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
     bool remote = core_->remote_admission && core_->remote_admission->interested(a);
     if (remote) {
+      a.options = typed_options("CreateOptions", call->options);
       Status s = co_await core_->remote_admission->admit(a);
       if (!s.ok()) co_return std::move(s).error();
       a.name = meta_string(o, "name");
@@ -454,13 +456,13 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     a.old = live.get();
     a.user = call->user;
     a.dry_run = call->dry_run;
-    a.options = typed_options("UpdateOptions", call->options);
     a.warnings = &call->warnings;
     a.trail = call->trail.get();
     if (Status s = core_->admission.admit(a); !s.ok()) co_return std::move(s).error();
     // Of a part with a kind of its own (Scale) the caller has asked.
     bool remote = !call->admitted && core_->remote_admission && core_->remote_admission->interested(a);
     if (remote) {
+      a.options = typed_options("UpdateOptions", call->options);
       Status s = co_await core_->remote_admission->admit(a);
       if (!s.ok()) co_return std::move(s).error();
       t.model->set_defaults(*object);
@@ -621,7 +623,7 @@ Task<Response> Rest::update(Request& r, ServedTypePtr t) {
   auto object = decode_body(r, *t, &call);
   if (!object.ok()) co_return error_response(object.error());
   bool conditional = !meta_string(*object, "resourceVersion").empty();
-  if (t->strategy->create_on_update && r.subresource.empty() && !find(*t, t->resource.namespaced ? r.ns : "", r.name) && !conditional) {
+  if (t->strategy->create_on_update && r.subresource.empty() && !conditional && !find(*t, t->resource.namespaced ? r.ns : "", r.name)) {
     if (meta_string(*object, "name").empty()) (*object)["metadata"]["name"] = r.name;
     auto stored = co_await create_object(&call, std::move(*object));
     if (!stored.ok()) co_return error_response(stored.error());

@@ -215,9 +215,10 @@ std::string field_text(const json::Value& object, std::string_view path) {
     return component.empty() ? object["reportingComponent"].as_string() : component;
   }
   if (path == "status.successful") path = "status.succeeded";
-  for (auto& step : split(path, '.')) {
-    v = v->find(step);
-    if (!v) break;
+  for (std::string_view rest = path; v && !rest.empty();) {
+    const size_t dot = rest.find('.');
+    v = v->find(rest.substr(0, dot));
+    rest = dot == rest.npos ? std::string_view() : rest.substr(dot + 1);
   }
   if (!v || v->is_null()) {
     if (path == "spec.unschedulable" || path == "spec.hostNetwork") return "false";

@@ -14,8 +14,11 @@ const Log log_{"watch-cache"};
 
 ValuePtr Object::value() const {
   if (!decoded) {
-    auto v = json::parse(*bytes);
-    return json::share(v.ok() ? std::move(*v) : json::Value());
+    if (ValuePtr v = elsewhere.lock()) return v;
+    auto parsed = json::parse(*bytes);
+    ValuePtr v = json::share(parsed.ok() ? std::move(*parsed) : json::Value());
+    elsewhere = v;
+    return v;
   }
   return decoded;
 }
@@ -39,8 +42,10 @@ void stamp(Object& o, int64_t revision) {
   o.bytes = restamp(o.bytes, revision);
   o.revision = revision;
   o.typed = nullptr;
-  if (!o.decoded) return;
-  json::Value v = *o.decoded;
+  ValuePtr known = o.decoded ? o.decoded : o.elsewhere.lock();
+  o.elsewhere.reset();
+  if (!known) return;
+  json::Value v = *known;
   v["metadata"]["resourceVersion"] = std::to_string(revision);
   o.decoded = json::share(std::move(v));
 }
@@ -229,6 +234,16 @@ void WatchCache::load(const store::ListResult& all, std::string_view prefix) {
   }
 }
 
+void WatchCache::keep_decoded(std::shared_ptr<Object> object) {
+  if (!object->decoded) return;
+  decoded_.push_back(std::move(object));
+  if (decoded_.size() <= kDecodedKept) return;
+  Object& oldest = *decoded_.front();
+  oldest.elsewhere = oldest.decoded;
+  oldest.decoded = nullptr;
+  decoded_.pop_front();
+}
+
 void WatchCache::apply(const store::Event& e, std::string_view key) {
   auto event = std::make_shared<CacheEvent>();
   event->revision = e.kv.mod_revision;
@@ -240,19 +255,14 @@ void WatchCache::apply(const store::Event& e, std::string_view key) {
     event->object = object;
     if (it != objects_.end()) it->second = object;
     else objects_.emplace(key, object);
-    if (object->decoded) {
-      decoded_.push_back(object);
-      if (decoded_.size() > kDecodedKept) {
-        decoded_.front()->decoded = nullptr;
-        decoded_.pop_front();
-      }
-    }
+    keep_decoded(std::move(object));
   } else {
     if (it == objects_.end()) return;
     event->change = Change::kDeleted;
     auto last = std::make_shared<Object>(*it->second);
     stamp(*last, event->revision);
-    event->object = std::move(last);
+    event->object = last;
+    keep_decoded(std::move(last));
     objects_.erase(it);
   }
   window_.push_back(event);

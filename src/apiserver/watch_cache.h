@@ -42,7 +42,8 @@ struct Object {
   // The decoded object; parsed when not at hand.
   ValuePtr value() const;
   mutable ValuePtr decoded;
-  mutable std::shared_ptr<kube::Decoded> typed;  // made for the first in-process reader
+  mutable std::weak_ptr<const json::Value> elsewhere;  // the same, when we do not keep it but somebody in this process may
+  mutable std::shared_ptr<kube::Decoded> typed;        // made for the first in-process reader
 };
 using ObjectPtr = std::shared_ptr<const Object>;
 
@@ -164,6 +165,7 @@ class WatchCache {
  private:
   friend class CacheWatch;
   std::shared_ptr<Object> make_object(std::string_view key, const Bytes& bytes, int64_t revision, std::shared_ptr<void> attachment) const;
+  void keep_decoded(std::shared_ptr<Object> object);
   Executor* ex_;
   bool namespaced_;
   FieldExtractor fields_;
@@ -174,7 +176,7 @@ class WatchCache {
   int64_t oldest_ = 0;  // every event after this revision is in the window
   std::vector<CacheWatch*> watchers_;
   std::vector<std::function<void(const CacheEvent&)>> listeners_;
-  std::deque<ObjectPtr> decoded_;
+  std::deque<std::shared_ptr<Object>> decoded_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

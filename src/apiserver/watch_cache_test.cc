@@ -78,5 +78,24 @@ TEST_F(WatchCacheTest, AnEndedWatchTakesNothing) {
   EXPECT_EQ(direct + gathered, "");
 }
 
+// A document that left the list of recent ones is not read from its text again while somebody has it.
+TEST_F(WatchCacheTest, ADocumentIsReadAgainOnlyWhenNobodyHasIt) {
+  auto put_decoded = [&](const std::string& name) {
+    store::Event e;
+    e.kv.key = "default/" + name;
+    e.kv.mod_revision = ++revision;
+    e.kv.value = std::make_shared<const std::string>(R"({"metadata":{"name":")" + name + R"("}})");
+    e.attachment = std::make_shared<json::Value>(*json::parse(*e.kv.value));
+    cache.apply(e, e.kv.key);
+  };
+  put_decoded("a");
+  ValuePtr kept = cache.get("default", "a")->value();
+  for (size_t i = 0; i < kDecodedKept; ++i) put_decoded("b" + std::to_string(i));
+  EXPECT_EQ(cache.get("default", "a")->decoded, nullptr);
+  EXPECT_EQ(cache.get("default", "a")->value(), kept);
+  kept = nullptr;
+  EXPECT_EQ(cache.get("default", "a")->value()->path({"metadata", "name"}).as_string(), "a");
+}
+
 }  // namespace
 }  // namespace caravel::apiserver

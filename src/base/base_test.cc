@@ -181,4 +181,103 @@ TEST(Json, LookingUpThroughAMutableValueLeavesAFrozenOneShared) {
   EXPECT_EQ(&copy.as_object(), &v.as_object());
 }
 
+// Names of every length around the sixteen bytes that a Key is.
+TEST(JsonKey, IsItsTextWhateverItsLengthAndOrigin) {
+  const std::string letters = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnop";
+  for (size_t n = 0; n < 40; ++n) {
+    const std::string text = letters.substr(0, n);
+    const json::Key key(text), copy = key;
+    const json::Name name{std::string_view(letters).substr(0, n)};
+    const json::Key of_name(name);
+    EXPECT_EQ(key.view(), text);
+    EXPECT_EQ(copy.str(), text);
+    EXPECT_EQ(of_name.view(), text);
+    EXPECT_EQ(name.view(), text);
+    EXPECT_EQ(key.size(), n);
+    EXPECT_EQ(key.empty(), n == 0);
+    EXPECT_TRUE(key == copy && key == of_name && of_name == key && key == text && text == key);
+    EXPECT_TRUE(key.is(name) && of_name.is(name)) << n;
+    EXPECT_TRUE(json::Key::Probe(text).is(key) && json::Key::Probe(text).is(of_name));
+    if (n == 0) continue;
+    std::string other = text;
+    other.back() = 'A';
+    EXPECT_FALSE(key == json::Key(other) || key == other || json::Key(other).is(name) || json::Key::Probe(other).is(key)) << n;
+    EXPECT_FALSE(key.is(json::Name(std::string_view(letters).substr(0, n - 1))));
+  }
+}
+
+TEST(JsonKey, IsOrderedBytewise) {
+  const std::vector<std::string> texts = {"", "a", std::string("a\0", 2), "aa", "ab", "abcdefghijklmno", "abcdefghijklmnop", "abcdefghijklmnopq", "b", "\x7f", "\x80", "\xff"};
+  for (auto& a : texts)
+    for (auto& b : texts) {
+      EXPECT_EQ(json::Key(a) < json::Key(b), a < b) << a << " " << b;
+      EXPECT_EQ(json::Key(a) < b, a < b);
+      EXPECT_EQ(json::Key(a) == json::Key(b), a == b);
+    }
+}
+
+TEST(JsonKey, CopiesOutliveTheKeyThatTheyWereMadeFrom) {
+  json::Key copy, moved;
+  {
+    json::Key first("a name that is longer than sixteen bytes");
+    copy = first;
+    moved = std::move(first);
+    EXPECT_TRUE(first.empty());
+  }
+  copy = copy.str() + "!";
+  EXPECT_EQ(moved, "a name that is longer than sixteen bytes");
+  EXPECT_EQ(copy, "a name that is longer than sixteen bytes!");
+}
+
+// Strings are read and written eight bytes at a time: what must be escaped may stand at any place.
+TEST(Json, EscapesWhereverTheyStand) {
+  for (const std::string& odd : {std::string("\""), std::string("\\"), std::string("\n"), std::string("\x01"), std::string("\0", 1), std::string("\xc3\xa4"), std::string("\x7f"), std::string("\x1f")})
+    for (size_t size = 1; size < 20; ++size)
+      for (size_t at = 0; at < size; ++at) {
+        std::string text(size, ' ');
+        text.replace(at, 1, odd);
+        json::Value v = json::Value::object();
+        v[text] = text;
+        const std::string written = json::dump(v);
+        EXPECT_EQ(written, "{" + json::quote(text) + ":" + json::quote(text) + "}");
+        auto read = json::parse(written);
+        ASSERT_TRUE(read.ok()) << written;
+        EXPECT_EQ(std::as_const(*read)[text].as_string(), text);
+      }
+  EXPECT_EQ(json::quote("a\x01z\"c\\\n\r\t\x1f"), R"("a\u0001z\"c\\\n\r\t\u001f")");
+  const std::string large(5000, 'x');
+  EXPECT_EQ(json::quote(large + "\n" + large), "\"" + large + "\\n" + large + "\"");
+  EXPECT_EQ(json::parse("[\"" + large + "\\n\"]")->at(0).as_string(), large + "\n");
+  EXPECT_EQ(json::parse("\"abcdefgh\xff\"")->as_string(), "abcdefgh\xef\xbf\xbd") << "as Go does";
+}
+
+TEST(Json, PathsOfDuplicatesNameItemsToo) {
+  std::vector<std::string> found;
+  json::ParseOptions o;
+  o.duplicates = &found;
+  ASSERT_TRUE(json::parse(R"({"a":[{"b":1},{"b":1,"b":2}],"c":{"d":1,"d":{"e":1,"e":2}},"a":1})", o).ok());
+  EXPECT_EQ(found, std::vector<std::string>({"a[1].b", "c.d", "c.d.e", "a"}));
+}
+
+TEST(VirtualExecutor, TimersOfOneInstantRunInTheirOrderThoughSlotsAreUsedAgain) {
+  VirtualExecutor ex(1);
+  std::string ran;
+  auto note = [&](char c) { return [&ran, c] { ran += c; }; };
+  auto a = ex.run_after(1s, note('a'));
+  ex.run_after(1s, note('b'));
+  ex.cancel(a);
+  ex.cancel(a);
+  ex.run_after(1s, note('c'));  // in the slot of a
+  ex.run_after(500ms, [&] {
+    ran += '0';
+    ex.run_after(500ms, note('d'));
+  });
+  ex.run_after(1s, note('e'));
+  EXPECT_EQ(ex.pending(), 4u);
+  ex.run_for(2s);
+  EXPECT_EQ(ran, "0bced");
+  EXPECT_EQ(ex.pending(), 0u);
+  ex.cancel(a);
+}
+
 }  // namespace caravel

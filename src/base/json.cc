@@ -4,11 +4,27 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <new>
+#include <optional>
 #include <unordered_set>
 
 #include "base/strings.h"
 
 namespace caravel::json {
+
+key_detail::Words Key::share(std::string_view text) {
+  constexpr size_t kHead = sizeof(std::atomic<uint32_t>);
+  char* block = static_cast<char*>(::operator new(kHead + text.size()));
+  new (block) std::atomic<uint32_t>(1);
+  std::memcpy(block + kHead, text.data(), text.size());
+  key_detail::Words w;
+  w.a = reinterpret_cast<uint64_t>(block + kHead);
+  w.b = key_detail::kShared << 56 | static_cast<uint32_t>(text.size());
+  return w;
+}
+void Key::let_go() {
+  if (owners().fetch_sub(1, std::memory_order_acq_rel) == 1) ::operator delete(&owners());
+}
 
 namespace {
 const Value kNullValue;
@@ -79,22 +95,25 @@ Object::Object(std::initializer_list<Member> members) {
 }
 
 const Value* Object::find(std::string_view key) const {
+  const Key::Probe probe(key);
   for (const Member& m : members_)
-    if (m.key == key) return &m.value;
+    if (probe.is(m.key)) return &m.value;
   return nullptr;
 }
 Value* Object::find(std::string_view key) { return const_cast<Value*>(std::as_const(*this).find(key)); }
 Value& Object::operator[](std::string_view key) {
   if (Value* v = find(key)) return *v;
-  return append(std::string(key), Value());
+  return append(Key(key), Value());
 }
-Value& Object::append(std::string key, Value value) {
+Value& Object::append(Key key, Value value) {
   members_.push_back(Member{std::move(key), std::move(value)});
   return members_.back().value;
 }
+void Object::reserve(size_t members) { members_.reserve(members); }
 bool Object::erase(std::string_view key) {
+  const Key::Probe probe(key);
   for (auto it = members_.begin(); it != members_.end(); ++it)
-    if (it->key == key) {
+    if (probe.is(it->key)) {
       members_.erase(it);
       return true;
     }
@@ -237,6 +256,22 @@ void append_utf8(uint32_t cp, std::string& out) {
   }
 }
 
+constexpr size_t kDuplicatesMax = 100;
+constexpr size_t kUsualMembers = 4;  // room that an object begins with
+constexpr size_t kScanned = 16;      // members that are looked through one by one for a second of the same name
+
+// Whether any of eight characters ends a run of plain ones in a string.
+constexpr uint64_t each_byte(uint64_t b) { return b * 0x0101010101010101ull; }
+bool needs_escape(uint64_t w) {
+  auto has_zero = [](uint64_t x) { return (x - each_byte(1)) & ~x; };
+  return ((((w - each_byte(0x20)) & ~w) | has_zero(w ^ each_byte('"')) | has_zero(w ^ each_byte('\\'))) & each_byte(0x80)) != 0;
+}
+uint64_t eight(const char* p) {
+  uint64_t w;
+  std::memcpy(&w, p, sizeof w);
+  return w;
+}
+
 class Parser {
  public:
   Parser(std::string_view text, const ParseOptions& o) : p_(text.data()), end_(text.data() + text.size()), opt_(o) {}
@@ -253,6 +288,23 @@ class Parser {
   }
 
  private:
+  // Where a value stands: a member of the object, or an item of the array, that stands at `up`.
+  struct Place {
+    const Place* up;
+    std::string_view key;  // no text at all for an item
+    size_t index;
+  };
+  static void path_to(const Place* p, std::string& out) {
+    if (!p) return;
+    path_to(p->up, out);
+    if (!p->key.data()) {
+      out += "[" + std::to_string(p->index) + "]";
+      return;
+    }
+    if (!out.empty()) out += '.';
+    out += p->key;
+  }
+
   void skip() {
     while (p_ != end_ && (*p_ == ' ' || *p_ == '\n' || *p_ == '\t' || *p_ == '\r')) ++p_;
   }
@@ -283,9 +335,11 @@ class Parser {
       case '{': return object(out, depth);
       case '[': return array(out, depth);
       case '"': {
-        std::string s;
-        if (!string(s)) return false;
-        out = Value(std::move(s));
+        std::string buffer;
+        std::string_view text;
+        if (!string(buffer, text)) return false;
+        if (buffer.empty()) out.str() = text;
+        else out = Value(std::move(buffer));
         return true;
       }
       case 't':
@@ -306,40 +360,43 @@ class Parser {
   bool object(Value& out, int depth) {
     ++p_;
     Object obj;
-    std::unordered_set<std::string> seen;  // used only for large objects
+    std::optional<std::unordered_set<std::string>> seen;  // used only for large objects
     skip();
     if (p_ != end_ && *p_ == '}') {
       ++p_;
       out = Value(std::move(obj));
       return true;
     }
+    obj.reserve(kUsualMembers);
     while (true) {
       skip();
       if (p_ == end_ || *p_ != '"') return fail("looking for beginning of object key string");
-      std::string key;
-      if (!string(key)) return false;
+      std::string buffer;
+      std::string_view key;
+      if (!string(buffer, key)) return false;
       skip();
       if (p_ == end_ || *p_ != ':') return fail("after object key");
       ++p_;
-      size_t path_size = path_.size();
-      if (opt_.duplicates) {
-        if (!path_.empty()) path_ += '.';
-        path_ += key;
-      }
+      const Place place{place_, key, 0};
       Value* slot = nullptr;
-      if (obj.size() < 16) {
+      if (obj.size() < kScanned) {
         slot = obj.find(key);
       } else {
-        if (seen.empty())
-          for (auto& m : obj) seen.insert(m.key);
-        if (!seen.insert(key).second) slot = obj.find(key);
+        if (!seen) {
+          seen.emplace();
+          for (auto& m : obj) seen->insert(m.key.str());
+        }
+        if (!seen->insert(std::string(key)).second) slot = obj.find(key);
       }
-      if (slot && opt_.duplicates && opt_.duplicates->size() < 100) opt_.duplicates->push_back(path_);
-      Value v;
-      if (!value(v, depth + 1)) return false;
-      if (slot) *slot = std::move(v);
-      else obj.append(std::move(key), std::move(v));
-      path_.resize(path_size);
+      if (slot && opt_.duplicates && opt_.duplicates->size() < kDuplicatesMax) {
+        std::string path;
+        path_to(&place, path);
+        opt_.duplicates->push_back(std::move(path));
+      }
+      if (!slot) slot = &obj.append(Key(key), Value());
+      place_ = &place;
+      if (!value(*slot, depth + 1)) return false;
+      place_ = place.up;
       skip();
       if (p_ != end_ && *p_ == ',') {
         ++p_;
@@ -363,13 +420,12 @@ class Parser {
       out = Value(std::move(arr));
       return true;
     }
+    Place place{place_, {}, 0};
     while (true) {
-      size_t path_size = path_.size();
-      if (opt_.duplicates) path_ += "[" + std::to_string(arr.size()) + "]";
-      Value v;
-      if (!value(v, depth + 1)) return false;
-      arr.push_back(std::move(v));
-      path_.resize(path_size);
+      place_ = &place;
+      if (!value(arr.emplace_back(), depth + 1)) return false;
+      place_ = place.up;
+      ++place.index;
       skip();
       if (p_ != end_ && *p_ == ',') {
         ++p_;
@@ -441,8 +497,22 @@ class Parser {
     return v;
   }
 
-  bool string(std::string& out) {
-    ++p_;
+  // `text` is what was read: in the document itself where it stands there as it is, else in `out`.
+  bool string(std::string& out, std::string_view& text) {
+    const char* start = p_ + 1;
+    p_ = start;
+    while (end_ - p_ >= 8 && !needs_escape(eight(p_)) && (eight(p_) & each_byte(0x80)) == 0) p_ += 8;
+    while (p_ != end_ && *p_ != '"' && *p_ != '\\' && static_cast<unsigned char>(*p_) >= 0x20 && static_cast<unsigned char>(*p_) < 0x80) ++p_;
+    if (p_ != end_ && *p_ == '"') {
+      text = std::string_view(start, static_cast<size_t>(p_++ - start));
+      return true;
+    }
+    p_ = start;
+    if (!rest_of_string(out)) return false;
+    text = out;
+    return true;
+  }
+  bool rest_of_string(std::string& out) {
     while (true) {
       const char* run = p_;
       bool ascii = true;
@@ -498,7 +568,7 @@ class Parser {
   const char* end_;
   const ParseOptions& opt_;
   std::string error_;
-  std::string path_;
+  const Place* place_ = nullptr;  // of the value that is being read
 };
 
 void number_to(double d, std::string& out) {
@@ -524,68 +594,132 @@ void number_to(double d, std::string& out) {
   out.append(buf, r.ptr);
 }
 
-void write(const Value& v, std::string& out, bool sorted, int indent, int depth) {
-  auto newline = [&](int d) {
-    if (indent) {
-      out += '\n';
-      out.append(static_cast<size_t>(indent * d), ' ');
-    }
-  };
-  switch (v.type()) {
-    case Type::kNull: out += "null"; break;
-    case Type::kBool: out += v.as_bool() ? "true" : "false"; break;
-    case Type::kInt: {
-      char buf[24];
-      auto r = std::to_chars(buf, buf + sizeof buf, v.as_int());
-      out.append(buf, r.ptr);
-      break;
-    }
-    case Type::kDouble: number_to(v.as_double(), out); break;
-    case Type::kString: quote_to(v.as_string(), out); break;
-    case Type::kArray: {
-      out += '[';
-      bool first = true;
-      for (const Value& item : v.as_array()) {
-        if (!first) out += ',';
-        first = false;
-        newline(depth + 1);
-        write(item, out, sorted, indent, depth + 1);
+// Gathers text on the stack: most pieces are a few characters.
+class Writer {
+ public:
+  Writer(std::string& out, bool sorted, int indent) : out_(out), sorted_(sorted), indent_(indent) {}
+  ~Writer() { flush(); }
+
+  void value(const Value& v, int depth) {
+    switch (v.type()) {
+      case Type::kNull: put("null"); break;
+      case Type::kBool: put(v.as_bool() ? std::string_view("true") : std::string_view("false")); break;
+      case Type::kInt: {
+        room(24);
+        p_ = std::to_chars(p_, buffer_ + sizeof buffer_, v.as_int()).ptr;
+        break;
       }
-      if (!first) newline(depth);
-      out += ']';
-      break;
-    }
-    case Type::kObject: {
-      out += '{';
-      bool first = true;
-      auto member = [&](const Member& m) {
-        if (!first) out += ',';
-        first = false;
-        newline(depth + 1);
-        quote_to(m.key, out);
-        out += indent ? ": " : ":";
-        write(m.value, out, sorted, indent, depth + 1);
-      };
-      if (sorted) {
-        std::vector<const Member*> order;
-        for (const Member& m : v.as_object()) order.push_back(&m);
-        std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->key < b->key; });
-        for (auto* m : order) member(*m);
-      } else {
-        for (const Member& m : v.as_object()) member(m);
+      case Type::kDouble: flush(), number_to(v.as_double(), out_); break;
+      case Type::kString: quote(v.as_string()); break;
+      case Type::kArray: {
+        put('[');
+        bool first = true;
+        for (const Value& item : v.as_array()) {
+          if (!first) put(',');
+          first = false;
+          newline(depth + 1);
+          value(item, depth + 1);
+        }
+        if (!first) newline(depth);
+        put(']');
+        break;
       }
-      if (!first) newline(depth);
-      out += '}';
-      break;
+      case Type::kObject: object(v.as_object(), depth); break;
     }
   }
-}
+  void quote(std::string_view s) {
+    size_t plain = 0;
+    while (s.size() - plain >= 8 && !needs_escape(eight(s.data() + plain))) plain += 8;
+    while (plain < s.size() && static_cast<unsigned char>(s[plain]) >= 0x20 && s[plain] != '"' && s[plain] != '\\') ++plain;
+    put('"');
+    put(s.substr(0, plain));
+    if (plain < s.size()) escaped(s.substr(plain));
+    put('"');
+  }
+
+ private:
+  void object(const Object& o, int depth) {
+    put('{');
+    bool first = true;
+    auto member = [&](const Member& m) {
+      if (!first) put(',');
+      first = false;
+      newline(depth + 1);
+      quote(m.key.view());
+      put(':');
+      if (indent_) put(' ');
+      value(m.value, depth + 1);
+    };
+    if (sorted_) {
+      std::vector<const Member*> order;
+      for (const Member& m : o) order.push_back(&m);
+      std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->key < b->key; });
+      for (auto* m : order) member(*m);
+    } else {
+      for (const Member& m : o) member(m);
+    }
+    if (!first) newline(depth);
+    put('}');
+  }
+  void escaped(std::string_view s) {
+    for (char ch : s) {
+      const unsigned char c = static_cast<unsigned char>(ch);
+      switch (c) {
+        case '"': put("\\\""); break;
+        case '\\': put("\\\\"); break;
+        case '\n': put("\\n"); break;
+        case '\r': put("\\r"); break;
+        case '\t': put("\\t"); break;
+        default:
+          if (c >= 0x20) {
+            put(ch);
+          } else {
+            char code[8];
+            std::snprintf(code, sizeof code, "\\u%04x", c);
+            put(code);
+          }
+      }
+    }
+  }
+  void newline(int depth) {
+    if (!indent_) return;
+    put('\n');
+    for (int i = 0; i < indent_ * depth; ++i) put(' ');
+  }
+  void put(char c) {
+    room(1);
+    *p_++ = c;
+  }
+  void put(std::string_view s) {
+    if (s.size() > sizeof buffer_) {
+      flush();
+      out_.append(s);
+      return;
+    }
+    room(s.size());
+    std::memcpy(p_, s.data(), s.size());
+    p_ += s.size();
+  }
+  void room(size_t n) {
+    if (static_cast<size_t>(buffer_ + sizeof buffer_ - p_) < n) flush();
+  }
+  void flush() {
+    out_.append(buffer_, p_);
+    p_ = buffer_;
+  }
+
+  std::string& out_;
+  bool sorted_;
+  int indent_;
+  char buffer_[1024];
+  char* p_ = buffer_;
+};
 
 }  // namespace
 
 Result<Value> parse(std::string_view text, const ParseOptions& options) { return Parser(text, options).document(); }
 
-void dump_to(const Value& v, std::string& out) { write(v, out, false, 0, 0); }
+void dump_to(const Value& v, std::string& out) { Writer(out, false, 0).value(v, 0); }
 std::string dump(const Value& v) {
   std::string out;
   dump_to(v, out);
@@ -593,39 +727,16 @@ std::string dump(const Value& v) {
 }
 std::string dump_sorted(const Value& v) {
   std::string out;
-  write(v, out, true, 0, 0);
+  Writer(out, true, 0).value(v, 0);
   return out;
 }
 std::string dump_pretty(const Value& v, int indent) {
   std::string out;
-  write(v, out, false, indent, 0);
+  Writer(out, false, indent).value(v, 0);
   return out;
 }
 
-void quote_to(std::string_view s, std::string& out) {
-  out += '"';
-  size_t run = 0;
-  for (size_t i = 0; i < s.size(); ++i) {
-    unsigned char c = static_cast<unsigned char>(s[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out.append(s.substr(run, i - run));
-    run = i + 1;
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      default: {
-        char buf[8];
-        std::snprintf(buf, sizeof buf, "\\u%04x", c);
-        out += buf;
-      }
-    }
-  }
-  out.append(s.substr(run));
-  out += '"';
-}
+void quote_to(std::string_view s, std::string& out) { Writer(out, false, 0).quote(s); }
 std::string quote(std::string_view s) {
   std::string out;
   quote_to(s, out);

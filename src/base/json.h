@@ -21,6 +21,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/json_key.h"
 #include "base/result.h"
 
 namespace caravel::json {
@@ -43,7 +44,8 @@ class Object {
   const Value* find(std::string_view key) const;
   Value& operator[](std::string_view key);  // inserts null when absent
   // Appends without looking for an earlier one: for parsers and encoders that know.
-  Value& append(std::string key, Value value);
+  Value& append(Key key, Value value);
+  void reserve(size_t members);
   bool erase(std::string_view key);
   bool contains(std::string_view key) const { return find(key) != nullptr; }
   size_t size() const;
@@ -114,6 +116,7 @@ class Value {
   Value(const char* s) : v_(std::string(s)) {}
   Value(std::string_view s) : v_(std::string(s)) {}
   Value(std::string s) : v_(std::move(s)) {}
+  Value(const Key& k) : v_(k.str()) {}
   Value(Array a);
   Value(Object o);
   static Value array(std::initializer_list<Value> items = {});
@@ -165,7 +168,7 @@ class Value {
 };
 
 struct Member {
-  std::string key;
+  Key key;
   Value value;
 };
 

@@ -137,7 +137,7 @@ class Loader {
           json::Array sources = v.is_array() ? v.as_array() : json::Array{v};
           for (auto& s : sources)
             for (auto& member : s.as_object())
-              if (seen.emplace(member.key, true).second) obj.append(member.key, member.value);
+              if (seen.emplace(member.key.str(), true).second) obj.append(member.key, member.value);
         }
         out = json::Value(std::move(obj));
         return true;
@@ -220,7 +220,7 @@ void emit(const json::Value& v, std::string& out, int indent, bool in_list) {
     for (auto* m : order) {
       if (!(first && in_list)) out += pad;
       first = false;
-      out += needs_quotes(m->key) ? quoted(m->key) : m->key;
+      out += needs_quotes(m->key) ? quoted(m->key) : m->key.str();
       out += ':';
       if (m->value.is_object() && m->value.size()) {
         out += '\n';

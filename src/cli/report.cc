@@ -54,7 +54,7 @@ int Report::finish(double total_seconds, int64_t memory_bytes) {
   std::printf("\n%s in %.1f s, memory of everything %.0f MB (must 600)\n", flows_.empty() ? "up" : all ? "all flows done"
                                                                                                        : "some flows failed",
               total_seconds, static_cast<double>(memory_bytes) / 1e6);
-  for (auto& m : std::as_const(extra_)["urls"].as_object()) std::printf("  %-12s %s\n", m.key.c_str(), m.value.as_string().c_str());
+  for (auto& m : std::as_const(extra_)["urls"].as_object()) std::printf("  %-12s %s\n", m.key.str().c_str(), m.value.as_string().c_str());
   if (extra_["kubeconfig"].is_string()) std::printf("\nexport KUBECONFIG=%s\n", std::as_const(extra_)["kubeconfig"].as_string().c_str());
   return all ? 0 : 1;
 }

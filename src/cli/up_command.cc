@@ -389,7 +389,7 @@ Result<int> status(const Flags& flags) {
   }
   std::printf("running, memory %.0f MB\n", static_cast<double>(v["memoryBytes"].as_int()) / 1e6);
   for (const auto& m : std::as_const(v)["processes"].as_object())
-    std::printf("  %-12s %-10s restarts %lld\n", m.key.c_str(), m.value["ready"].as_bool() ? "ready" : "not ready", static_cast<long long>(m.value["restarts"].as_int()));
+    std::printf("  %-12s %-10s restarts %lld\n", m.key.str().c_str(), m.value["ready"].as_bool() ? "ready" : "not ready", static_cast<long long>(m.value["restarts"].as_int()));
   return 0;
 }
 

@@ -27,31 +27,64 @@ void add_resources(const json::Value& list, const std::string& group, const std:
 
 }  // namespace
 
-Task<Result<Discovered>> discover(kube::Client client) {
-  Discovered out;
-  Result<json::Value> core = co_await client.get_path("/api/v1");
+namespace {
+
+using DocumentPtr = std::shared_ptr<const json::Value>;
+
+Task<Result<DocumentPtr>> read_document(kube::Client client, std::string path) {
+  kube::ApiRequest q;
+  q.verb = "get";
+  q.path = std::move(path);
+  Result<kube::ApiResponse> r = co_await client.transport().call(std::move(q));
+  if (!r.ok()) co_return std::move(r).error();
+  if (r->status >= 400) co_return kube::error_from_status(r->status, *r->object);
+  co_return r->object.share();
+}
+
+// The group and its versions, the preferred one first.
+std::vector<std::string> versions_of(const json::Value& group) {
+  std::vector<std::string> versions(1, group["preferredVersion"]["version"].as_string());
+  for (const json::Value& v : group["versions"].as_array())
+    if (v["version"].as_string() != versions[0]) versions.push_back(v["version"].as_string());
+  std::erase(versions, "");
+  return versions;
+}
+
+}  // namespace
+
+Task<Result<std::shared_ptr<const Discovered>>> rediscover(kube::Client client, Discovery* known) {
+  Discovery now;
+  auto fresh = std::make_shared<Discovered>();
+  Result<DocumentPtr> core = co_await read_document(client, "/api/v1");
   if (!core.ok()) co_return wrap(std::move(core).error(), "reading discovery of /api/v1");
-  add_resources(*core, "", "v1", out);
-  Result<json::Value> groups = co_await client.get_path("/apis");
+  now.documents.push_back(*core);
+  Result<DocumentPtr> groups = co_await read_document(client, "/apis");
   if (!groups.ok()) co_return wrap(std::move(groups).error(), "reading discovery of /apis");
-  const json::Value all = std::move(*groups);
-  for (const json::Value& g : all["groups"].as_array()) {
-    const std::string& name = g["name"].as_string();
-    std::vector<std::string> versions;
-    versions.push_back(g["preferredVersion"]["version"].as_string());
-    for (const json::Value& v : g["versions"].as_array())
-      if (v["version"].as_string() != versions[0]) versions.push_back(v["version"].as_string());
-    for (const std::string& version : versions) {
-      if (version.empty()) continue;
-      Result<json::Value> list = co_await client.get_path("/apis/" + name + "/" + version);
-      if (!list.ok()) {
-        out.failed_groups.push_back(name + "/" + version + ": " + list.error().message);
-        continue;
-      }
-      add_resources(*list, name, version, out);
+  now.documents.push_back(*groups);
+  const DocumentPtr all = *groups;
+  for (const json::Value& g : (*all)["groups"].as_array())
+    for (const std::string& version : versions_of(g)) {
+      const std::string api = g["name"].as_string() + "/" + version;
+      Result<DocumentPtr> list = co_await read_document(client, "/apis/" + api);
+      if (!list.ok()) fresh->failed_groups.push_back(api + ": " + list.error().message);
+      now.documents.push_back(list.ok() ? *list : nullptr);
     }
-  }
-  co_return out;
+  if (known->result && fresh->failed_groups.empty() && now.documents == known->documents) co_return known->result;
+  add_resources(**core, "", "v1", *fresh);
+  size_t next = 2;
+  for (const json::Value& g : (*all)["groups"].as_array())
+    for (const std::string& version : versions_of(g))
+      if (const DocumentPtr& list = now.documents[next++]) add_resources(*list, g["name"].as_string(), version, *fresh);
+  now.result = std::move(fresh);
+  *known = std::move(now);
+  co_return known->result;
+}
+
+Task<Result<Discovered>> discover(kube::Client client) {
+  Discovery none;
+  Result<std::shared_ptr<const Discovered>> r = co_await rediscover(std::move(client), &none);
+  if (!r.ok()) co_return std::move(r).error();
+  co_return **r;
 }
 
 Task<Result<kube::Resource>> resource_of(kube::Client client, std::string api_version, std::string kind) {

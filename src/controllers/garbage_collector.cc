@@ -53,9 +53,10 @@ class GarbageCollector final : public Runner {
     TaskScope workers;
     bool started = false;
     for (;;) {
-      Result<Discovered> d = co_await discover(self->client_);
-      if (d.ok()) self->watch(*d);
-      else self->log_.warn("discovery failed", {{"error", d.error().message}});
+      const std::shared_ptr<const Discovered> before = self->discovery_.result;
+      Result<std::shared_ptr<const Discovered>> d = co_await rediscover(self->client_, &self->discovery_);
+      if (!d.ok()) self->log_.warn("discovery failed", {{"error", d.error().message}});
+      else if (*d != before) self->watch(**d);
       if (!started && d.ok()) {
         // Nothing is judged before everything that exists has been seen once. A kind may go while it is waited for: then
         // only another discovery helps.
@@ -126,6 +127,7 @@ class GarbageCollector final : public Runner {
     m->synced = true;
   }
   void on_event(Monitor* m, kube::WatchEventType t, const json::Value& v) {
+    if (t != kube::WatchEventType::kDeleted && graph_.knows(v)) return;
     Node n = node_of(m->served.resource, v);
     if (t == kube::WatchEventType::kDeleted) {
       m->uids.erase(n.uid);
@@ -219,12 +221,17 @@ class GarbageCollector final : public Runner {
     return kube::Requeue::never();
   }
 
+  // A set may have thousands, and judge() looks at them only when an owner waits.
+  std::vector<Node> dependents_if_asked(const Node& n, const Owners& owners) const {
+    return owners.waiting.empty() ? std::vector<Node>() : graph_.dependents_of(n.uid);
+  }
+
   // Our copy says where to look, the live object decides, as upstream: the watch may be behind what others
   // and we ourselves have written, and a delete on an old resourceVersion would fail until it catches up.
   Task<Result<kube::Requeue>> collect(Node seen) {
     using What = GarbageVerdict::What;
     Owners owners = co_await owners_of(seen);
-    GarbageVerdict v = judge(seen, owners, graph_.dependents_of(seen.uid));
+    GarbageVerdict v = judge(seen, owners, dependents_if_asked(seen, owners));
     if (v.what == What::kAskAgain) co_return kube::Requeue::in(kDiscoveryPeriod);
     if (v.what == What::kStay) co_return until_owners_are_watched(seen);
     Result<json::Value> live = co_await client_.get(seen.resource, seen.ns, seen.name);
@@ -235,7 +242,7 @@ class GarbageCollector final : public Runner {
     Node n = node_of(seen.resource, *live);
     if (n.uid != seen.uid || n.deleting) co_return kube::Requeue::never();  // the watch will tell
     owners = co_await owners_of(n);
-    v = judge(n, owners, graph_.dependents_of(n.uid));
+    v = judge(n, owners, dependents_if_asked(n, owners));
     if (v.what == What::kAskAgain) co_return kube::Requeue::in(kDiscoveryPeriod);
     if (v.what == What::kStay) co_return until_owners_are_watched(n);
     if (v.what == What::kDropReferences) {
@@ -364,6 +371,7 @@ class GarbageCollector final : public Runner {
   Executor& ex_;
   kube::Client client_;
   Log log_{"garbage-collector"};
+  Discovery discovery_;
   OwnerGraph graph_;
   std::unordered_map<std::string, Time> absent_;
   std::map<std::string, kube::Resource> kinds_;  // "apps/v1/Deployment"

@@ -28,6 +28,24 @@ GraphNode node_of(const kube::Resource& r, const json::Value& o) {
   return n;
 }
 
+bool OwnerGraph::knows(const json::Value& object) {
+  const json::Value& m = object["metadata"];
+  auto it = nodes_.find(m["uid"].as_string());
+  if (it == nodes_.end()) return false;
+  GraphNode& n = it->second;
+  if (n.deleting != m["deletionTimestamp"].is_string() || n.name != m["name"].as_string() || n.ns != m["namespace"].as_string()) return false;
+  const json::Array& finalizers = m["finalizers"].as_array();
+  const json::Array& owners = m["ownerReferences"].as_array();
+  if (!std::equal(finalizers.begin(), finalizers.end(), n.finalizers.begin(), n.finalizers.end(), [](auto& v, auto& f) { return v.as_string() == f; })) return false;
+  auto same_owner = [](const json::Value& ref, const OwnerRef& o) {
+    return ref["uid"].as_string() == o.uid && ref["name"].as_string() == o.name && ref["kind"].as_string() == o.kind && ref["apiVersion"].as_string() == o.api_version &&
+           ref["blockOwnerDeletion"].as_bool() == o.block;
+  };
+  if (!std::equal(owners.begin(), owners.end(), n.owners.begin(), n.owners.end(), same_owner)) return false;
+  n.version = m["resourceVersion"].as_string();
+  return true;
+}
+
 std::vector<std::string> OwnerGraph::put(GraphNode n) {
   std::vector<std::string> look;
   const std::string uid = n.uid;

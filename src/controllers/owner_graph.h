@@ -42,6 +42,9 @@ class OwnerGraph {
   // the object itself, owners that are being deleted and wait for it, dependents whose owner begins to go or is gone.
   std::vector<std::string> put(GraphNode n);
   std::vector<std::string> erase(const std::string& uid);
+  // Whether the object is known and differs in nothing that decides about its fate: then nobody has to be looked at. Most
+  // writes (heartbeats, statuses) are such.
+  bool knows(const json::Value& object);
   const GraphNode* find(const std::string& uid) const;
   std::vector<GraphNode> dependents_of(const std::string& uid) const;
 

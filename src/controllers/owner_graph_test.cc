@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 namespace caravel::controllers {
 namespace {
 
@@ -53,6 +55,34 @@ TEST(OwnerGraph, AnOwnerThatWaitsForItsDependentsHearsOfEachOfTheirChanges) {
   EXPECT_EQ(g.put(node("set", {}, true, {kForegroundFinalizer})), Uids({"set"})) << "no second beginning";
   EXPECT_EQ(g.put(node("pod", {"set"}, true)), Uids({"set", "pod"}));
   EXPECT_EQ(g.erase("pod"), Uids({"set"}));
+}
+
+// Heartbeats and statuses are most of what is written: they decide nothing about anybody's fate.
+TEST(OwnerGraph, AWriteThatChangesNeitherOwnersNorFinalizersNorDeletionIsNoNews) {
+  OwnerGraph g;
+  json::Value pod = *json::parse(R"({"metadata":{"name":"p","namespace":"n","uid":"u","resourceVersion":"1","finalizers":["f"],
+    "ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"set","uid":"set","blockOwnerDeletion":true}]}})");
+  kube::Resource pods;
+  EXPECT_FALSE(g.knows(pod));
+  g.put(node_of(pods, pod));
+  pod["metadata"]["resourceVersion"] = "2";
+  pod["status"]["phase"] = "Running";
+  EXPECT_TRUE(g.knows(pod));
+  EXPECT_EQ(g.find("u")->version, "2");
+  std::vector<std::function<void(json::Value&)>> news = {
+      [](json::Value& m) { m["deletionTimestamp"] = "2026-01-01T00:00:00Z"; },
+      [](json::Value& m) { m["finalizers"].push_back("g"); },
+      [](json::Value& m) { m.erase("finalizers"); },
+      [](json::Value& m) { m.erase("ownerReferences"); },
+      [](json::Value& m) { m["ownerReferences"].arr()[0]["blockOwnerDeletion"] = false; },
+      [](json::Value& m) { m["ownerReferences"].arr()[0]["uid"] = "other"; },
+      [](json::Value& m) { m["uid"] = "other"; },
+  };
+  for (size_t i = 0; i < news.size(); ++i) {
+    json::Value other = pod;
+    news[i](other["metadata"]);
+    EXPECT_FALSE(g.knows(other)) << i;
+  }
 }
 
 TEST(Garbage, AnyLivingOwnerKeepsTheObjectAndTheReferencesToOthersGo) {

@@ -23,6 +23,7 @@ constexpr size_t kAddresses = 1u << 22;  // 100.64.0.0/10
 
 const kube::Resource kPods{"", "v1", "pods", "Pod", true};
 const kube::Resource kNodes{"", "v1", "nodes", "Node", false};
+const kube::Resource kLeases{"coordination.k8s.io", "v1", "leases", "Lease", true};
 using kube::coordination::Lease;
 
 }  // namespace
@@ -32,8 +33,8 @@ struct HollowNodes::Impl {
     NodeSpec spec;
     std::string uid;
     bool registered = false, failed = false, registering = false, posting = false;
-    int64_t slot = 0;  // of the lease wheel
-    std::optional<Lease> lease;
+    int64_t slot = 0;   // of the lease wheel
+    json::Value lease;  // as the server answered last; null: not known
   };
   // What is still to be done for a pod, and what is known of it.
   struct Pod {
@@ -181,43 +182,47 @@ struct HollowNodes::Impl {
     co_await self->renew(name);
     self->calls.release();
   }
+  // A renewal is the document that the server answered last with another time in it: it is most of what a quiet cluster does.
+  Task<Result<json::Value>> write_lease(json::Value lease) {
+    kube::WriteOptions o;
+    o.canonical = std::as_const(lease)["spec"].find("renewTime") != nullptr;  // else the new member may stand where our types would not write it
+    lease["spec"]["renewTime"] = format_rfc3339_micro(ex->now());
+    Result<json::Value> r = co_await client.update(kLeases, std::move(lease), o);
+    co_return r;
+  }
   static Task<void> last_word(Impl* self, std::string name) {
     auto it = self->nodes.find(name);
-    if (it == self->nodes.end() || !it->second.lease) co_return;
-    Lease lease = *it->second.lease;
-    lease.spec.renew_time = self->ex->now();
-    Result<Lease> r = co_await self->client.update<Lease>(std::move(lease));
+    if (it == self->nodes.end() || it->second.lease.is_null()) co_return;
+    Result<json::Value> r = co_await self->write_lease(it->second.lease);
     (void)r;  // the version has changed: renew() reads it again when the machine is back
   }
   Task<void> renew(std::string name) {
     auto it = nodes.find(name);
     if (it == nodes.end() || it->second.failed || !it->second.registered) co_return;
-    if (it->second.lease) {
-      Lease lease = *it->second.lease;
-      lease.spec.renew_time = ex->now();
-      Result<Lease> r = co_await client.update<Lease>(std::move(lease));
+    if (!it->second.lease.is_null()) {
+      Result<json::Value> r = co_await write_lease(it->second.lease);
       it = nodes.find(name);
       if (it == nodes.end()) co_return;
       if (r.ok()) {
-        it->second.lease = std::move(*r);
+        it->second.lease = std::move(r->freeze());
         co_return;
       }
       if (r.error().code != Code::kNotFound && r.error().code != Code::kConflict) co_return;
-      it->second.lease.reset();
+      it->second.lease = json::Value();
     }
-    Result<Lease> r = co_await client.get<Lease>("kube-node-lease", name);
+    Result<json::Value> r = co_await client.get(kLeases, "kube-node-lease", name);
     it = nodes.find(name);
     if (it == nodes.end() || !it->second.registered) co_return;
     if (!r.ok() && r.error().code == Code::kNotFound) {
       Lease lease = lease_object(name, it->second.uid, options.lease_duration, ex->now());
-      r = co_await client.create<Lease>(std::move(lease));
+      kube::WriteOptions o;
+      o.canonical = true;
+      r = co_await client.create(kLeases, "kube-node-lease", kube::to_json(lease), o);
     } else if (r.ok()) {
-      Lease lease = std::move(*r);
-      lease.spec.renew_time = ex->now();
-      r = co_await client.update<Lease>(std::move(lease));
+      r = co_await write_lease(std::move(*r));
     }
     it = nodes.find(name);
-    if (it != nodes.end() && r.ok()) it->second.lease = std::move(*r);
+    if (it != nodes.end() && r.ok()) it->second.lease = std::move(r->freeze());
   }
 
   // --- pods

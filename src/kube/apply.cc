@@ -205,7 +205,8 @@ Change change_between(const Schema& schema, const json::Value& a, const json::Va
   fields::Difference d;
   fields::compare(&schema, a, b, d);
   Change c;
-  c.written.root() = fields::unite(d.added, d.modified);
+  fields::unite_into(d.added, std::move(d.modified));
+  c.written.root() = std::move(d.added);
   c.removed.root() = std::move(d.removed);
   c.written.root().member = c.removed.root().member = false;
   strip(c.written, o);
@@ -230,22 +231,25 @@ bool holds_any(const json::Value& set, const Node& some) {
 }
 
 // Most updates write again what their manager owns alone (a Lease, a status): then nothing but its time moves.
-bool only_time_moves(json::Value& managed, const Manager& self) {
-  json::Value* mine = nullptr;
-  for (auto& e : managed.arr()) {
-    const json::Value& entry = e;
+bool only_time_moves(json::Value& managed, const Manager& self, const Node& written) {
+  const json::Array& entries = managed.as_array();
+  size_t mine = entries.size();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const json::Value& entry = entries[i];
     const bool same = entry["manager"].as_string() == self.name && entry["operation"].as_string() == "Update" &&
                       entry["apiVersion"].as_string() == self.api_version && entry["subresource"].as_string() == self.subresource;
-    if (same && holds_all(entry["fieldsV1"], self.set.root())) mine = &e;
-    else if (same || holds_any(entry["fieldsV1"], self.set.root())) return false;
+    if (same && holds_all(entry["fieldsV1"], written)) mine = i;
+    else if (same || holds_any(entry["fieldsV1"], written)) return false;
   }
-  if (!mine) return false;
-  (*mine)["time"] = self.time;
-  std::stable_sort(managed.arr().begin(), managed.arr().end(), [](const json::Value& a, const json::Value& b) {
+  if (mine == entries.size()) return false;
+  json::Array& list = managed.arr();
+  list[mine]["time"] = self.time;
+  auto before = [](const json::Value& a, const json::Value& b) {
     for (auto name : {"operation", "time", "manager", "apiVersion"})
       if (const int order = a[name].as_string().compare(b[name].as_string())) return order < 0;
     return false;
-  });
+  };
+  if (!std::is_sorted(list.begin(), list.end(), before)) std::stable_sort(list.begin(), list.end(), before);
   return true;
 }
 
@@ -357,8 +361,8 @@ void track_update(const Schema& schema, const json::Value* old, json::Value& obj
   if (old && (*old)["metadata"]["managedFields"].size()) object["metadata"]["managedFields"] = (*old)["metadata"]["managedFields"];
   Change change = change_between(schema, old ? *old : none, object, o);
   if (old && change.written.empty() && change.removed.empty()) return;
-  Manager self{o.manager, "Update", object["apiVersion"].as_string(), o.subresource, format_rfc3339(o.now), change.written, {}};
-  if (json::Value* managed = object["metadata"].find("managedFields"); managed && change.removed.empty() && only_time_moves(*managed, self)) return;
+  Manager self{o.manager, "Update", object["apiVersion"].as_string(), o.subresource, format_rfc3339(o.now), {}, {}};
+  if (json::Value* managed = object["metadata"].find("managedFields"); managed && change.removed.empty() && only_time_moves(*managed, self, change.written.root())) return;
   std::vector<Manager> managers = old ? managers_of(*old) : std::vector<Manager>();
   bool found = false;
   for (auto& m : managers) {
@@ -373,7 +377,10 @@ void track_update(const Schema& schema, const json::Value* old, json::Value& obj
       m.set = m.set.subtract(change.written).subtract(change.removed);
     }
   }
-  if (!found && !self.set.empty()) managers.push_back(std::move(self));
+  if (!found && !change.written.empty()) {
+    self.set = std::move(change.written);
+    managers.push_back(std::move(self));
+  }
   put_managers(object, std::move(managers));
 }
 

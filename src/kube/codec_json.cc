@@ -1,5 +1,6 @@
 // Typed structs to and from JSON, by table.
 #include <cstring>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/strings.h"
@@ -67,52 +68,72 @@ bool is_empty(Scalar scalar, const void* p) {
   }
 }
 
+// A field that is written, as far as one can tell before its value is encoded.
+struct Present {
+  const FieldInfo* field;
+  const void* at;
+};
+bool is_present(const FieldInfo& f, const void* p) {
+  const bool omit = f.has(FieldInfo::kOmitEmpty);
+  if (f.shape == Shape::kValue) return !omit || !is_empty(f.scalar, p);
+  return !omit || f.ops->size(p) != 0;
+}
+
+void encode_field(const FieldInfo& f, const void* p, json::Object& out) {
+  switch (f.shape) {
+    case Shape::kValue: {
+      json::Value v = encode_scalar(f, p, true);
+      if (f.has(FieldInfo::kOmitZero) && (v.is_null() || (f.scalar == Scalar::kStruct && v.size() == 0))) return;
+      out.append(f.name, std::move(v));
+      return;
+    }
+    case Shape::kOptional:
+    case Shape::kBox: out.append(f.name, f.ops->size(p) ? encode_scalar(f, f.ops->at(p, 0), true) : json::Value()); return;
+    case Shape::kList: {
+      const size_t n = f.ops->size(p);
+      json::Array a;
+      a.reserve(n);
+      for (size_t i = 0; i < n; ++i) a.push_back(encode_scalar(f, f.ops->at(p, i), true));
+      out.append(f.name, std::move(a));
+      return;
+    }
+    case Shape::kMap: {
+      struct Context {
+        json::Object object;
+        const FieldInfo* field;
+      } c{{}, &f};
+      c.object.reserve(f.ops->size(p));
+      f.ops->each(p, &c, [](void* context, const std::string& key, const void* value) {
+        auto& c = *static_cast<Context*>(context);
+        c.object.append(key, encode_scalar(*c.field, value, true));
+      });
+      out.append(f.name, std::move(c.object));
+      return;
+    }
+  }
+}
+
+// A list's items carry no kind of their own; other objects inside objects do (volumeClaimTemplates).
 void encode_fields(const TypeInfo& type, const void* object, json::Object& out) {
-  // A list's items carry no kind of their own; other objects inside objects do (volumeClaimTemplates).
+  constexpr size_t kBatch = 64;
+  Present batch[kBatch];  // few of a type's fields are set: room for just those
+  size_t n = 0;
+  auto write = [&] {
+    out.reserve(out.size() + n);
+    for (size_t i = 0; i < n; ++i) encode_field(*batch[i].field, batch[i].at, out);
+    n = 0;
+  };
   for (const FieldInfo& f : type.fields) {
     const void* p = at(object, f.offset);
     if (f.has(FieldInfo::kInline)) {
+      write();
       encode_fields(*f.type, p, out);
-      continue;
-    }
-    bool omit = f.has(FieldInfo::kOmitEmpty);
-    switch (f.shape) {
-      case Shape::kValue: {
-        if (omit && is_empty(f.scalar, p)) continue;
-        json::Value v = encode_scalar(f, p, true);
-        if (f.has(FieldInfo::kOmitZero) && (v.is_null() || (f.scalar == Scalar::kStruct && v.size() == 0))) continue;
-        out.append(std::string(f.name), std::move(v));
-        break;
-      }
-      case Shape::kOptional:
-      case Shape::kBox:
-        if (f.ops->size(p)) out.append(std::string(f.name), encode_scalar(f, f.ops->at(p, 0), true));
-        else if (!omit) out.append(std::string(f.name), json::Value());
-        break;
-      case Shape::kList: {
-        size_t n = f.ops->size(p);
-        if (n == 0 && omit) continue;
-        json::Array a;
-        a.reserve(n);
-        for (size_t i = 0; i < n; ++i) a.push_back(encode_scalar(f, f.ops->at(p, i), true));
-        out.append(std::string(f.name), std::move(a));
-        break;
-      }
-      case Shape::kMap: {
-        if (f.ops->size(p) == 0 && omit) continue;
-        struct Context {
-          json::Object object;
-          const FieldInfo* field;
-        } c{{}, &f};
-        f.ops->each(p, &c, [](void* context, const std::string& key, const void* value) {
-          auto& c = *static_cast<Context*>(context);
-          c.object.append(key, encode_scalar(*c.field, value, true));
-        });
-        out.append(std::string(f.name), std::move(c.object));
-        break;
-      }
+    } else if (is_present(f, p)) {
+      batch[n++] = {&f, p};
+      if (n == kBatch) write();
     }
   }
+  write();
 }
 
 json::Value encode_special(const TypeInfo& type, const void* object) {
@@ -128,6 +149,7 @@ json::Value encode_struct(const TypeInfo& type, const void* object, bool with_ki
   if (type.special != Special::kNone) return encode_special(type, object);
   json::Object out;
   if (with_kind && !type.kind.empty()) {
+    out.reserve(6);
     out.append("kind", type.kind);
     out.append("apiVersion", type.api_version);
   }
@@ -176,16 +198,44 @@ std::string_view json_type(const json::Value& v) {
   return "";
 }
 
+// Where in the document a value is: a member, an item, or an entry of a map.
+struct Step {
+  const Step* up;
+  std::string_view name;
+  size_t index;
+  enum { kMember,
+         kItem,
+         kEntry } what;
+};
+
 struct Decoder {
-  std::string path;  // of the member being read: "spec.template.spec.containers"
+  const Step* here = nullptr;  // the member being read
+  std::vector<std::string>* unknown = nullptr;
   Error error;
   bool failed = false;
+
+  // "spec.template.spec.containers"; as upstream's decoder has it, without items and entries unless these are `all` wanted.
+  static void path_to(const Step* s, bool all, std::string& out) {
+    if (!s) return;
+    path_to(s->up, all, out);
+    if (s->what == Step::kItem) {
+      if (all) out += "[" + std::to_string(s->index) + "]";
+    } else if (all || s->what == Step::kMember) {
+      if (!out.empty()) out += '.';
+      out += s->name;
+    }
+  }
+  std::string path(bool all = false) const {
+    std::string out;
+    path_to(here, all, out);
+    return out;
+  }
 
   bool wrong(const TypeInfo& owner, const FieldInfo& f, const json::Value& v, bool element) {
     std::string what(json_type(v));
     if (v.is_number()) what += " " + json::dump(v);
     if (v.is_number() && (f.scalar == Scalar::kString || f.shape != Shape::kValue)) what = "number";
-    return fail("json: cannot unmarshal " + what + " into Go struct field " + std::string(owner.name) + "." + path + " of type " +
+    return fail("json: cannot unmarshal " + what + " into Go struct field " + std::string(owner.name) + "." + path() + " of type " +
                 go_type(f, element));
   }
   bool fail(std::string message) {
@@ -225,7 +275,7 @@ struct Decoder {
       case Scalar::kBytes: {
         if (!v.is_string()) return wrong(owner, f, v, element);
         auto bytes = base64_decode(v.as_string());
-        if (!bytes) return fail("illegal base64 data in " + path);
+        if (!bytes) return fail("illegal base64 data in " + path());
         as<std::string>(p) = std::move(*bytes);
         return true;
       }
@@ -234,7 +284,7 @@ struct Decoder {
         if (!v.is_string()) return wrong(owner, f, v, element);
         auto t = parse_rfc3339(v.as_string());
         if (!t.ok())
-          return fail("parsing time \"" + v.as_string() + "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"" + v.as_string() + "\" (" + path + ")");
+          return fail("parsing time \"" + v.as_string() + "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"" + v.as_string() + "\" (" + path() + ")");
         as<Time>(p) = f.scalar == Scalar::kTime ? Time{t->ns - t->ns % 1'000'000'000} : *t;
         return true;
       }
@@ -247,7 +297,7 @@ struct Decoder {
       case Scalar::kQuantity: {
         if (!v.is_string() && !v.is_number()) return wrong(owner, f, v, element);
         auto q = Quantity::parse(v.is_string() ? trim(v.as_string()) : json::dump(v));
-        if (!q.ok()) return fail(q.error().message + " (" + path + ")");
+        if (!q.ok()) return fail(q.error().message + " (" + path() + ")");
         as<Quantity>(p) = *q;
         return true;
       }
@@ -268,6 +318,7 @@ struct Decoder {
         if (!v.is_array()) return wrong(owner, f, v, element);
         auto& out = as<std::vector<std::string>>(p);
         out.clear();
+        out.reserve(v.size());
         for (auto& i : v.as_array()) {
           if (!i.is_string()) return wrong(owner, f, i, element);
           out.push_back(i.as_string());
@@ -290,7 +341,10 @@ struct Decoder {
       if (type.special == Special::kSchemaOrBool) o.append("Allows", true);
       o.append("Schema", v);
     }
-    return object(type, o, p);
+    auto* const reported = std::exchange(unknown, nullptr);  // schemas are checked by themselves
+    const bool good = object(type, o, p);
+    unknown = reported;
+    return good;
   }
 
   bool field(const TypeInfo& owner, const FieldInfo& f, const json::Value& v, void* p) {
@@ -307,22 +361,29 @@ struct Decoder {
         f.ops->clear(p);
         if (v.is_null()) return true;
         if (!v.is_array()) return wrong(owner, f, v, false);
+        f.ops->reserve(p, v.size());
+        Step step{here, {}, 0, Step::kItem};
+        here = &step;
         for (auto& item : v.as_array()) {
           void* slot = f.ops->append(p);
-          if (item.is_null() && f.scalar != Scalar::kJson) continue;
-          if (!scalar(owner, f, item, slot, true)) return false;
+          if ((!item.is_null() || f.scalar == Scalar::kJson) && !scalar(owner, f, item, slot, true)) return false;
+          ++step.index;
         }
+        here = step.up;
         return true;
       }
       case Shape::kMap: {
         f.ops->clear(p);
         if (v.is_null()) return true;
         if (!v.is_object()) return wrong(owner, f, v, false);
+        Step step{here, {}, 0, Step::kEntry};
+        here = &step;
         for (auto& m : v.as_object()) {
+          step.name = m.key;
           void* slot = f.ops->insert(p, m.key);
-          if (m.value.is_null() && f.scalar != Scalar::kJson) continue;
-          if (!scalar(owner, f, m.value, slot, true)) return false;
+          if ((!m.value.is_null() || f.scalar == Scalar::kJson) && !scalar(owner, f, m.value, slot, true)) return false;
         }
+        here = step.up;
         return true;
       }
     }
@@ -330,16 +391,20 @@ struct Decoder {
   }
 
   bool object(const TypeInfo& type, const json::Object& o, void* p) {
+    Step step{here, {}, 0, Step::kMember};
+    size_t next = 0;
     for (auto& m : o) {
       size_t base = 0;
-      const FieldInfo* f = type.find(m.key, &base);
-      if (!f) continue;
-      size_t size = path.size();
-      if (!path.empty()) path += '.';
-      path += m.key;
-      if (!field(type, *f, m.value, at(p, base + f->offset))) return false;
-      path.resize(size);
+      const FieldInfo* f = type.find(m.key, &base, next);
+      step.name = m.key;
+      here = &step;
+      if (f) {
+        if (!field(type, *f, m.value, at(p, base + f->offset))) return false;
+      } else if (unknown && m.key != "kind" && m.key != "apiVersion") {
+        unknown->push_back(path(true));
+      }
     }
+    here = step.up;
     return true;
   }
 };
@@ -354,8 +419,29 @@ const FieldInfo* TypeInfo::find(std::string_view json_name, size_t* base) const 
         if (base) *base = f.offset + inner;
         return g;
       }
-    } else if (f.name.size() == json_name.size() && f.name[0] == json_name[0] && f.name == json_name) {  // most differ before memcmp
+    } else if (f.name == json_name) {
       if (base) *base = 0;
+      return &f;
+    }
+  }
+  return nullptr;
+}
+
+const FieldInfo* TypeInfo::find(const json::Key& json_name, size_t* base, size_t& next) const {
+  for (size_t i = 0, n = fields.size(); i < n; ++i) {
+    const size_t at = next + i < n ? next + i : next + i - n;
+    const FieldInfo& f = fields[at];
+    if (f.has(FieldInfo::kInline)) {
+      size_t inner = 0, first = 0;
+      const FieldInfo* g = f.type->find(json_name, &inner, first);
+      if (!g) continue;
+      *base = f.offset + inner;
+      next = at;
+      return g;
+    }
+    if (json_name.is(f.name)) {
+      *base = 0;
+      next = at + 1 < n ? at + 1 : 0;
       return &f;
     }
   }
@@ -364,8 +450,9 @@ const FieldInfo* TypeInfo::find(std::string_view json_name, size_t* base) const 
 
 json::Value encode_json(const TypeInfo& type, const void* object) { return encode_struct(type, object, true); }
 
-Status decode_json(const TypeInfo& type, const json::Value& value, void* object) {
+static Status decode_reporting(const TypeInfo& type, const json::Value& value, void* object, std::vector<std::string>* unknown) {
   Decoder d;
+  d.unknown = unknown;
   if (type.special != Special::kNone) {
     d.special(type, value, object);
   } else if (!value.is_object()) {
@@ -377,9 +464,11 @@ Status decode_json(const TypeInfo& type, const json::Value& value, void* object)
   return ok();
 }
 
-Result<json::Value> canonical_json(const TypeInfo& type, const json::Value& value) {
+Status decode_json(const TypeInfo& type, const json::Value& value, void* object) { return decode_reporting(type, value, object, nullptr); }
+
+Result<json::Value> canonical_json(const TypeInfo& type, const json::Value& value, std::vector<std::string>* unknown) {
   void* object = type.create();
-  Status s = decode_json(type, value, object);
+  Status s = decode_reporting(type, value, object, unknown);
   Result<json::Value> out = s.ok() ? Result<json::Value>(encode_json(type, object)) : Result<json::Value>(std::move(s).error());
   type.destroy(object);
   return out;

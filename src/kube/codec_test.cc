@@ -234,5 +234,38 @@ TEST(Kinds, EveryKindDecodesEncodesAndHasAManifest) {
   EXPECT_EQ(crd->spec.versions.at(0).subresources->scale->spec_replicas_path, ".spec.replicas");
 }
 
+TEST(Codec, FieldsThatTheTypesDoNotHaveAreNamedWhereTheyStand) {
+  const json::Value v = *yaml::parse(R"(
+kind: CustomResourceDefinition
+apiVersion: apiextensions.k8s.io/v1
+metadata: {name: x, nome: y, labels: {any: thing}, ownerReferences: [{kind: A, kund: B}]}
+spec:
+  group: x
+  oops: {deep: 1}
+  versions:
+  - {name: v1}
+  - name: v2
+    extra: 1
+    schema:
+      openAPIV3Schema:
+        properties:
+          a: {type: string, tipe: string}
+          b: {default: {free: form}}
+        additionalProperties: {tipe: string}
+)");
+  std::vector<std::string> unknown;
+  const TypeInfo& type = *find_kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")->type;
+  auto canonical = canonical_json(type, v, &unknown);
+  ASSERT_TRUE(canonical.ok()) << canonical.error().message;
+  EXPECT_EQ(unknown, std::vector<std::string>({"metadata.nome", "metadata.ownerReferences[0].kund", "spec.oops", "spec.versions[1].extra",
+                                               "spec.versions[1].schema.openAPIV3Schema.properties.a.tipe"}));
+  EXPECT_EQ(json::dump(*canonical).find("tipe"), std::string::npos);
+  // Errors name members only, as upstream's decoder does, however the members are ordered.
+  const json::Value wrong = *yaml::parse("{spec: {versions: [{name: v1}, {served: maybe}], group: x}, kind: CustomResourceDefinition}");
+  auto r = canonical_json(type, wrong, &unknown);
+  ASSERT_FALSE(r.ok());
+  EXPECT_NE(r.error().message.find(".spec.versions.served of type bool"), std::string::npos) << r.error().message;
+}
+
 }  // namespace
 }  // namespace caravel::kube

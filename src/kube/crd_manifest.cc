@@ -136,7 +136,7 @@ void add_fields(const TypeInfo& type, bool root, json::Value& properties, json::
       continue;
     }
     properties[f.name] = field_schema(f);
-    if (f.has(FieldInfo::kRequired)) required.push_back(f.name);
+    if (f.has(FieldInfo::kRequired)) required.push_back(f.name.view());
   }
 }
 

@@ -290,6 +290,15 @@ Node unite(const Node& a, const Node& b) {
   return out;
 }
 
+void unite_into(Node& a, Node&& b) {
+  a.member |= b.member;
+  for (auto& [k, c] : b.children) {
+    auto [it, fresh] = a.children.try_emplace(k);
+    if (fresh) it->second = std::move(c);
+    else unite_into(it->second, std::move(c));
+  }
+}
+
 Node intersect(const Node& a, const Node& b) {
   Node out;
   out.member = a.member && b.member;

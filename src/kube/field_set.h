@@ -39,6 +39,7 @@ void compare(const Schema* schema, const json::Value& a, const json::Value& b, D
 
 bool empty(const Node& n);
 Node unite(const Node& a, const Node& b);
+void unite_into(Node& a, Node&& b);
 Node intersect(const Node& a, const Node& b);
 Node subtract(const Node& a, const Node& b);
 

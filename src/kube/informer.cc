@@ -249,11 +249,16 @@ Result<AnyInformer::Object> AnyInformer::decode(const Document& v) const {
 }
 
 void AnyInformer::on_event(WatchEventType type, const Document& v) {
+  if (type == WatchEventType::kDeleted) {  // what it was last we know; its name is all there is to be told
+    const json::Value& m = (*v)["metadata"];
+    const ObjectKey key{m["namespace"].as_string(), m["name"].as_string()};
+    if (find(key)) change(key, nullptr);
+    return;
+  }
   Result<Object> o = decode(v);
   if (!o.ok()) return Reflector::log_undecodable(type_.resource, *v, o.error());
-  ObjectKey key = key_of(*o);
-  if (type != WatchEventType::kDeleted) change(key, std::move(*o));
-  else if (find(key)) change(key, nullptr);
+  const ObjectKey key = key_of(*o);
+  change(key, std::move(*o));
 }
 
 void SharedInformers::start(TaskScope& scope) {

@@ -122,7 +122,7 @@ std::string any(const Value& v) {
 }
 
 // NamedX { name = 1; value = 2 }
-std::string named(const std::string& name, const std::string& value) {
+std::string named(std::string_view name, const std::string& value) {
   std::string out;
   wire::put_bytes(out, 1, name);
   wire::put_bytes(out, 2, value);
@@ -180,7 +180,7 @@ void put(std::string& out, const Field& f, const Value& v) {
       for (auto& m : v.as_object()) {
         std::string schema;
         encode(schema, schema_fields(), m.value);
-        wire::put_bytes(all, 1, named(m.key, schema));
+        wire::put_bytes(all, 1, named(m.key.view(), schema));
       }
       wire::put_bytes(out, f.number, all);
       break;
@@ -209,7 +209,7 @@ void put(std::string& out, const Field& f, const Value& v) {
       for (auto& m : v.as_object()) {
         std::string value;
         put_message(value, 1, response_fields(), m.value);
-        wire::put_bytes(all, 1, named(m.key, value));
+        wire::put_bytes(all, 1, named(m.key.view(), value));
       }
       wire::put_bytes(out, f.number, all);
       break;
@@ -219,7 +219,7 @@ void put(std::string& out, const Field& f, const Value& v) {
       for (auto& m : v.as_object()) {
         std::string item;
         encode(item, path_item_fields(), m.value);
-        wire::put_bytes(all, 2, named(m.key, item));
+        wire::put_bytes(all, 2, named(m.key.view(), item));
       }
       wire::put_bytes(out, f.number, all);
       break;
@@ -236,7 +236,7 @@ void encode(std::string& out, std::span<const Field> fields, const Value& v) {
       continue;
     }
     for (auto& m : v.as_object())
-      if (m.key.starts_with("x-")) wire::put_bytes(out, f.number, named(m.key, any(m.value)));
+      if (m.key.starts_with("x-")) wire::put_bytes(out, f.number, named(m.key.view(), any(m.value)));
   }
 }
 

@@ -163,7 +163,7 @@ void OpenApiSchemas::fields(const TypeInfo& type, Value& properties, json::Array
       continue;
     }
     properties[f.name] = field(f);
-    if (f.has(FieldInfo::kRequired)) required.push_back(f.name);
+    if (f.has(FieldInfo::kRequired)) required.push_back(f.name.view());
   }
 }
 

@@ -30,10 +30,10 @@ TEST(OpenApi, NoPropertyIsWithoutASchema) {
     const json::Value d = openapi_v3(k->resource().group, k->resource().version);
     for (auto& type : d["components"]["schemas"].as_object())
       for (auto& p : type.value["properties"].as_object()) {
-        EXPECT_GT(p.value.size(), 0u) << type.key << "." << p.key;
+        EXPECT_GT(p.value.size(), 0u) << type.key.view() << "." << p.key.view();
         for (auto inner : {"items", "additionalProperties"}) {
           const json::Value* i = p.value.find(inner);
-          EXPECT_TRUE(!i || i->size() > 0) << type.key << "." << p.key;
+          EXPECT_TRUE(!i || i->size() > 0) << type.key.view() << "." << p.key.view();
         }
       }
   }

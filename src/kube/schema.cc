@@ -48,8 +48,8 @@ struct Builder {
         add(*f.type, into);
         continue;
       }
-      into.properties.emplace_back(std::string(f.name), field(f));
-      if (f.has(FieldInfo::kRequired)) into.required.emplace_back(f.name);
+      into.properties.emplace_back(f.name, field(f));
+      if (f.has(FieldInfo::kRequired)) into.required.emplace_back(f.name.view());
     }
   }
 
@@ -243,8 +243,9 @@ SchemaPtr object_meta() { return schema_of(meta::ObjectMeta::type_info()); }
 }  // namespace
 
 const Schema* Schema::property(std::string_view name) const {
+  const json::Key::Probe probe(name);
   for (auto& [n, s] : properties)
-    if (n.size() == name.size() && n[0] == name[0] && n == name) return s.get();  // most differ before memcmp
+    if (probe.is(n)) return s.get();
   return nullptr;
 }
 
@@ -293,7 +294,7 @@ void prune_at(const Schema& s, json::Value& v, const std::string& path, std::vec
   static const SchemaPtr meta_schema = object_meta();
   std::vector<std::string> gone;
   for (auto& m : v.obj()) {
-    std::string at = path.empty() ? m.key : path + "." + m.key;
+    std::string at = path.empty() ? m.key.str() : path + "." + m.key;
     const Schema* child = s.property(m.key);
     if (!child && s.embedded) {
       if (m.key == "apiVersion" || m.key == "kind") continue;

@@ -40,7 +40,7 @@ struct Schema {
   bool nullable = false;
 
   // Objects. `properties` in declaration order; `additional` describes the values of maps.
-  std::vector<std::pair<std::string, SchemaPtr>> properties;
+  std::vector<std::pair<json::Key, SchemaPtr>> properties;
   SchemaPtr additional;
   bool preserve_unknown = false;
   bool embedded = false;    // x-kubernetes-embedded-resource

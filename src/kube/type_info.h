@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kube/codec.h"
 
@@ -49,6 +50,7 @@ struct ContainerOps {
   void* (*insert)(void*, std::string key);                                                                       // map: adds or finds
   void (*each)(const void*, void* context, void (*)(void* context, const std::string& key, const void* value));  // map, in key order
   void (*clear)(void*);
+  void (*reserve)(void*, size_t);  // room in a list
 };
 
 struct TypeInfo;
@@ -78,7 +80,7 @@ struct FieldInfo {
     kEmbedded = 32,  // a whole object with apiVersion and kind
     kNullable = 64,
   };
-  std::string_view name;  // in JSON
+  json::Name name;  // in JSON
   size_t offset;
   uint16_t number;  // in protobuf; 0: not there
   Scalar scalar;
@@ -114,12 +116,15 @@ struct TypeInfo {
 
   // By JSON name, also among inlined members; `base` gets the offset to add to the field's own.
   const FieldInfo* find(std::string_view json_name, size_t* base = nullptr) const;
+  // The same for members of a document one after another: `next` is where the last one was found and the next one is likely.
+  const FieldInfo* find(const json::Key& json_name, size_t* base, size_t& next) const;
 };
 
 // Decodes into a fresh struct of the type and encodes it again: the canonical form in which upstream's
 // server stores and returns a built-in object (order of fields, unknown ones dropped, empty ones left
 // out or written as its types do).
-Result<json::Value> canonical_json(const TypeInfo& type, const json::Value& value);
+// `unknown`, when given, gets the paths of the fields that the types do not have ("spec.containers[0].foo"), in their order.
+Result<json::Value> canonical_json(const TypeInfo& type, const json::Value& value, std::vector<std::string>* unknown = nullptr);
 
 // ---- used by generated code ----
 
@@ -172,8 +177,12 @@ struct OpsOf {
     if constexpr (kIsOptional) c.reset();
     else c.clear();
   }
+  static void reserve(void* p, size_t n) {
+    if constexpr (requires(C c) { c.reserve(n); }) static_cast<C*>(p)->reserve(n);
+    else (void)p, (void)n;
+  }
 };
 template <class C>
-inline constexpr ContainerOps ops_of{&OpsOf<C>::size, &OpsOf<C>::at, &OpsOf<C>::append, &OpsOf<C>::insert, &OpsOf<C>::each, &OpsOf<C>::clear};
+inline constexpr ContainerOps ops_of{&OpsOf<C>::size, &OpsOf<C>::at, &OpsOf<C>::append, &OpsOf<C>::insert, &OpsOf<C>::each, &OpsOf<C>::clear, &OpsOf<C>::reserve};
 
 }  // namespace caravel::kube

@@ -8,14 +8,14 @@ namespace caravel::kube {
 
 namespace check {
 
-void one_of(const json::Value& v, const std::vector<std::string>& allowed, const FieldPath& p, FieldErrors& e, bool required) {
+void one_of(const json::Value& v, std::initializer_list<std::string_view> allowed, const FieldPath& p, FieldErrors& e, bool required) {
   const std::string& s = v.as_string();
   if (s.empty()) {
     if (required) e.push_back(required_error(p));
     return;
   }
   if (std::find(allowed.begin(), allowed.end(), s) == allowed.end()) {
-    auto sorted = allowed;
+    std::vector<std::string> sorted(allowed.begin(), allowed.end());
     std::sort(sorted.begin(), sorted.end());
     e.push_back(not_supported(p, v, sorted));
   }

@@ -69,7 +69,8 @@ void role_binding(const json::Value& o, const json::Value* old, bool namespaced,
   const json::Value& ref = o["roleRef"];
   FieldPath p("roleRef");
   if (!ref["apiGroup"].as_string().empty() && ref["apiGroup"].as_string() != "rbac.authorization.k8s.io") e.push_back(not_supported(p.child("apiGroup"), ref["apiGroup"].as_string(), {"rbac.authorization.k8s.io"}));
-  one_of(ref["kind"], namespaced ? std::vector<std::string>{"ClusterRole", "Role"} : std::vector<std::string>{"ClusterRole"}, p.child("kind"), e);
+  if (namespaced) one_of(ref["kind"], {"ClusterRole", "Role"}, p.child("kind"), e);
+  else one_of(ref["kind"], {"ClusterRole"}, p.child("kind"), e);
   if (ref["name"].as_string().empty()) e.push_back(required_error(p.child("name")));
   for (size_t i = 0; i < o["subjects"].size(); ++i) {
     const json::Value& s = o["subjects"].at(i);

@@ -232,7 +232,7 @@ void resource_quota(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
   for (auto& m : s["hard"].as_object()) {
     const FieldPath p = kSpec.child("hard").key(m.key);
-    if (std::string why = check_qualified_name(m.key.compare(0, 6, "count/") == 0 ? m.key.substr(6) : m.key); !why.empty()) e.push_back(invalid_error(p, m.key, why));
+    if (std::string why = check_qualified_name(m.key.starts_with("count/") ? m.key.substr(6) : m.key.str()); !why.empty()) e.push_back(invalid_error(p, m.key, why));
     Quantity q = Quantity::of(m.value.is_string() ? m.value.as_string() : json::dump(m.value));
     if (q.sign() < 0) e.push_back(invalid_error(p, q.text(), "must be greater than or equal to 0"));
     if (integer_amount(m.key) && q.milli_value() % 1000 != 0) e.push_back(invalid_error(p, q.text(), "must be an integer"));

@@ -6,7 +6,7 @@
 namespace caravel::kube::check {
 
 // Fails unless the value is one of these; absent is an error only when `required`.
-void one_of(const json::Value& v, const std::vector<std::string>& allowed, const FieldPath& p, FieldErrors& e, bool required = true);
+void one_of(const json::Value& v, std::initializer_list<std::string_view> allowed, const FieldPath& p, FieldErrors& e, bool required = true);
 void non_negative(const json::Value& v, const FieldPath& p, FieldErrors& e);
 // Equal, where an absent member and a null one are the same.
 bool same(const json::Value& a, const json::Value& b);

@@ -1,5 +1,6 @@
-// A cluster of hollow nodes in one process: processor time until all nodes are ready and all pods run, with
-// API server, controllers and scheduler. Usage: scale_bench [NODES [PODS]]
+// A cluster of hollow nodes in one process: processor time until all nodes are ready, until all pods run, of a minute in
+// which nothing happens, and until all pods are deleted again, with API server, controllers and scheduler.
+// Usage: scale_bench [NODES [PODS]]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -24,6 +25,18 @@ long resident_mb() {
   return resident * 4096 / (1 << 20);
 }
 
+constexpr int kEach = 1000;  // pods of a Deployment
+const kube::Resource kDeployments{"apps", "v1", "deployments", "Deployment", true};
+const kube::Resource kSets{"apps", "v1", "replicasets", "ReplicaSet", true};
+
+bool none_left(Cluster& c, const kube::Resource& r) {
+  kube::ListOptions one;
+  one.limit = 1;
+  kube::Client admin = c.admin();
+  auto l = run_task(c.ex(), admin.list(r, one));
+  return l.ok() && l->items.empty();
+}
+
 int run(int nodes, int pods) {
   set_log_level(LogLevel::kWarning);
   ClusterOptions o;
@@ -37,10 +50,9 @@ int run(int nodes, int pods) {
               std::chrono::duration<double>(c.ex().now() - v).count(), resident_mb());
   t = cpu_seconds();
   v = c.ex().now();
-  const int each = 1000;
-  for (int i = 0; i * each < pods; ++i) {
+  for (int i = 0; i * kEach < pods; ++i) {
     std::string n = "web-" + std::to_string(i);
-    Status s = c.apply("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: " + n + ", namespace: default}\nspec:\n  replicas: " + std::to_string(std::min(each, pods - i * each)) +
+    Status s = c.apply("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: " + n + ", namespace: default}\nspec:\n  replicas: " + std::to_string(std::min(kEach, pods - i * kEach)) +
                        "\n  selector: {matchLabels: {app: " + n + "}}\n  template:\n    metadata: {labels: {app: " + n +
                        "}}\n    spec: {containers: [{name: main, image: 'nginx:1', resources: {requests: {cpu: 10m}}}]}\n");
     if (!s.ok()) {
@@ -52,14 +64,28 @@ int run(int nodes, int pods) {
   for (int round = 0; running < pods && round < 600; ++round) {
     c.run_for(500ms);
     running = 0;
-    for (const json::Value& d : c.list(kube::Resource{"apps", "v1", "deployments", "Deployment", true})) running += static_cast<int>(d["status"]["readyReplicas"].as_int());
+    for (const json::Value& d : c.list(kDeployments)) running += static_cast<int>(d["status"]["readyReplicas"].as_int());
   }
   std::printf("%d of %d pods running %6.2f s of processor (must 6 s, aim 2 s), %5.1f s of virtual time, %ld MB\n", running, pods, cpu_seconds() - t,
               std::chrono::duration<double>(c.ex().now() - v).count(), resident_mb());
   t = cpu_seconds();
   c.run_for(60s);
-  std::printf("one minute of heartbeats  %6.2f s of processor\n", cpu_seconds() - t);
-  return running == pods ? 0 : 1;
+  std::printf("one minute of heartbeats  %6.2f s of processor, %ld MB\n", cpu_seconds() - t, resident_mb());
+  t = cpu_seconds();
+  v = c.ex().now();
+  for (int i = 0; i * kEach < pods; ++i)
+    if (Status s = c.remove(kDeployments, "default", "web-" + std::to_string(i)); !s.ok()) {
+      std::printf("%s\n", s.error().message.c_str());
+      return 1;
+    }
+  bool gone = false;
+  for (int round = 0; !gone && round < 3600; ++round) {
+    c.run_for(500ms);
+    gone = none_left(c, kSets) && none_left(c, kube::core::Pod::resource());
+  }
+  std::printf("%s %6.2f s of processor, %5.1f s of virtual time, %ld MB\n", gone ? "all pods deleted        " : "pods are left           ", cpu_seconds() - t,
+              std::chrono::duration<double>(c.ex().now() - v).count(), resident_mb());
+  return running == pods && gone ? 0 : 1;
 }
 
 }  // namespace

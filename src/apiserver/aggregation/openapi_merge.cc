@@ -91,7 +91,7 @@ void merge_openapi(Value& into, const Value& part) {
   }
   for (auto& m : theirs.as_object()) {
     auto it = names.find(m.key);
-    const std::string& name = it == names.end() ? m.key : it->second;
+    const std::string name = it == names.end() ? m.key.str() : it->second;
     if (!ours.find(name)) into["definitions"][name] = renamed(m.value, names);
   }
   for (auto& m : part["paths"].as_object())
