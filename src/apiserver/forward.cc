@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "apiserver/link_rewriter.h"
 #include "apiserver/status.h"
 #include "base/strings.h"
 
@@ -39,16 +40,25 @@ Task<Status> forward_request(net::HttpClient* client, const ForwardGoal& goal, n
   q.body = std::move(*body);
   auto res = co_await client->stream(std::move(q));
   if (!res.ok()) co_return status::unavailable("error trying to reach " + goal.address + ": " + res.error().message);
+  LinkRewriter links(goal.link_prefix, goal.host.empty() ? goal.address : goal.host);
+  const bool rewrites = !goal.link_prefix.empty();
+  const bool html = rewrites && to_lower(res->headers.get("content-type")).compare(0, 9, "text/html") == 0;
   net::Headers h;
   for (auto& [k, v] : res->headers)
-    if (!hop_by_hop(k)) h.add(k, v);
+    if (!hop_by_hop(k)) h.add(k, rewrites && k == "location" ? links.link(v) : v);
   auto started = co_await out.start(res->status, std::move(h));
   if (!started.ok()) co_return started;
   while (true) {
     auto piece = co_await res->body->read();
     if (!piece.ok()) break;
     if (!piece->has_value()) break;
-    auto wrote = co_await out.write(**piece);
+    std::string text = html ? links.feed(**piece) : std::move(**piece);
+    if (text.empty()) continue;
+    auto wrote = co_await out.write(text);
+    if (!wrote.ok()) co_return wrote;
+  }
+  if (std::string rest = links.finish(); !rest.empty()) {
+    auto wrote = co_await out.write(rest);
     if (!wrote.ok()) co_return wrote;
   }
   auto finished = co_await out.finish();

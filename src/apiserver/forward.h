@@ -17,6 +17,7 @@ struct ForwardGoal {
   std::string path;                                // with query
   std::shared_ptr<net::TlsClientContext> context;  // of TLS
   std::string server_name;                         // to verify; "": the host
+  std::string link_prefix;                         // the path that stands for the root of what is shown; "": links stay
   net::Headers extra;                              // replace what the client sent under these names
 };
 

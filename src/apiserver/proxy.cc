@@ -159,6 +159,12 @@ Task<Status> NodeProxy::serve(Request& r, net::ServerRequest& in, net::ResponseW
   auto goal = goal_of(r, in);
   if (!goal.ok()) co_return std::move(goal).error();
   goal->context = tls_;
+  if (r.subresource == "proxy") {
+    const std::string& whole = in.target.path;
+    size_t name = whole.find("/" + r.plural + "/");
+    if (name != whole.npos)
+      if (size_t at = whole.find("/proxy", name + r.plural.size() + 2); at != whole.npos) goal->link_prefix = whole.substr(0, at + 6);
+  }
   if (wants_upgrade(in)) {
     Status s = co_await forward_upgrade(loop_, *goal, in, out);
     co_return s;
