@@ -39,10 +39,9 @@ Agent::Agent(AgentContext context, kube::Client client)
   context_.secrets = &secrets_;
   context_.granted_to_others = [this](const std::string& uid) {
     Amounts out;
-    for (auto& [other, w] : workers_) {
-      if (other == uid || w->done() || w->pod().status.phase == "Succeeded" || w->pod().status.phase == "Failed") continue;
-      for (auto& [resource, q] : running_requests(w->pod(), &w->runtime_state().granted)) out[resource] += q;
-    }
+    for (auto& other : admitted())
+      if (other.pod->metadata.uid != uid)
+        for (auto& [resource, q] : running_requests(*other.pod, other.granted)) out[resource] += q;
     return out;
   };
   context_.services = [this] {
@@ -106,6 +105,16 @@ Task<Status> Agent::adopt() {
   co_return ok();
 }
 
+// The pods that hold a part of the node.
+std::vector<AdmittedPod> Agent::admitted() const {
+  std::vector<AdmittedPod> out;
+  for (auto& [uid, w] : workers_) {
+    const std::string& phase = w->pod().status.phase;
+    if (!w->done() && !w->runtime_state().failed && phase != "Succeeded" && phase != "Failed") out.push_back({&w->pod(), &w->runtime_state().granted});
+  }
+  return out;
+}
+
 void Agent::reconcile_workers() {
   if (!adopted_) return;
   std::set<std::string> wanted;
@@ -114,7 +123,10 @@ void Agent::reconcile_workers() {
     wanted.insert(uid);
     auto it = workers_.find(uid);
     if (it == workers_.end()) {
+      std::optional<WaitReason> refused;
+      if (!p->status.start_time && !p->metadata.deletion_timestamp) refused = judge_pod(*p, admitted(), context_.allocatable);
       workers_[uid] = std::make_unique<PodWorker>(context_, p);
+      if (refused) workers_[uid]->reject(std::move(*refused));
       scope_.spawn(run_worker(uid));
     } else if (it->second->pod().metadata.resource_version != p->metadata.resource_version) {
       it->second->update(p);

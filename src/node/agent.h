@@ -9,6 +9,7 @@
 
 #include "kube/informer.h"
 #include "node/host_ports.h"
+#include "node/pod_admission.h"
 #include "node/pod_worker.h"
 
 namespace caravel::node {
@@ -32,6 +33,7 @@ class Agent {
   Task<Status> look_at_runtime();
   Task<void> keep_host_ports();
   Task<void> run_worker(std::string uid);
+  std::vector<AdmittedPod> admitted() const;
   void reconcile_workers();
   void sources_changed(const std::string& ns);
 

@@ -11,6 +11,7 @@
 #include "node/host_ports.h"
 #include "node/logs.h"
 #include "node/network.h"
+#include "node/pod_admission.h"
 #include "node/pod_plan.h"
 #include "node/pod_resize.h"
 #include "node/pod_status.h"
@@ -468,6 +469,30 @@ TEST(Resize, IsJudgedByWhatTheNodeHasAndWhatOthersWereGranted) {
   pod.spec.containers[1] = sized("b", "3", "100Mi");
   EXPECT_EQ(judge("0", "0")->reason, "Infeasible");
   EXPECT_EQ(judge("0", "0")->message, "Node didn't have enough capacity: cpu, requested: 4500, capacity: 4000");
+}
+
+TEST(Admission, APodMustFitBesideTheOthersAndFindItsPortsFree) {
+  core::Pod first, second;
+  first.spec.containers = {sized("a", "3", "100Mi")};
+  second.spec.containers = {sized("b", "1", "100Mi")};
+  Amounts node = {{"cpu", kube::Quantity::of("4")}, {"memory", kube::Quantity::of("1Gi")}, {"pods", kube::Quantity::of("2")}};
+  const Granted none;
+  std::vector<AdmittedPod> others = {{&first, &none}};
+  EXPECT_FALSE(judge_pod(second, others, node));
+  second.spec.containers = {sized("b", "1500m", "100Mi")};
+  EXPECT_EQ(judge_pod(second, others, node)->reason, "OutOfcpu");
+  EXPECT_EQ(judge_pod(second, others, node)->message, "Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 3000, capacity: 4000");
+  second.spec.containers = {sized("b", "1", "100Mi")};
+  core::ContainerPort port;
+  port.host_port = 80;
+  first.spec.containers[0].ports = second.spec.containers[0].ports = {port};
+  EXPECT_EQ(judge_pod(second, others, node)->reason, "NodePorts");
+  second.spec.containers[0].ports[0].host_ip = "10.0.0.1";
+  EXPECT_EQ(judge_pod(second, others, node)->reason, "NodePorts") << "the other has every address";
+  second.spec.containers[0].ports[0].protocol = "UDP";
+  EXPECT_FALSE(judge_pod(second, others, node));
+  others.push_back({&second, &none});
+  EXPECT_EQ(judge_pod(core::Pod(), others, node)->reason, "OutOfpods");
 }
 
 TEST(Resize, WhatWasGrantedIsInTheStatus) {

@@ -54,6 +54,11 @@ void PodWorker::update(std::shared_ptr<const core::Pod> pod) {
   volumes_dirty_ = true;
   changed_.set();
 }
+void PodWorker::reject(WaitReason why) {
+  event(true, why.reason, why.message.substr(why.message.find(": ") + 2));
+  rt_.failed = std::move(why);
+  finished_ = true;
+}
 void PodWorker::gone() {
   gone_ = true;
   changed_.set();

@@ -44,6 +44,7 @@ class PodWorker {
   PodWorker(AgentContext& context, std::shared_ptr<const core::Pod> pod);
   ~PodWorker();
   void update(std::shared_ptr<const core::Pod> pod);  // a newer version of the object
+  void reject(WaitReason why);                        // the node does not take the pod: it fails; before run()
   void gone();                                        // the object has been removed
   void wake();                                        // the runtime may have changed
   void sources_changed();                             // a ConfigMap or Secret may have changed
