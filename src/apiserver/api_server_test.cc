@@ -382,6 +382,20 @@ TEST_F(ApiServerTest, WatchesShowLeavingTheSelectorAsDeletion) {
   EXPECT_FALSE(error);
 }
 
+// Informers keep no managedFields, and what they show is changed and written back.
+TEST_F(ApiServerTest, AWriteWithoutManagedFieldsLeavesThemToTheirManagers) {
+  call("POST", "/api/v1/namespaces/default/configmaps?fieldManager=maker", R"({"metadata":{"name":"m"},"data":{"a":"1","b":"1"}})");
+  Value m = call("GET", "/api/v1/namespaces/default/configmaps/m").object;
+  m["metadata"].erase("managedFields");
+  m["data"]["b"] = "2";
+  EXPECT_EQ(call("PUT", "/api/v1/namespaces/default/configmaps/m?fieldManager=changer", json::dump(m)).code, 200);
+  const Value after = call("GET", "/api/v1/namespaces/default/configmaps/m").object;
+  std::map<std::string, std::string> owned;
+  for (auto& e : after.path({"metadata", "managedFields"}).as_array()) owned[e["manager"].as_string()] = json::dump(e["fieldsV1"]);
+  EXPECT_EQ(owned["maker"], R"({"f:data":{"f:a":{}}})");
+  EXPECT_EQ(owned["changer"], R"({"f:data":{"f:b":{}}})");
+}
+
 // Readers in this process are given documents where others are sent text: the same ones.
 TEST_F(ApiServerTest, ReadersInThisProcessGetTheDocumentsThatOthersGetAsText) {
   for (int i = 0; i < 5; ++i)

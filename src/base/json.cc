@@ -185,7 +185,15 @@ template class Level<Array>;
 template class Level<Object>;
 
 const Value* Value::find(std::string_view key) const { return as_object().find(key); }
-Value* Value::find(std::string_view key) { return std::as_const(*this).find(key) ? obj().find(key) : nullptr; }
+Value* Value::find(std::string_view key) {
+  const Key::Probe probe(key);
+  size_t at = 0;
+  for (const Member& m : as_object()) {
+    if (probe.is(m.key)) return &obj().begin()[static_cast<std::ptrdiff_t>(at)].value;  // only what is there is made our own
+    ++at;
+  }
+  return nullptr;
+}
 const Value& Value::operator[](std::string_view key) const {
   const Value* v = find(key);
   return v ? *v : kNullValue;

@@ -4,9 +4,11 @@
 
 #include "base/clock.h"
 #include "base/strings.h"
+#include "kube/informer.h"
 #include "kube/int_or_string.h"
 #include "kube/quantity.h"
 #include "kube/type_info.h"
+#include "kube/types/meta.h"
 
 namespace caravel::kube {
 
@@ -211,6 +213,7 @@ struct Step {
 struct Decoder {
   const Step* here = nullptr;  // the member being read
   std::vector<std::string>* unknown = nullptr;
+  const TypeInfo* meta = nullptr;  // of ObjectMeta, when managedFields are left out
   Error error;
   bool failed = false;
 
@@ -399,6 +402,7 @@ struct Decoder {
       step.name = m.key;
       here = &step;
       if (f) {
+        if (&type == meta && m.key == "managedFields") continue;
         if (!field(type, *f, m.value, at(p, base + f->offset))) return false;
       } else if (unknown && m.key != "kind" && m.key != "apiVersion") {
         unknown->push_back(path(true));
@@ -460,6 +464,15 @@ static Status decode_reporting(const TypeInfo& type, const json::Value& value, v
   } else {
     d.object(type, value.as_object(), object);
   }
+  if (d.failed) return std::move(d.error);
+  return ok();
+}
+
+Status decode_for_readers(const TypeInfo& type, const json::Value& value, void* object) {
+  Decoder d;
+  d.meta = &meta::ObjectMeta::type_info();
+  if (!value.is_object()) d.fail("json: cannot unmarshal " + std::string(json_type(value)) + " into Go value of type v1." + std::string(type.name));
+  else d.object(type, value.as_object(), object);
   if (d.failed) return std::move(d.error);
   return ok();
 }

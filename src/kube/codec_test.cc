@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "base/yaml.h"
+#include "kube/informer.h"
 #include "kube/kinds.h"
 #include "kube/protobuf.h"
 #include "kube/quantity.h"
@@ -265,6 +266,31 @@ spec:
   auto r = canonical_json(type, wrong, &unknown);
   ASSERT_FALSE(r.ok());
   EXPECT_NE(r.error().message.find(".spec.versions.served of type bool"), std::string::npos) << r.error().message;
+}
+
+TEST(Codec, ReadersGetEverythingButManagedFields) {
+  const json::Value v = *yaml::parse(R"(
+kind: Pod
+apiVersion: v1
+metadata:
+  name: x
+  labels: {managedFields: kept}
+  managedFields: [{manager: a, operation: Update, fieldsV1: {"f:spec": {}}}]
+  ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: set, uid: u}]
+spec:
+  containers: [{name: c, image: i, readinessProbe: {httpGet: {port: 80}}, env: [{name: N, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]}]
+  volumes: [{name: v, projected: {sources: [{configMap: {name: m}}]}}]
+)");
+  auto whole = from_json<core::Pod>(v);
+  ASSERT_TRUE(whole.ok());
+  EXPECT_EQ(whole->metadata.managed_fields.size(), 1u);
+  core::Pod read;
+  ASSERT_TRUE(decode_for_readers(core::Pod::type_info(), v, &read).ok());
+  EXPECT_TRUE(read.metadata.managed_fields.empty());
+  whole->metadata.managed_fields.clear();
+  EXPECT_TRUE(read == *whole);
+  EXPECT_FALSE(decode_for_readers(core::Pod::type_info(), *json::parse(R"({"spec":1})"), &read).ok());
+  EXPECT_FALSE(decode_for_readers(core::Pod::type_info(), json::Value(1), &read).ok());
 }
 
 }  // namespace

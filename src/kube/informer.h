@@ -27,6 +27,10 @@ namespace meta {
 struct ObjectMeta;
 }
 
+// decode_json() without metadata.managedFields, as client-go's informers are often told to: readers have no use for them, and
+// in a write of what was read their absence leaves them as they are.
+Status decode_for_readers(const TypeInfo& type, const json::Value& value, void* object);
+
 struct InformerOptions {
   std::string ns, label_selector, field_selector;
   Duration resync = Duration(0);  // 0: never
@@ -183,9 +187,9 @@ class Informer : public AnyInformer {
     return out;
   }
   static Result<Object> decode(const json::Value& v) {
-    Result<T> t = from_json<T>(v);
-    if (!t.ok()) return t.error();
-    return Object(std::shared_ptr<const T>(new T(std::move(*t))));  // not in one piece with what Decoded keeps of it
+    std::shared_ptr<T> t(new T);  // not in one piece with what Decoded keeps of it
+    if (Status s = decode_for_readers(T::type_info(), v, t.get()); !s.ok()) return std::move(s).error();
+    return Object(std::move(t));
   }
   static const meta::ObjectMeta& metadata_of(const void* object) { return static_cast<const T*>(object)->metadata; }
 };

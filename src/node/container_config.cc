@@ -70,7 +70,7 @@ Result<cri::LinuxContainerSecurityContext> security_context(const ContainerInput
   const core::Pod& pod = *in.pod;
   const core::Container& c = *in.container;
   const core::PodSecurityContext pod_context = pod.spec.security_context.value_or(core::PodSecurityContext());
-  const core::SecurityContext own = c.security_context.value_or(core::SecurityContext());
+  const core::SecurityContext own = c.security_context ? *c.security_context : core::SecurityContext();
   cri::LinuxContainerSecurityContext out;
   out.namespace_options = namespaces(pod);
   if (!in.processes_of.empty()) {
