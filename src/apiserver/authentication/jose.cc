@@ -101,7 +101,8 @@ Result<VerificationKey> VerificationKey::parse(const json::Value& jwk) {
     TRY(std::string y, member(jwk, "y"));
     if (x.size() > curve->size || y.size() > curve->size) return invalid("the key's coordinates are too long for its curve");
     std::string point = "\x04" + std::string(curve->size - x.size(), '\0') + x + std::string(curve->size - y.size(), '\0') + y;
-    OSSL_PARAM_BLD_push_utf8_string(b.get(), OSSL_PKEY_PARAM_GROUP_NAME, std::string(curve->group).c_str(), 0);
+    const std::string group(curve->group);  // the builder keeps pointers until the key is made
+    OSSL_PARAM_BLD_push_utf8_string(b.get(), OSSL_PKEY_PARAM_GROUP_NAME, group.c_str(), 0);
     OSSL_PARAM_BLD_push_octet_string(b.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size());
     out.key_ = make_key("EC", b.get());
   } else {

@@ -138,28 +138,30 @@ Result<VerifiedToken> TokenIssuer::verify(const std::string& token, const std::v
     if (parts.size() != 3) return bad("not a JWT");
     auto header_text = base64url_decode(parts[0]), claims_text = base64url_decode(parts[1]), signature = base64url_decode(parts[2]);
     if (!header_text || !claims_text || !signature) return bad("not base64url");
-    auto header = json::parse(*header_text);
-    auto claims = json::parse(*claims_text);
-    if (!header.ok() || !claims.ok() || !header->is_object() || !claims->is_object()) return bad("not JSON");
+    const auto header = json::parse(*header_text);
+    auto parsed = json::parse(*claims_text);
+    if (!header.ok() || !parsed.ok() || !header->is_object() || !parsed->is_object()) return bad("not JSON");
+    // Read through a constant: looking up a claim that a token does not have must not move the others.
+    const json::Value& claims = *parsed;
     if ((*header)["alg"].as_string() != alg_ || (*header)["kid"].as_string() != kid_) return bad("signed by an unknown key");
-    const bool of_secret = (*claims)["iss"].as_string() == kSecretIssuer;
-    if (!of_secret && (*claims)["iss"].as_string() != options_.issuer) return bad("issuer " + (*claims)["iss"].as_string() + " is not ours");
+    const bool of_secret = claims["iss"].as_string() == kSecretIssuer;
+    if (!of_secret && claims["iss"].as_string() != options_.issuer) return bad("issuer " + claims["iss"].as_string() + " is not ours");
     if (!net::jose_verify(alg_, public_key_, parts[0] + "." + parts[1], *signature)) return bad("the signature is wrong");
-    if (of_secret) *claims = modern(*claims, options_.audiences);
-    const json::Value& k = (*claims)["kubernetes.io"];
+    if (of_secret) *parsed = modern(claims, options_.audiences);
+    const json::Value& k = claims["kubernetes.io"];
     auto user = std::make_shared<User>();
     user->name = "system:serviceaccount:" + k["namespace"].as_string() + ":" + k["serviceaccount"]["name"].as_string();
     user->uid = k["serviceaccount"]["uid"].as_string();
     user->groups = {"system:serviceaccounts", "system:serviceaccounts:" + k["namespace"].as_string(), "system:authenticated"};
-    if (auto& jti = (*claims)["jti"].as_string(); !jti.empty()) user->extra["authentication.kubernetes.io/credential-id"] = {"JTI=" + jti};
+    if (auto& jti = claims["jti"].as_string(); !jti.empty()) user->extra["authentication.kubernetes.io/credential-id"] = {"JTI=" + jti};
     for (std::string_view what : {"pod", "node"})
       if (k[what].is_object()) {
         user->extra["authentication.kubernetes.io/" + std::string(what) + "-name"] = {k[what]["name"].as_string()};
         if (!k[what]["uid"].as_string().empty()) user->extra["authentication.kubernetes.io/" + std::string(what) + "-uid"] = {k[what]["uid"].as_string()};
       }
     Known known;
-    known.expires = Time::from_seconds((*claims)["exp"].as_int());
-    known.claims = std::move(*claims);
+    known.expires = Time::from_seconds(claims["exp"].as_int());
+    known.claims = std::move(*parsed);
     known.user = std::move(user);
     if (known_.size() >= kKnownMax) known_.clear();
     it = known_.emplace(token, std::move(known)).first;
