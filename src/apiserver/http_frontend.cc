@@ -4,6 +4,7 @@
 
 #include "apiserver/aggregation/aggregator.h"
 #include "apiserver/flow_control.h"
+#include "apiserver/message_stream.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
 
@@ -285,7 +286,8 @@ Task<void> HttpFrontend::serve(net::ServerRequest& in, net::ResponseWriter& out)
     long_running_->inc({"WATCH", r.group, r.version, r.plural, scope_of(r)}, 1);
     Gone gone(long_running_, {"WATCH", r.group, r.version, r.plural, scope_of(r)});
     double* sent = &watch_events_->cell({r.group, r.version, r.plural});
-    co_await send_watch(out, std::move(res), sent);
+    if (net::is_websocket_upgrade(in)) co_await send_watch_messages(in, out, std::move(res), sent);
+    else co_await send_watch(out, std::move(res), sent);
     co_return;
   }
   co_await send(in, out, r, std::move(res));
@@ -398,6 +400,28 @@ Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res, doub
   }
   auto finished = co_await out.finish();
   (void)finished;
+}
+
+Task<void> HttpFrontend::send_watch_messages(net::ServerRequest& in, net::ResponseWriter& out, Response res, double* sent) {
+  auto stream = co_await MessageStream::accept(*loop_, in, out);
+  if (!stream.ok()) {
+    if (!out.started()) (void)co_await out.send(400, {}, stream.error().message + "\n");
+    co_return;
+  }
+  net::ResponseWriter* writer = &out;
+  res.watch->abandoned = [writer] { return writer->peer_gone(); };
+  while (!out.peer_gone()) {
+    auto events = co_await res.watch->next();
+    if (events.empty()) break;
+    for (WireEvent& e : events) {
+      std::string text = *e.wire;
+      if (!text.empty() && text.back() == '\n') text.pop_back();
+      Status wrote = co_await (*stream)->send(std::move(text), true);
+      if (!wrote.ok()) co_return;
+      ++*sent;
+    }
+  }
+  co_await (*stream)->close();
 }
 
 }  // namespace caravel::apiserver

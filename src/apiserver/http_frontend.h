@@ -23,7 +23,8 @@ class HttpFrontend {
   Task<void> send(net::ServerRequest& in, net::ResponseWriter& out, Request& r, Response res);
   void observe(const Request& r, const Response& res, Duration took);
   Task<void> send_parts(net::ResponseWriter& out, net::Headers h, Response res);
-  Task<void> send_watch(net::ResponseWriter& out, Response res, double* sent);  // `sent` counts events
+  Task<void> send_watch_messages(net::ServerRequest& in, net::ResponseWriter& out, Response res, double* sent);  // over a WebSocket
+  Task<void> send_watch(net::ResponseWriter& out, Response res, double* sent);                                   // `sent` counts events
   net::EventLoop* loop_;
   ApiServer* server_;
   NodeProxy* proxy_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apiserver/message_stream.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/service_endpoint.h"
 #include "base/strings.h"
@@ -155,6 +156,27 @@ Result<ForwardGoal> NodeProxy::goal_of(const Request& r, const net::ServerReques
   return g;
 }
 
+Task<Status> NodeProxy::serve_log_messages(const ForwardGoal& goal, net::ServerRequest& in, net::ResponseWriter& out) {
+  net::ClientRequest q;
+  q.url = "https://" + goal.address + goal.path;
+  auto res = co_await client_->stream(std::move(q));
+  if (!res.ok()) co_return status::unavailable("error trying to reach " + goal.address + ": " + res.error().message);
+  if (res->status != 200) {
+    auto why = co_await res->body->read_all(64u << 10);
+    co_return status::bad_request(why.ok() ? std::string(trim(*why)) : "the log cannot be read");
+  }
+  auto stream = co_await MessageStream::accept(*loop_, in, out);
+  if (!stream.ok()) co_return status::bad_request(stream.error().message);
+  while (true) {
+    auto piece = co_await res->body->read();
+    if (!piece.ok() || !piece->has_value()) break;
+    Status sent = co_await (*stream)->send(std::move(**piece), false);
+    if (!sent.ok()) co_return ok();
+  }
+  co_await (*stream)->close();
+  co_return ok();
+}
+
 Task<Status> NodeProxy::serve(Request& r, net::ServerRequest& in, net::ResponseWriter& out) {
   auto goal = goal_of(r, in);
   if (!goal.ok()) co_return std::move(goal).error();
@@ -164,6 +186,10 @@ Task<Status> NodeProxy::serve(Request& r, net::ServerRequest& in, net::ResponseW
     size_t name = whole.find("/" + r.plural + "/");
     if (name != whole.npos)
       if (size_t at = whole.find("/proxy", name + r.plural.size() + 2); at != whole.npos) goal->link_prefix = whole.substr(0, at + 6);
+  }
+  if (r.plural == "pods" && r.subresource == "log" && net::is_websocket_upgrade(in)) {
+    Status s = co_await serve_log_messages(*goal, in, out);
+    co_return s;
   }
   if (wants_upgrade(in)) {
     Status s = co_await forward_upgrade(loop_, *goal, in, out);

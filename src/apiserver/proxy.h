@@ -21,6 +21,7 @@ class NodeProxy {
 
  private:
   NodeProxy(net::EventLoop& loop, ApiServer& server, std::shared_ptr<net::TlsClientContext> tls);
+  Task<Status> serve_log_messages(const ForwardGoal& goal, net::ServerRequest& in, net::ResponseWriter& out);
   Result<ForwardGoal> goal_of(const Request& r, const net::ServerRequest& in) const;
   Result<std::string> node_address(const std::string& node) const;
   Result<ForwardGoal> pod_goal(const Request& r) const;
