@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/strings.h"
+#include "kube/validate_pod.h"
 
 namespace caravel::apiserver {
 
@@ -73,12 +74,29 @@ void limits_to_requests(Value& c) {
   for (auto& m : copy.as_object()) put(make(*res, "requests"), m.key, m.value);
 }
 
+// What a pod as a whole asks for, where it says something of it: what its containers need together, else its limits.
+// Huge pages are not overcommitted: their requests are their limits.
+void pod_level_resources(Value& s) {
+  Value* r = sub(s, "resources");
+  if (!r) return;
+  auto supported = [](const std::string& name) { return name == "cpu" || name == "memory" || name.starts_with("hugepages-"); };
+  const bool limited = std::as_const(*r)["limits"].size() > 0;
+  if (limited || std::as_const(*r)["requests"].size() > 0)
+    for (auto& [name, q] : kube::check::container_totals(s, "limits"))
+      if (name.starts_with("hugepages-") && !std::as_const(*r)["requests"].find(name)) put(make(*r, "limits"), name, q.text());
+  if (!limited) return;
+  for (auto& [name, q] : kube::check::container_totals(s, "requests"))
+    if (name.find('/') == name.npos && !name.starts_with("hugepages-")) put(make(*r, "requests"), name, q.text());
+  const Value limits = std::as_const(*r)["limits"];
+  for (auto& m : limits.as_object())
+    if (supported(m.key)) put(make(*r, "requests"), m.key, m.value);
+}
+
 void container(Value& c) {
   put(c, "terminationMessagePath", "/dev/termination-log");
   put(c, "terminationMessagePolicy", "File");
   put(c, "imagePullPolicy", tag_is_latest(c["image"].as_string()) ? "Always" : "IfNotPresent");
   make(c, "resources");
-  limits_to_requests(c);
   each(c, "ports", [](Value& p) { put(p, "protocol", "TCP"); });
   each(c, "env", [](Value& e) {
     if (Value* from = sub(e, "valueFrom"))
@@ -115,7 +133,7 @@ void volume(Value& v) {
   if (Value* x = sub(v, "projected"))
     each(*x, "sources", [](Value& s) {
       if (Value* t = sub(s, "serviceAccountToken")) {
-        if ((*t)["expirationSeconds"].as_int() == 0) (*t)["expirationSeconds"] = 3600;
+        put(*t, "expirationSeconds", 3600);
       }
       if (Value* d = sub(s, "downwardAPI")) downward_items(*d);
     });
@@ -138,13 +156,6 @@ void pod_spec(Value& s) {
   else if (!s["serviceAccount"].as_string().empty()) s["serviceAccountName"] = s["serviceAccount"];
   else s.erase("serviceAccountName");
   if (s["serviceAccount"].as_string().empty()) s.erase("serviceAccount");
-  if (s["hostNetwork"].as_bool())
-    for (std::string_view list : {"initContainers", "containers"})
-      each(s, list, [](Value& c) {
-        each(c, "ports", [](Value& p) {
-          if (p["hostPort"].as_int() == 0) p["hostPort"] = p["containerPort"];
-        });
-      });
   each(s, "topologySpreadConstraints", [](Value& c) {
     put(c, "whenUnsatisfiable", "DoNotSchedule");
   });
@@ -153,7 +164,17 @@ void pod_spec(Value& s) {
 // Pods only (not templates).
 void pod(Value& o) {
   if (Value* s = sub(o, "spec")) {
+    // A template keeps what it says: its pods get these.
+    for (std::string_view list : {"containers", "initContainers"}) each(*s, list, limits_to_requests);
+    pod_level_resources(*s);
     pod_spec(*s);
+    if (std::as_const(*s)["hostNetwork"].as_bool())
+      for (std::string_view list : {"initContainers", "containers"})
+        each(*s, list, [](Value& c) {
+          each(c, "ports", [](Value& p) {
+            if (p["hostPort"].as_int() == 0) p["hostPort"] = p["containerPort"];
+          });
+        });
     put(*s, "enableServiceLinks", true);
     put(*s, "preemptionPolicy", "PreemptLowerPriority");
   }
@@ -228,6 +249,7 @@ void job_spec(Value& s) {
 void service(Value& s) {
   put(s, "sessionAffinity", "None");
   put(s, "type", "ClusterIP");
+  if (std::as_const(s)["sessionAffinity"].as_string() == "None") s.erase("sessionAffinityConfig");
   if (s["sessionAffinity"].as_string() == "ClientIP") {
     Value& c = make(s, "sessionAffinityConfig");
     put(make(c, "clientIP"), "timeoutSeconds", 10800);
@@ -375,7 +397,12 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
     return;
   }
   if (group == "batch" && spec) {
-    if (kind == "Job") return job_spec(*spec);
+    if (kind == "Job") {
+      job_spec(*spec);
+      const Value labels = std::as_const(*spec).path({"template", "metadata", "labels"});
+      if (labels.size() && std::as_const(o)["metadata"]["labels"].size() == 0) o["metadata"]["labels"] = labels;
+      return;
+    }
     if (kind == "CronJob") {
       put(*spec, "concurrencyPolicy", "Allow");
       put(*spec, "suspend", false);

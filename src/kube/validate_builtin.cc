@@ -8,16 +8,38 @@ namespace caravel::kube {
 
 namespace check {
 
-void one_of(const json::Value& v, const std::vector<std::string>& allowed, const FieldPath& p, FieldErrors& e, bool required) {
+void one_of(const json::Value& v, Words allowed, const FieldPath& p, FieldErrors& e, bool required) {
   const std::string& s = v.as_string();
   if (s.empty()) {
     if (required) e.push_back(required_error(p));
     return;
   }
-  if (std::find(allowed.begin(), allowed.end(), s) == allowed.end()) {
-    auto sorted = allowed;
-    std::sort(sorted.begin(), sorted.end());
-    e.push_back(not_supported(p, v, sorted));
+  if (std::find(allowed.begin(), allowed.end(), s) != allowed.end()) return;
+  std::vector<std::string> sorted(allowed.begin(), allowed.end());
+  std::sort(sorted.begin(), sorted.end());
+  e.push_back(not_supported(p, v, sorted));
+}
+
+void supported(const json::Value& v, Words allowed, const FieldPath& p, FieldErrors& e) {
+  const std::string& s = v.as_string();
+  if (std::find(allowed.begin(), allowed.end(), s) == allowed.end()) e.push_back(not_supported(p, s, allowed));
+}
+
+bool text_must(NameCheck check, std::string_view s, const FieldPath& p, FieldErrors& e) {
+  const std::string faults = check(s);
+  if (!faults.empty()) each_fault(faults, s, p, e);
+  return faults.empty();
+}
+
+void each_fault(const std::string& faults, const json::Value& value, const FieldPath& p, FieldErrors& e) {
+  if (faults.empty()) return;
+  for (auto& fault : split(faults, '\n')) e.push_back(invalid_error(p, value, fault));
+}
+
+void must_have(const json::Value& v, Words members, const FieldPath& p, FieldErrors& e) {
+  for (auto m : members) {
+    const json::Value& x = v[m];
+    if (x.is_string() ? x.as_string().empty() : x.size() == 0) e.push_back(required_error(p.child(m)));
   }
 }
 
@@ -61,6 +83,14 @@ void int_or_percent(const json::Value& v, const FieldPath& p, FieldErrors& e) {
   if (!good) e.push_back(invalid_error(p, v, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"));
 }
 
+void at_most_all(const json::Value& v, const FieldPath& p, FieldErrors& e) {
+  const std::string& s = v.as_string();
+  if (s.size() < 2 || s.back() != '%' || !std::all_of(s.begin(), s.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) return;
+  const size_t first = s.find_first_not_of('0');
+  const size_t digits = s.size() - 1 - std::min(first, s.size() - 1);
+  if (digits > 3 || (digits == 3 && s.compare(first, 3, "100") > 0)) e.push_back(invalid_error(p, v, "must not be greater than 100%"));
+}
+
 bool selects(const json::Value& selector, const json::Value& labels) {
   auto s = LabelSelector::from_json(selector);
   return s.ok() && s->matches(labels);
@@ -79,10 +109,7 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
   }
   if (!subresource.empty()) return e;
   if (r.group.empty() && r.kind == "Pod") {
-    if (!old || !(o["spec"] == (*old)["spec"])) {
-      check::pod_spec(o["spec"], FieldPath("spec"), e);
-      if (old) check::pod_update(o, *old, e);
-    }
+    check::pod(o, old, e);
   } else if (r.group == "apps" || (r.group.empty() && r.kind == "ReplicationController")) {
     check::workload(r.kind, o, old, e);
   } else if (r.group == "batch") {
@@ -95,7 +122,7 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
     check::policy(r.kind, o, old, e);
   } else if (r.group == "node.k8s.io" && r.kind == "RuntimeClass") {
     if (o["handler"].as_string().empty()) e.push_back(required_error(FieldPath("handler")));
-    else if (std::string why = check_dns1123_label(o["handler"].as_string()); !why.empty()) e.push_back(invalid_error(FieldPath("handler"), o["handler"], why));
+    else check::text_must(check_dns1123_label, o["handler"], FieldPath("handler"), e);
     if (old) check::immutable(o["handler"], (*old)["handler"], FieldPath("handler"), e);
   } else if (r.kind == "Event") {
     check::event(r.group, o, old, e);

@@ -15,7 +15,7 @@ const FieldPath kSpec("spec");
 
 void data_keys(const json::Value& data, const FieldPath& p, FieldErrors& e, size_t& total) {
   for (auto& m : data.as_object()) {
-    if (std::string why = check_config_map_key(m.key); !why.empty()) e.push_back(invalid_error(p.key(m.key), m.key, why));
+    each_fault(check_config_map_key(m.key), m.key, p.key(m.key), e);
     total += m.value.as_string().size();
   }
 }
@@ -69,7 +69,8 @@ void role_binding(const json::Value& o, const json::Value* old, bool namespaced,
   const json::Value& ref = o["roleRef"];
   FieldPath p("roleRef");
   if (!ref["apiGroup"].as_string().empty() && ref["apiGroup"].as_string() != "rbac.authorization.k8s.io") e.push_back(not_supported(p.child("apiGroup"), ref["apiGroup"].as_string(), {"rbac.authorization.k8s.io"}));
-  one_of(ref["kind"], namespaced ? std::vector<std::string>{"ClusterRole", "Role"} : std::vector<std::string>{"ClusterRole"}, p.child("kind"), e);
+  if (namespaced) one_of(ref["kind"], {"ClusterRole", "Role"}, p.child("kind"), e);
+  else one_of(ref["kind"], {"ClusterRole"}, p.child("kind"), e);
   if (ref["name"].as_string().empty()) e.push_back(required_error(p.child("name")));
   for (size_t i = 0; i < o["subjects"].size(); ++i) {
     const json::Value& s = o["subjects"].at(i);
@@ -118,7 +119,7 @@ void cluster(std::string_view kind, const json::Value& o, const json::Value* old
     for (size_t i = 0; i < taints.size(); ++i) {
       const json::Value& t = taints.at(i);
       FieldPath p = kSpec.child("taints").index(i);
-      if (std::string why = check_qualified_name(t["key"].as_string()); !why.empty()) e.push_back(invalid_error(p.child("key"), t["key"].as_string(), why));
+      text_must(check_qualified_name, t["key"], p.child("key"), e);
       one_of(t["effect"], {"NoExecute", "NoSchedule", "PreferNoSchedule"}, p.child("effect"), e);
       if (!seen.insert(t["key"].as_string() + ":" + t["effect"].as_string()).second) e.push_back(duplicate_error(p, t));
     }
@@ -173,7 +174,7 @@ void crd_conversion(const json::Value& spec, FieldErrors& e) {
     const std::string& v = versions.at(i).as_string();
     known = known || v == "v1" || v == "v1beta1";
     if (!seen.insert(v).second) e.push_back(invalid_error(p.child("conversionReviewVersions").index(i), v, "duplicate version"));
-    else if (std::string why = check_dns1035_label(v); !why.empty()) e.push_back(invalid_error(p.child("conversionReviewVersions").index(i), v, why));
+    else text_must(check_dns1035_label, v, p.child("conversionReviewVersions").index(i), e);
   }
   if (!known) e.push_back(invalid_error(p.child("conversionReviewVersions"), versions, "must include at least one of v1, v1beta1"));
 }
@@ -189,7 +190,7 @@ void crd(const json::Value& o, const json::Value* old, FieldErrors& e) {
   one_of(s["scope"], {"Cluster", "Namespaced"}, kSpec.child("scope"), e);
   for (auto f : {"plural", "kind"})
     if (const std::string& v = names[f].as_string(); v.empty()) e.push_back(required_error(kSpec.child("names").child(f)));
-    else if (std::string why = check_dns1035_label(to_lower(v)); !why.empty()) e.push_back(invalid_error(kSpec.child("names").child(f), v, why));
+    else each_fault(check_dns1035_label(to_lower(v)), v, kSpec.child("names").child(f), e);
   int storage = 0;
   std::set<std::string> seen;
   if (s["versions"].size() == 0) e.push_back(required_error(kSpec.child("versions"), "must have at least one version"));
@@ -198,7 +199,7 @@ void crd(const json::Value& o, const json::Value* old, FieldErrors& e) {
     FieldPath p = kSpec.child("versions").index(i);
     storage += v["storage"].as_bool();
     const std::string& name = v["name"].as_string();
-    if (std::string why = check_dns1035_label(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
+    text_must(check_dns1035_label, name, p.child("name"), e);
     if (!seen.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
     const json::Value& schema = v["schema"]["openAPIV3Schema"];
     FieldPath sp = p.child("schema").child("openAPIV3Schema");

@@ -67,7 +67,7 @@ void flow_schema(const Value& o, FieldErrors& e) {
   const std::string& level = s["priorityLevelConfiguration"]["name"].as_string();
   const FieldPath ref = kSpec.child("priorityLevelConfiguration").child("name");
   if (level.empty()) e.push_back(required_error(ref, "must reference a priority level"));
-  else if (std::string why = check_dns1123_subdomain(level); !why.empty()) e.push_back(invalid_error(ref, level, why));
+  else text_must(check_dns1123_subdomain, level, ref, e);
   for (size_t i = 0; i < s["rules"].size(); ++i) {
     const Value& r = s["rules"].at(i);
     const FieldPath p = kSpec.child("rules").index(i);
@@ -161,8 +161,8 @@ void api_service(const Value& o, FieldErrors& e) {
   const std::string &group = s["group"].as_string(), &version = s["version"].as_string(), &name = o["metadata"]["name"].as_string();
   if (name != version + "." + group) e.push_back(invalid_error(FieldPath("metadata").child("name"), name, "must be `spec.version+\".\"+spec.group`: " + json::quote(version + "." + group)));
   if (group.empty() && version != "v1") e.push_back(required_error(kSpec.child("group"), "only v1 may have an empty group and it better be legacy kube"));
-  else if (std::string why = group.empty() ? "" : check_dns1123_subdomain(group); !why.empty()) e.push_back(invalid_error(kSpec.child("group"), group, why));
-  if (std::string why = check_dns1035_label(version); !why.empty()) e.push_back(invalid_error(kSpec.child("version"), version, why));
+  else each_fault(group.empty() ? "" : check_dns1123_subdomain(group), group, kSpec.child("group"), e);
+  text_must(check_dns1035_label, version, kSpec.child("version"), e);
   auto within = [&](const char* field, int64_t most, const char* what) {
     int64_t n = s[field].as_int();
     if (n <= 0 || n > most) e.push_back(invalid_error(kSpec.child(field), s[field], what));
@@ -216,8 +216,9 @@ void limit_range(const Value& o, FieldErrors& e) {
   for (size_t i = 0; i < limits.size(); ++i) {
     const FieldPath p = kSpec.child("limits").index(i);
     const std::string& type = limits.at(i)["type"].as_string();
-    if (std::string why = check_qualified_name(type); !why.empty()) e.push_back(invalid_error(p.child("type"), type, why));
-    else if (!types.insert(type).second) e.push_back(duplicate_error(p.child("type"), type));
+    const size_t before = e.size();
+    text_must(check_qualified_name, type, p.child("type"), e);
+    if (e.size() == before && !types.insert(type).second) e.push_back(duplicate_error(p.child("type"), type));
     limit_item(limits.at(i), p, e);
   }
 }
@@ -232,7 +233,7 @@ void resource_quota(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
   for (auto& m : s["hard"].as_object()) {
     const FieldPath p = kSpec.child("hard").key(m.key);
-    if (std::string why = check_qualified_name(m.key.compare(0, 6, "count/") == 0 ? m.key.substr(6) : m.key); !why.empty()) e.push_back(invalid_error(p, m.key, why));
+    each_fault(check_qualified_name(m.key.compare(0, 6, "count/") == 0 ? m.key.substr(6) : m.key), m.key, p, e);
     Quantity q = Quantity::of(m.value.is_string() ? m.value.as_string() : json::dump(m.value));
     if (q.sign() < 0) e.push_back(invalid_error(p, q.text(), "must be greater than or equal to 0"));
     if (integer_amount(m.key) && q.milli_value() % 1000 != 0) e.push_back(invalid_error(p, q.text(), "must be an integer"));

@@ -33,10 +33,11 @@ bool is_api_server(const Value& o) { return o["metadata"]["namespace"].as_string
 
 void address(const Value& a, const FieldPath& p, bool ordinary, FieldErrors& e) {
   const std::string& ip = a["ip"].as_string();
-  if (std::string why = check_ip(ip); !why.empty()) e.push_back(invalid_error(p.child("ip"), ip, why));
-  else if (ordinary) special_ip(ip, p.child("ip"), e);
+  const size_t before = e.size();
+  text_must(check_ip, ip, p.child("ip"), e);
+  if (ordinary && e.size() == before) special_ip(ip, p.child("ip"), e);
   if (const std::string& host = a["hostname"].as_string(); !host.empty())
-    if (std::string why = check_dns1123_label(host); !why.empty()) e.push_back(invalid_error(p.child("hostname"), host, why));
+    text_must(check_dns1123_label, host, p.child("hostname"), e);
 }
 
 }  // namespace
@@ -55,7 +56,7 @@ void endpoints(const Value& o, FieldErrors& e) {
       const std::string& name = port["name"].as_string();
       if (name.empty() && s["ports"].size() > 1) e.push_back(required_error(at.child("name")));
       else if (!name.empty())
-        if (std::string why = check_dns1123_label(name); !why.empty()) e.push_back(invalid_error(at.child("name"), name, why));
+        text_must(check_dns1123_label, name, at.child("name"), e);
       port_number(port["port"], at.child("port"), e);
       one_of(port["protocol"], {"SCTP", "TCP", "UDP"}, at.child("protocol"), e);
     }
@@ -79,7 +80,7 @@ void endpoint_slice(const Value& o, const Value* old, FieldErrors& e) {
       const std::string& a = x["addresses"].at(k).as_string();
       const FieldPath at = addresses.index(k);
       if (type == "FQDN") {
-        if (std::string why = check_dns1123_subdomain(a); !why.empty()) e.push_back(invalid_error(at, a, why));
+        text_must(check_dns1123_subdomain, a, at, e);
         continue;
       }
       bool v6 = a.find(':') != a.npos;
@@ -88,9 +89,9 @@ void endpoint_slice(const Value& o, const Value* old, FieldErrors& e) {
       else if (!is_api_server(o)) special_ip(a, at, e);
     }
     if (x["nodeName"].is_string())
-      if (std::string why = check_dns1123_subdomain(x["nodeName"].as_string()); !why.empty()) e.push_back(invalid_error(p.child("nodeName"), x["nodeName"], why));
+      text_must(check_dns1123_subdomain, x["nodeName"], p.child("nodeName"), e);
     if (const std::string& host = x["hostname"].as_string(); !host.empty())
-      if (std::string why = check_dns1123_label(host); !why.empty()) e.push_back(invalid_error(p.child("hostname"), host, why));
+      text_must(check_dns1123_label, host, p.child("hostname"), e);
   }
   if (o["ports"].size() > kPortsMax) e.push_back(too_many(FieldPath("ports"), static_cast<int64_t>(o["ports"].size()), kPortsMax));
   std::set<std::string> names;
@@ -99,7 +100,7 @@ void endpoint_slice(const Value& o, const Value* old, FieldErrors& e) {
     const FieldPath p = FieldPath("ports").index(i);
     const std::string& name = port["name"].as_string();
     if (!name.empty())
-      if (std::string why = check_dns1123_label(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
+      text_must(check_dns1123_label, name, p.child("name"), e);
     if (!names.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
     one_of(port["protocol"], {"SCTP", "TCP", "UDP"}, p.child("protocol"), e);
     if (port["port"].is_int() && port["port"].as_int() != 0) port_number(port["port"], p.child("port"), e);

@@ -13,7 +13,7 @@ const FieldPath kSpec("spec");
 
 void port_or_name(const json::Value& v, const FieldPath& p, FieldErrors& e) {
   if (v.is_string()) {
-    if (std::string why = check_port_name(v.as_string()); !why.empty()) e.push_back(invalid_error(p, v, why));
+    text_must(check_port_name, v, p, e);
   } else if (v.is_number()) {
     port_number(v, p, e);
   }
@@ -28,12 +28,12 @@ void service(const json::Value& o, const json::Value* old, FieldErrors& e) {
   if (type == "ExternalName") {
     const std::string& name = s["externalName"].as_string();
     if (name.empty()) e.push_back(required_error(kSpec.child("externalName")));
-    else if (std::string why = check_dns1123_subdomain(name.back() == '.' ? name.substr(0, name.size() - 1) : name); !why.empty()) e.push_back(invalid_error(kSpec.child("externalName"), name, why));
+    else each_fault(check_dns1123_subdomain(name.back() == '.' ? name.substr(0, name.size() - 1) : name), name, kSpec.child("externalName"), e);
     if (!ip.empty()) e.push_back(forbidden_error(kSpec.child("clusterIPs").index(0), "may not be set for ExternalName services"));
   } else {
     if (s["ports"].size() == 0 && !headless) e.push_back(required_error(kSpec.child("ports")));
     if (!ip.empty() && !headless)
-      if (std::string why = check_ip(ip); !why.empty()) e.push_back(invalid_error(kSpec.child("clusterIPs").index(0), ip, why));
+      text_must(check_ip, ip, kSpec.child("clusterIPs").index(0), e);
   }
   if (type == "LoadBalancer" && headless) e.push_back(invalid_error(kSpec.child("clusterIPs").index(0), ip, "may not be set to 'None' for LoadBalancer services"));
   std::set<std::string> names, keys;
@@ -72,7 +72,7 @@ void backend(const json::Value& b, const FieldPath& p, FieldErrors& e) {
     FieldPath s = p.child("service");
     const json::Value& v = b["service"];
     if (v["name"].as_string().empty()) e.push_back(required_error(s.child("name")));
-    else if (std::string why = check_dns1035_label(v["name"].as_string()); !why.empty()) e.push_back(invalid_error(s.child("name"), v["name"], why));
+    else text_must(check_dns1035_label, v["name"], s.child("name"), e);
     bool named = !v["port"]["name"].as_string().empty(), numbered = v["port"]["number"].as_int() != 0;
     if (named && numbered) e.push_back(invalid_error(p, "", "cannot set both port name & port number"));
     else if (numbered) port_number(v["port"]["number"], s.child("port").child("number"), e);
@@ -87,13 +87,13 @@ void ingress(const json::Value& o, FieldErrors& e) {
   if (s["rules"].size() == 0 && s["defaultBackend"].is_null()) e.push_back(invalid_error(kSpec, s["rules"], "either `defaultBackend` or `rules` must be specified"));
   if (s["defaultBackend"].is_object()) backend(s["defaultBackend"], kSpec.child("defaultBackend"), e);
   if (const std::string& c = s["ingressClassName"].as_string(); !c.empty())
-    if (std::string why = check_dns1123_subdomain(c); !why.empty()) e.push_back(invalid_error(kSpec.child("ingressClassName"), c, why));
+    text_must(check_dns1123_subdomain, c, kSpec.child("ingressClassName"), e);
   for (size_t i = 0; i < s["rules"].size(); ++i) {
     const json::Value& r = s["rules"].at(i);
     FieldPath p = kSpec.child("rules").index(i);
     if (const std::string& host = r["host"].as_string(); !host.empty()) {
       if (check_ip(host).empty()) e.push_back(invalid_error(p.child("host"), host, "must be a DNS name, not an IP address"));
-      else if (std::string why = host.find('*') != host.npos ? check_wildcard_subdomain(host) : check_dns1123_subdomain(host); !why.empty()) e.push_back(invalid_error(p.child("host"), host, why));
+      else each_fault(host.find('*') != host.npos ? check_wildcard_subdomain(host) : check_dns1123_subdomain(host), host, p.child("host"), e);
     }
     if (!r["http"].is_object()) continue;
     FieldPath paths = p.child("http").child("paths");
@@ -117,8 +117,7 @@ void ingress(const json::Value& o, FieldErrors& e) {
   for (size_t i = 0; i < s["tls"].size(); ++i)
     for (size_t k = 0; k < s["tls"].at(i)["hosts"].size(); ++k) {
       const std::string& host = s["tls"].at(i)["hosts"].at(k).as_string();
-      if (std::string why = host.find('*') != host.npos ? check_wildcard_subdomain(host) : check_dns1123_subdomain(host); !why.empty())
-        e.push_back(invalid_error(kSpec.child("tls").index(i).child("hosts").index(k), host, why));
+      each_fault(host.find('*') != host.npos ? check_wildcard_subdomain(host) : check_dns1123_subdomain(host), host, kSpec.child("tls").index(i).child("hosts").index(k), e);
     }
 }
 
@@ -160,7 +159,7 @@ void network_policy(const json::Value& o, FieldErrors& e) {
 bool is_v6(std::string_view s) { return s.find(':') != s.npos; }
 
 // In the form that text of the same range always has: no bits behind the prefix, no leading zeros.
-std::string check_cidr(const std::string& cidr) {
+std::string check_cidr(std::string_view cidr) {
   size_t slash = cidr.find('/');
   auto bits = slash == cidr.npos ? std::nullopt : parse_int(std::string_view(cidr).substr(slash + 1));
   if (!bits || *bits < 0 || *bits > (is_v6(cidr) ? 128 : 32) || !check_ip(cidr.substr(0, slash)).empty()) return "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
@@ -176,7 +175,7 @@ void service_cidr(const json::Value& o, const json::Value* old, FieldErrors& e) 
   if (cidrs.size() == 2 && is_v6(cidrs.at(0).as_string()) == is_v6(cidrs.at(1).as_string()))
     e.push_back(invalid_error(p, o["spec"], "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96"));
   for (size_t i = 0; i < cidrs.size(); ++i)
-    if (std::string why = check_cidr(cidrs.at(i).as_string()); !why.empty()) e.push_back(invalid_error(p.index(i), cidrs.at(i), why));
+    text_must(check_cidr, cidrs.at(i), p.index(i), e);
   if (!old) return;
   // A second family may be added; the rest stays.
   const json::Value& was = (*old)["spec"]["cidrs"];

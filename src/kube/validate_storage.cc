@@ -3,7 +3,7 @@
 
 #include "base/strings.h"
 #include "kube/quantity.h"
-#include "kube/validate_kinds.h"
+#include "kube/validate_pod.h"
 
 namespace caravel::kube::check {
 
@@ -22,72 +22,46 @@ Quantity amount(const Value& v) {
   return q.ok() ? *q : Quantity();
 }
 
-void access_modes(const Value& modes, const FieldPath& p, const char* missing, FieldErrors& e) {
-  if (modes.size() == 0) e.push_back(required_error(p, missing));
-  bool exclusive = false;
-  for (size_t i = 0; i < modes.size(); ++i) {
-    one_of(modes.at(i), {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"}, p.index(i), e);
-    exclusive = exclusive || modes.at(i).as_string() == "ReadWriteOncePod";
+void access_modes(const Value& modes, const FieldPath& p, FieldErrors& e) {
+  bool exclusive = false, others = false;
+  for (const Value& mode : modes.as_array()) {
+    const size_t before = e.size();
+    supported(mode, {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"}, p, e);
+    if (mode.as_string() == "ReadWriteOncePod") exclusive = true;
+    else others = others || e.size() == before;
   }
-  if (exclusive && modes.size() > 1) e.push_back(forbidden_error(p, "may not use ReadWriteOncePod with other access modes"));
-}
-
-// What a volume is made of: exactly one source.
-void volume_source(const Value& s, FieldErrors& e) {
-  static constexpr const char* kSources[] = {"hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs",
-                                             "rbd", "quobyte", "cephfs", "iscsi", "cinder", "fc",
-                                             "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk",
-                                             "scaleIO", "local", "storageos", "csi"};
-  int found = 0;
-  for (auto name : kSources) {
-    if (!s[name].is_object()) continue;
-    if (found++ > 0) e.push_back(forbidden_error(kSpec.child(name), "may not specify more than 1 volume type"));
-  }
-  if (found == 0) e.push_back(required_error(kSpec, "must specify a volume type"));
-  auto no_dots = [&](const std::string& path, const FieldPath& p) {
-    for (auto& part : split(path, '/'))
-      if (part == "..") {
-        e.push_back(invalid_error(p, path, "must not contain '..'"));
-        return;
-      }
-  };
-  if (s["hostPath"].is_object()) {
-    const FieldPath p = kSpec.child("hostPath");
-    const std::string& path = s["hostPath"]["path"].as_string();
-    if (path.empty()) e.push_back(required_error(p.child("path")));
-    else no_dots(path, p.child("path"));
-    if (path == "/" && s["persistentVolumeReclaimPolicy"].as_string() == "Recycle")
-      e.push_back(forbidden_error(kSpec.child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"));
-  }
-  if (s["local"].is_object()) {
-    const std::string& path = s["local"]["path"].as_string();
-    if (path.empty()) e.push_back(required_error(kSpec.child("local").child("path")));
-    else no_dots(path, kSpec.child("local").child("path"));
-    if (!s["nodeAffinity"].is_object()) e.push_back(required_error(kSpec.child("nodeAffinity"), "Local volume requires node affinity"));
-  }
-  if (s["nfs"].is_object()) {
-    const FieldPath p = kSpec.child("nfs");
-    if (s["nfs"]["server"].as_string().empty()) e.push_back(required_error(p.child("server")));
-    if (s["nfs"]["path"].as_string().empty()) e.push_back(required_error(p.child("path")));
-    else if (s["nfs"]["path"].as_string()[0] != '/') e.push_back(invalid_error(p.child("path"), s["nfs"]["path"], "must be an absolute path"));
-  }
-  if (s["csi"].is_object()) {
-    const FieldPath p = kSpec.child("csi");
-    if (s["csi"]["driver"].as_string().empty()) e.push_back(required_error(p.child("driver")));
-    if (s["csi"]["volumeHandle"].as_string().empty()) e.push_back(required_error(p.child("volumeHandle")));
-  }
+  if (exclusive && others) e.push_back(forbidden_error(p, "may not use ReadWriteOncePod with other access modes"));
 }
 
 void volume(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
-  access_modes(s["accessModes"], kSpec.child("accessModes"), "", e);
+  must_have(s, {"accessModes"}, kSpec, e);
+  access_modes(s["accessModes"], kSpec.child("accessModes"), e);
   const FieldPath capacity = kSpec.child("capacity");
   if (s["capacity"].size() == 0) e.push_back(required_error(capacity));
-  else if (s["capacity"]["storage"].is_null() || s["capacity"].size() > 1) e.push_back(not_supported(capacity, s["capacity"], {"storage"}));
-  else if (!positive(s["capacity"]["storage"])) e.push_back(invalid_error(capacity.key("storage"), s["capacity"]["storage"], "must be greater than zero"));
+  if (s["capacity"]["storage"].is_null() || s["capacity"].size() > 1) e.push_back(not_supported(capacity, s["capacity"], {std::string_view("storage")}));
+  for (auto& m : s["capacity"].as_object()) {
+    if (amount(m.value).sign() < 0) e.push_back(invalid_error(capacity.key(m.key), amount(m.value).value(), "must be a valid resource quantity"));
+    if (!positive(m.value)) e.push_back(invalid_error(capacity.key(m.key), m.value, "must be greater than zero"));
+  }
   one_of(s["persistentVolumeReclaimPolicy"], {"Delete", "Recycle", "Retain"}, kSpec.child("persistentVolumeReclaimPolicy"), e, false);
-  one_of(s["volumeMode"], {"Block", "Filesystem"}, kSpec.child("volumeMode"), e, false);
-  volume_source(s, e);
+  if (const Value& affinity = s["nodeAffinity"]; affinity.is_object()) {
+    const FieldPath p = kSpec.child("nodeAffinity").child("required");
+    if (affinity["required"].is_object()) node_selector(affinity["required"], p, e);
+    else e.push_back(required_error(p, "must specify required node constraints"));
+  }
+  persistent_volume_source(s, o["metadata"]["name"].as_string(), kSpec, e);
+  if (s["local"].is_object() && !s["nodeAffinity"].is_object()) e.push_back(required_error(kSpec.child("nodeAffinity"), "Local volume requires node affinity"));
+  if (const std::string& path = s["hostPath"]["path"].as_string(); !path.empty() && path.find_first_not_of("/.") == path.npos && s["persistentVolumeReclaimPolicy"].as_string() == "Recycle")
+    e.push_back(forbidden_error(kSpec.child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"));
+  if (const Value& cls = s["storageClassName"]; !cls.as_string().empty()) text_must(check_dns1123_subdomain, cls, kSpec.child("storageClassName"), e);
+  if (s["volumeMode"].is_string()) supported(s["volumeMode"], {"Block", "Filesystem"}, kSpec.child("volumeMode"), e);
+  if (const Value& cls = s["volumeAttributesClassName"]; cls.is_string()) {
+    const FieldPath p = kSpec.child("volumeAttributesClassName");
+    if (cls.as_string().empty()) e.push_back(required_error(p, "an empty string is disallowed"));
+    else text_must(check_dns1123_subdomain, cls, p, e);
+    if (!s["csi"].is_object()) e.push_back(required_error(kSpec.child("csi"), "has to be specified when using volumeAttributesClassName"));
+  }
   if (!old) return;
   // Which storage it is cannot change under those who use it.
   Value a = Value::object(), b = Value::object();
@@ -102,17 +76,19 @@ void volume(const Value& o, const Value* old, FieldErrors& e) {
   if (!(*old)["spec"]["nodeAffinity"].is_null()) immutable(s["nodeAffinity"], (*old)["spec"]["nodeAffinity"], kSpec.child("nodeAffinity"), e);
 }
 
+// dataSource or dataSourceRef.
+void data_source(const Value& s, const FieldPath& p, FieldErrors& e) {
+  must_have(s, {"name", "kind"}, p, e);
+  const std::string& group = s["apiGroup"].as_string();
+  if (group.empty() && s["kind"].as_string() != "PersistentVolumeClaim") e.push_back(invalid_error(p, s["kind"].as_string(), "must be 'PersistentVolumeClaim' when referencing the default apiGroup"));
+  if (!group.empty()) text_must(check_dns1123_subdomain, group, p.child("apiGroup"), e);
+  if (const Value& ns = s["namespace"]; !ns.as_string().empty()) text_must(check_dns1123_label, ns, p.child("namespace"), e);
+}
+
 void claim(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
-  access_modes(s["accessModes"], kSpec.child("accessModes"), "at least 1 access mode is required", e);
   const Value& size = s["resources"]["requests"]["storage"];
-  FieldPath p = kSpec.child("resources").key("storage");
-  if (size.is_null()) e.push_back(required_error(p));
-  else if (!positive(size)) e.push_back(invalid_error(p, size, "must be greater than zero"));
-  one_of(s["volumeMode"], {"Block", "Filesystem"}, kSpec.child("volumeMode"), e, false);
-  if (s["selector"].is_object()) validate_label_selector(s["selector"], kSpec.child("selector"), e);
-  if (std::string cls = s["storageClassName"].as_string(); !cls.empty())
-    if (std::string why = check_dns1123_subdomain(cls); !why.empty()) e.push_back(invalid_error(kSpec.child("storageClassName"), cls, why));
+  persistent_claim_spec(s, kSpec, e);
   if (!old) return;
   const Value& was = (*old)["spec"];
   bool bound = (*old)["status"]["phase"].as_string() == "Bound";
@@ -204,6 +180,26 @@ void attachment(const Value& o, const Value* old, FieldErrors& e) {
 }
 
 }  // namespace
+
+void persistent_claim_spec(const Value& s, const FieldPath& p, FieldErrors& e) {
+  if (s["accessModes"].size() == 0) e.push_back(required_error(p.child("accessModes"), "at least 1 access mode is required"));
+  if (s["selector"].is_object()) validate_label_selector(s["selector"], p.child("selector"), e);
+  access_modes(s["accessModes"], p.child("accessModes"), e);
+  const Value& size = s["resources"]["requests"]["storage"];
+  if (size.is_null()) e.push_back(required_error(p.child("resources").key("storage")));
+  else if (!positive(size)) e.push_back(invalid_error(p.child("resources").key("storage"), size, "must be greater than zero"));
+  if (const Value& cls = s["storageClassName"]; !cls.as_string().empty()) text_must(check_dns1123_subdomain, cls, p.child("storageClassName"), e);
+  if (s["volumeMode"].is_string()) supported(s["volumeMode"], {"Block", "Filesystem"}, p.child("volumeMode"), e);
+  const Value &source = s["dataSource"], &ref = s["dataSourceRef"];
+  if (source.is_object()) data_source(source, p.child("dataSource"), e);
+  if (ref.is_object()) data_source(ref, p.child("dataSourceRef"), e);
+  if (source.is_object() && ref.is_object()) {
+    if (!ref["namespace"].as_string().empty()) e.push_back(invalid_error(p, p.child("dataSource").text(), "may not be specified when dataSourceRef.namespace is specified"));
+    else if (!(source["apiGroup"] == ref["apiGroup"] && source["kind"] == ref["kind"] && source["name"] == ref["name"]))
+      e.push_back(invalid_error(p, p.child("dataSource").text(), "must match dataSourceRef"));
+  }
+  if (const Value& cls = s["volumeAttributesClassName"]; !cls.as_string().empty()) text_must(check_dns1123_subdomain, cls, p.child("volumeAttributesClassName"), e);
+}
 
 void storage(std::string_view kind, const Value& o, const Value* old, FieldErrors& e) {
   if (kind == "PersistentVolume") volume(o, old, e);

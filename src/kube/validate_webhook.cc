@@ -67,7 +67,7 @@ void review_versions(const Value& list, const FieldPath& p, FieldErrors& e) {
       e.push_back(invalid_error(p.index(i), v, "duplicate version"));
       continue;
     }
-    if (std::string why = check_dns1035_label(v); !why.empty()) e.push_back(invalid_error(p.index(i), v, why));
+    text_must(check_dns1035_label, v, p.index(i), e);
     known = known || known_review(list.at(i));
   }
   if (!known) e.push_back(invalid_error(p, list, "must include at least one of " + join(kReviewVersions, ", ")));
@@ -114,8 +114,7 @@ void service(const Value& s, const FieldPath& p, FieldErrors& e) {
 
 void qualified(const std::string& name, const FieldPath& p, FieldErrors& e) {
   if (name.empty()) e.push_back(required_error(p));
-  else if (std::string why = check_dns1123_subdomain(name); !why.empty()) e.push_back(invalid_error(p, name, why));
-  else if (split(name, '.').size() < 3) e.push_back(invalid_error(p, name, "should be a domain with at least three segments separated by dots"));
+  else if (text_must(check_dns1123_subdomain, name, p, e) && split(name, '.').size() < 3) e.push_back(invalid_error(p, name, "should be a domain with at least three segments separated by dots"));
 }
 
 void webhook(const Value& w, bool mutating, const cel::PolicyCompiler& compiler, const FieldPath& p, FieldErrors& e) {
@@ -184,7 +183,7 @@ void match_conditions(const Value& list, const cel::PolicyCompiler& compiler, co
       e.push_back(required_error(at.child("name")));
       continue;
     }
-    if (std::string why = check_qualified_name(name); !why.empty()) e.push_back(invalid_error(at.child("name"), name, why));
+    text_must(check_qualified_name, name, at.child("name"), e);
     if (!seen.insert(name).second) e.push_back(duplicate_error(at.child("name"), name));
   }
 }

@@ -12,7 +12,7 @@
 
 namespace caravel::kube {
 
-// Each gives "" when the text is valid, else upstream's sentence.
+// Each gives "" when the text is valid, else upstream's sentence, or several with a line feed between.
 std::string check_dns1123_label(std::string_view s);
 std::string check_dns1123_subdomain(std::string_view s);
 std::string check_dns1035_label(std::string_view s);
@@ -24,6 +24,9 @@ std::string check_env_var_name(std::string_view s);
 std::string check_ip(std::string_view s);
 std::string check_port_name(std::string_view s);
 std::string check_wildcard_subdomain(std::string_view s);
+std::string check_dns1123_subdomain_with_underscore(std::string_view s);
+std::string check_dns1123_subdomain_prefix(std::string_view s);  // of a name that something is added to
+std::string check_http_header_name(std::string_view s);
 
 // How names of a kind are checked.
 using NameCheck = std::string (*)(std::string_view);
@@ -32,6 +35,7 @@ NameCheck name_check(std::string_view group, std::string_view kind);
 void validate_object_meta(const json::Value& metadata, bool namespaced, NameCheck check, const FieldPath& path, FieldErrors& errors);
 // What an update must not change: name, namespace, uid, creationTimestamp, deletionTimestamp.
 void validate_object_meta_update(const json::Value& now, const json::Value& old, const FieldPath& path, FieldErrors& errors);
+void validate_annotations(const json::Value& annotations, const FieldPath& path, FieldErrors& errors);
 void validate_labels(const json::Value& labels, const FieldPath& path, FieldErrors& errors);
 void validate_label_selector(const json::Value& selector, const FieldPath& path, FieldErrors& errors);
 

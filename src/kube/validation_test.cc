@@ -27,7 +27,7 @@ TEST(Validation, Pods) {
   EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {containers: [{name: c, image: i}]}}"), "");
   EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {}}"), "spec.containers: Required value");
   EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {restartPolicy: Sometimes, containers: [{name: c}, {name: c, image: i}]}}"),
-            "spec.containers[0].image: Required value; spec.containers[1].name: Duplicate value: \"c\"; spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"");
+            "spec.containers[0].image: Required value; spec.containers[1].name: Duplicate value: \"c\"; spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"");
   EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {containers: [{name: c, image: i, resources: {requests: {cpu: 2}, limits: {cpu: '1'}}, volumeMounts: [{name: v, mountPath: /x}]}]}}"),
             "spec.containers[0].volumeMounts[0].name: Not found: \"v\"; spec.containers[0].resources.requests: Invalid value: 2: must be less than or equal to cpu limit of 1");
   const char* pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {nodeName: n, containers: [{name: c, image: i}]}}";
