@@ -232,18 +232,24 @@ void daemon_set(Value& s) {
   templated(s);
 }
 
-void job_spec(Value& s) {
-  put(s, "parallelism", 1);
-  put(s, "completionMode", "NonIndexed");
-  if (!s.find("completions") && s["completionMode"].as_string() == "NonIndexed" && s["parallelism"].as_int() == 1) s["completions"] = 1;
-  if (!s.find("backoffLimit")) s["backoffLimit"] = s.find("backoffLimitPerIndex") ? 2147483647 : 6;
-  put(s, "suspend", false);
-  put(s, "podReplacementPolicy", s.find("podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
+// What a job has from the template of a CronJob on.
+void job_template(Value& s) {
   if (Value* f = sub(s, "podFailurePolicy"))
     each(*f, "rules", [](Value& r) {
       each(r, "onPodConditions", [](Value& c) { put(c, "status", "True"); });
     });
   templated(s);
+}
+
+void job_spec(Value& s) {
+  // Parallelism alone means a queue of work: no number of completions.
+  if (std::as_const(s)["completions"].is_null() && std::as_const(s)["parallelism"].is_null()) s["completions"] = 1;
+  put(s, "parallelism", 1);
+  put(s, "completionMode", "NonIndexed");
+  if (!s.find("backoffLimit")) s["backoffLimit"] = s.find("backoffLimitPerIndex") ? 2147483647 : 6;
+  put(s, "suspend", false);
+  put(s, "podReplacementPolicy", s.find("podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
+  job_template(s);
 }
 
 void service(Value& s) {
@@ -409,7 +415,7 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
       put(*spec, "successfulJobsHistoryLimit", 3);
       put(*spec, "failedJobsHistoryLimit", 1);
       if (Value* t = sub(*spec, "jobTemplate"))
-        if (Value* js = sub(*t, "spec")) templated(*js);
+        if (Value* js = sub(*t, "spec")) job_template(*js);
     }
     return;
   }

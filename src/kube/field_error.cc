@@ -20,6 +20,7 @@ FieldError required_error(const FieldPath& p, std::string_view detail) {
 FieldError invalid_error(const FieldPath& p, const json::Value& value, std::string_view detail) {
   return {p.text(), "FieldValueInvalid", "Invalid value: " + show(value) + (detail.empty() ? "" : ": " + std::string(detail))};
 }
+FieldError invalid_without_value(const FieldPath& p, std::string_view detail) { return {p.text(), "FieldValueInvalid", "Invalid value: " + std::string(detail)}; }
 FieldError not_supported(const FieldPath& p, const json::Value& value, const std::vector<std::string>& supported) { return unsupported(p, value, supported); }
 FieldError not_supported(const FieldPath& p, const json::Value& value, std::initializer_list<std::string_view> supported) { return unsupported(p, value, supported); }
 FieldError not_found(const FieldPath& p, const json::Value& value, std::string_view detail) {

@@ -41,6 +41,7 @@ class FieldPath {
 
 FieldError required_error(const FieldPath& p, std::string_view detail = "");
 FieldError invalid_error(const FieldPath& p, const json::Value& value, std::string_view detail);
+FieldError invalid_without_value(const FieldPath& p, std::string_view detail);  // where the value says nothing
 FieldError not_supported(const FieldPath& p, const json::Value& value, const std::vector<std::string>& supported);
 FieldError not_supported(const FieldPath& p, const json::Value& value, std::initializer_list<std::string_view> supported);
 FieldError not_found(const FieldPath& p, const json::Value& value, std::string_view detail = "");

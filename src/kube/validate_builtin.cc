@@ -91,6 +91,18 @@ void at_most_all(const json::Value& v, const FieldPath& p, FieldErrors& e) {
   if (digits > 3 || (digits == 3 && s.compare(first, 3, "100") > 0)) e.push_back(invalid_error(p, v, "must not be greater than 100%"));
 }
 
+void domain_prefixed_path(const std::string& name, const FieldPath& p, FieldErrors& e) {
+  const size_t slash = name.find('/');
+  if (name.empty()) return e.push_back(required_error(p));
+  if (slash == std::string::npos || slash == 0 || slash + 1 == name.size()) return e.push_back(invalid_error(p, name, "must be a domain-prefixed path (such as \"acme.io/foo\")"));
+  text_must(check_dns1123_subdomain, name.substr(0, slash), p, e);
+  const std::string path = name.substr(slash + 1);
+  const bool good = std::all_of(path.begin(), path.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("/-._~%!$&'()*+,;=:").find(c) != std::string_view::npos;
+  });
+  if (!good) e.push_back(invalid_error(p, path, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"));
+}
+
 bool selects(const json::Value& selector, const json::Value& labels) {
   auto s = LabelSelector::from_json(selector);
   return s.ok() && s->matches(labels);

@@ -40,24 +40,6 @@ bool is_standard(std::string_view name) {
 }
 bool is_of_containers(std::string_view name) { return name == "cpu" || name == "memory" || name == "ephemeral-storage" || huge_pages(name); }
 
-// Whether the name is one; upstream then asks more of it even if it is not.
-bool resource_name(const std::string& name, const FieldPath& p, FieldErrors& e) {
-  const size_t before = e.size();
-  text_must(check_qualified_name, name, p, e);
-  if (e.size() == before && name.find('/') == name.npos && !is_standard(name)) e.push_back(invalid_error(p, name, "must be a standard resource type or fully qualified"));
-  return e.size() == before;
-}
-
-void container_resource_name(const std::string& name, const FieldPath& p, FieldErrors& e) {
-  if (is_of_containers(name) && !huge_pages(name)) return;  // nearly always
-  resource_name(name, p, e);
-  if (name.find('/') == name.npos) {
-    if (!is_of_containers(name)) e.push_back(invalid_error(p, name, "must be a standard resource for containers"));
-  } else if (!is_native(name) && !is_extended_resource(name)) {
-    e.push_back(invalid_error(p, name, "doesn't follow extended resource name standard"));
-  }
-}
-
 void pod_resource_name(const std::string& name, const FieldPath& p, FieldErrors& e) {
   if (resource_name(name, p, e) && name != "cpu" && name != "memory" && !huge_pages(name)) e.push_back(not_supported(p, name, {std::string_view("cpu"), "hugepages-", "memory"}));
 }
@@ -134,6 +116,29 @@ void requirements(const Value& r, ResourceNameCheck check_name, const std::vecto
 }
 
 }  // namespace
+
+// Whether the name is one; upstream then asks more of it even if it is not.
+bool resource_name(const std::string& name, const FieldPath& p, FieldErrors& e) {
+  const size_t before = e.size();
+  text_must(check_qualified_name, name, p, e);
+  if (e.size() == before && name.find('/') == name.npos && !is_standard(name)) e.push_back(invalid_error(p, name, "must be a standard resource type or fully qualified"));
+  return e.size() == before;
+}
+
+void container_resource_name(const std::string& name, const FieldPath& p, FieldErrors& e) {
+  if (is_of_containers(name) && !huge_pages(name)) return;  // nearly always
+  resource_name(name, p, e);
+  if (name.find('/') == name.npos) {
+    if (!is_of_containers(name)) e.push_back(invalid_error(p, name, "must be a standard resource for containers"));
+  } else if (!is_native(name) && !is_extended_resource(name)) {
+    e.push_back(invalid_error(p, name, "doesn't follow extended resource name standard"));
+  }
+}
+
+void quota_resource_name(const std::string& name, const FieldPath& p, FieldErrors& e) {
+  resource_name(name, p, e);
+  if (name.find('/') == name.npos && (!is_standard(name) || name == "storage")) e.push_back(invalid_error(p, name, "must be a standard resource for quota"));
+}
 
 std::map<std::string, Quantity> container_totals(const Value& spec, std::string_view kind) {
   using Amounts = std::map<std::string, Quantity>;

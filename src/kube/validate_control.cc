@@ -4,7 +4,7 @@
 
 #include "base/strings.h"
 #include "kube/quantity.h"
-#include "kube/validate_kinds.h"
+#include "kube/validate_pod.h"
 
 namespace caravel::kube::check {
 
@@ -194,7 +194,11 @@ void limit_item(const Value& l, const FieldPath& p, FieldErrors& e) {
     e.push_back(required_error(p.child("limits"), "either minimum or maximum storage value is required, but neither was provided"));
   std::set<std::string> keys;
   for (const char* f : {"max", "min", "default", "defaultRequest", "maxLimitRequestRatio"})
-    for (auto& m : l[f].as_object()) keys.insert(m.key);
+    for (auto& m : l[f].as_object()) {
+      keys.insert(m.key);
+      if (type == "Pod" || type == "Container") container_resource_name(m.key, p.child(f).key(m.key), e);
+      else resource_name(m.key, p.child(f).key(m.key), e);
+    }
   for (auto& k : keys) {
     auto min = of("min", k), max = of("max", k), given = of("default", k), request = of("defaultRequest", k), ratio = of("maxLimitRequestRatio", k);
     auto bad = [&](const char* field, const Quantity& q, std::string why) { e.push_back(invalid_error(p.child(field).key(k), q.text(), why)); };
@@ -218,6 +222,8 @@ void limit_range(const Value& o, FieldErrors& e) {
     const std::string& type = limits.at(i)["type"].as_string();
     const size_t before = e.size();
     text_must(check_qualified_name, type, p.child("type"), e);
+    if (type.find('/') == type.npos && type != "Pod" && type != "Container" && type != "PersistentVolumeClaim" && e.size() == before)
+      e.push_back(invalid_error(p.child("type"), type, "must be a standard limit type or fully qualified"));
     if (e.size() == before && !types.insert(type).second) e.push_back(duplicate_error(p.child("type"), type));
     limit_item(limits.at(i), p, e);
   }
@@ -233,7 +239,7 @@ void resource_quota(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
   for (auto& m : s["hard"].as_object()) {
     const FieldPath p = kSpec.child("hard").key(m.key);
-    each_fault(check_qualified_name(m.key.compare(0, 6, "count/") == 0 ? m.key.substr(6) : m.key), m.key, p, e);
+    quota_resource_name(m.key, p, e);
     Quantity q = Quantity::of(m.value.is_string() ? m.value.as_string() : json::dump(m.value));
     if (q.sign() < 0) e.push_back(invalid_error(p, q.text(), "must be greater than or equal to 0"));
     if (integer_amount(m.key) && q.milli_value() % 1000 != 0) e.push_back(invalid_error(p, q.text(), "must be an integer"));

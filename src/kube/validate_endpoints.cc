@@ -13,21 +13,6 @@ using json::Value;
 
 constexpr size_t kEndpointsMax = 1000, kPortsMax = 20000, kAddressesMax = 100;
 
-// Addresses that no client outside the host could mean.
-void special_ip(const std::string& ip, const FieldPath& p, FieldErrors& e) {
-  if (auto v4 = parse_ipv4(ip)) {
-    uint32_t a = *v4;
-    if (a == 0) e.push_back(invalid_error(p, ip, "may not be unspecified (0.0.0.0 or ::)"));
-    if (a >> 24 == 127) e.push_back(invalid_error(p, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
-    if (a >> 16 == (169u << 8 | 254)) e.push_back(invalid_error(p, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"));
-    if (a >> 8 == (224u << 16)) e.push_back(invalid_error(p, ip, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"));
-  } else if (ip == "::") {
-    e.push_back(invalid_error(p, ip, "may not be unspecified (0.0.0.0 or ::)"));
-  } else if (ip == "::1") {
-    e.push_back(invalid_error(p, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
-  }
-}
-
 // The API server of a development machine publishes a loopback address as its own.
 bool is_api_server(const Value& o) { return o["metadata"]["namespace"].as_string() == "default" && o["metadata"]["name"].as_string() == "kubernetes"; }
 
@@ -41,6 +26,21 @@ void address(const Value& a, const FieldPath& p, bool ordinary, FieldErrors& e) 
 }
 
 }  // namespace
+
+// Addresses that no client outside the host could mean.
+void special_ip(const std::string& ip, const FieldPath& p, FieldErrors& e) {
+  if (auto v4 = parse_ipv4(ip)) {
+    uint32_t a = *v4;
+    if (a == 0) e.push_back(invalid_error(p, ip, "may not be unspecified (" + ip + ")"));
+    if (a >> 24 == 127) e.push_back(invalid_error(p, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
+    if (a >> 16 == (169u << 8 | 254)) e.push_back(invalid_error(p, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"));
+    if (a >> 8 == (224u << 16)) e.push_back(invalid_error(p, ip, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"));
+  } else if (ip == "::") {
+    e.push_back(invalid_error(p, ip, "may not be unspecified (" + ip + ")"));
+  } else if (ip == "::1") {
+    e.push_back(invalid_error(p, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
+  }
+}
 
 void endpoints(const Value& o, FieldErrors& e) {
   const Value& subsets = o["subsets"];

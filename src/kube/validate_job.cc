@@ -47,7 +47,8 @@ std::set<std::string> container_names(const json::Value& pod) {
 }
 
 void exit_codes(const json::Value& r, const FieldPath& p, const std::set<std::string>& names, FieldErrors& e) {
-  one_of(r["operator"], {"In", "NotIn"}, p.child("operator"), e);
+  if (r["operator"].as_string().empty()) e.push_back(required_error(p.child("operator"), "valid values: [\"In\" \"NotIn\"]"));
+  else supported(r["operator"], {"In", "NotIn"}, p.child("operator"), e);
   const json::Value &name = r["containerName"], &values = r["values"];
   if (name.is_string() && !names.count(name.as_string()))
     e.push_back(invalid_error(p.child("containerName"), name, "must be one of the container or initContainer names in the pod template"));
@@ -72,7 +73,9 @@ void pod_conditions(const json::Value& list, const FieldPath& p, FieldErrors& e)
   for (size_t i = 0; i < list.size(); ++i) {
     const std::string& type = list.at(i)["type"].as_string();
     text_must(check_qualified_name, type, p.index(i).child("type"), e);
-    one_of(list.at(i)["status"], {"False", "True", "Unknown"}, p.index(i).child("status"), e);
+    const json::Value& status = list.at(i)["status"];
+    if (status.as_string().empty()) e.push_back(required_error(p.index(i).child("status"), "valid values: [\"False\" \"True\" \"Unknown\"]"));
+    else supported(status, {"False", "True", "Unknown"}, p.index(i).child("status"), e);
   }
 }
 
@@ -92,8 +95,8 @@ void failure_policy(const json::Value& s, const FieldPath& spec, FieldErrors& e)
     const bool codes = r["onExitCodes"].is_object(), conditions = r["onPodConditions"].size() > 0;
     if (codes) exit_codes(r["onExitCodes"], p.index(i).child("onExitCodes"), names, e);
     if (conditions) pod_conditions(r["onPodConditions"], p.index(i).child("onPodConditions"), e);
-    if (codes && conditions) e.push_back(invalid_error(p.index(i), json::Value(), "specifying both OnExitCodes and OnPodConditions is not supported"));
-    if (!codes && !conditions) e.push_back(invalid_error(p.index(i), json::Value(), "specifying one of OnExitCodes and OnPodConditions is required"));
+    if (codes && conditions) e.push_back(invalid_without_value(p.index(i), "specifying both OnExitCodes and OnPodConditions is not supported"));
+    if (!codes && !conditions) e.push_back(invalid_without_value(p.index(i), "specifying one of OnExitCodes and OnPodConditions is required"));
   }
 }
 
@@ -154,21 +157,8 @@ void success_policy(const json::Value& s, const FieldPath& spec, FieldErrors& e)
 
 void managed_by(const json::Value& v, const FieldPath& p, FieldErrors& e) {
   if (!v.is_string()) return;
-  const std::string& name = v.as_string();
-  const size_t slash = name.find('/');
-  if (name.empty()) {
-    e.push_back(required_error(p));
-  } else if (slash == std::string::npos || slash == 0 || slash + 1 == name.size()) {
-    e.push_back(invalid_error(p, v, "must be a domain-prefixed path (such as \"acme.io/foo\")"));
-  } else {
-    text_must(check_dns1123_subdomain, name.substr(0, slash), p, e);
-    const std::string path = name.substr(slash + 1);
-    const bool good = std::all_of(path.begin(), path.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("/-._~%!$&'()*+,;=:").find(c) != std::string_view::npos;
-    });
-    if (!good) e.push_back(invalid_error(p, path, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"));
-  }
-  if (static_cast<int64_t>(name.size()) > kManagedByMax) e.push_back(too_long(p, kManagedByMax));
+  domain_prefixed_path(v.as_string(), p, e);
+  if (static_cast<int64_t>(v.as_string().size()) > kManagedByMax) e.push_back(too_long(p, kManagedByMax));
 }
 
 }  // namespace
@@ -197,10 +187,12 @@ void job_spec(const json::Value& s, const json::Value* was, const FieldPath& p, 
 void job_selector(const json::Value& o, FieldErrors& e) {
   const FieldPath p("spec");
   const json::Value &s = o["spec"], &selector = s["selector"];
-  if (selector.is_object()) {
-    validate_label_selector(selector, p.child("selector"), e);
-    const json::Value& labels = s["template"]["metadata"]["labels"];
-    if (!selects(selector, labels)) e.push_back(invalid_error(p.child("template").child("metadata").child("labels"), labels, "`selector` does not match template `labels`"));
+  const json::Value& labels = s["template"]["metadata"]["labels"];
+  const size_t before = e.size();
+  if (selector.is_object()) validate_label_selector(selector, p.child("selector"), e);
+  else if (s["manualSelector"].as_bool()) e.push_back(required_error(p.child("selector")));  // else it is made
+  if (selector.is_object() ? e.size() == before && !selects(selector, labels) : s["manualSelector"].as_bool()) {
+    e.push_back(invalid_error(p.child("template").child("metadata").child("labels"), labels, "`selector` does not match template `labels`"));
   }
   // Pods of an indexed job are called after it and their index.
   const json::Value& completions = s["completions"];

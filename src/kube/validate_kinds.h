@@ -26,6 +26,10 @@ void port_number(const json::Value& v, const FieldPath& p, FieldErrors& e);
 // An int or a percentage; and one of not more than 100%.
 void at_most_all(const json::Value& v, const FieldPath& p, FieldErrors& e);
 void int_or_percent(const json::Value& v, const FieldPath& p, FieldErrors& e);
+// "acme.io/foo".
+void domain_prefixed_path(const std::string& name, const FieldPath& p, FieldErrors& e);
+// Addresses that mean this machine, this link or many: not an endpoint's.
+void special_ip(const std::string& ip, const FieldPath& p, FieldErrors& e);
 // True when the selector's matchLabels and expressions select these labels.
 bool selects(const json::Value& selector, const json::Value& labels);
 
@@ -39,6 +43,7 @@ void network(std::string_view kind, const json::Value& o, const json::Value* old
 void cluster(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
 void storage(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
 void policy(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
+void horizontal_autoscaler(const json::Value& o, const json::Value* old, FieldErrors& e);
 void control(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e);
 void endpoints(const json::Value& o, FieldErrors& e);
 void endpoint_slice(const json::Value& o, const json::Value* old, FieldErrors& e);

@@ -214,8 +214,7 @@ std::string check_wildcard_subdomain(std::string_view s) {
 
 NameCheck name_check(std::string_view group, std::string_view kind) {
   if (group == "rbac.authorization.k8s.io" || group == "apiregistration.k8s.io") return check_path_segment_name;
-  if (kind == "Namespace") return check_dns1123_label;
-  if (kind == "Service" && group.empty()) return check_dns1035_label;
+  if (kind == "Namespace" || kind == "StatefulSet" || (kind == "Service" && group.empty())) return check_dns1123_label;
   if (group == "authentication.k8s.io" || group == "authorization.k8s.io") return nullptr;
   return check_dns1123_subdomain;
 }

@@ -67,6 +67,10 @@ void container_environment(const json::Value& c, const FieldPath& p, FieldErrors
 void container_mounts(const json::Value& c, const PodParts& pod, const FieldPath& p, FieldErrors& e);
 void container_probes(const json::Value& c, const PodParts& pod, const FieldPath& p, FieldErrors& e);
 void compute_resources(const json::Value& r, const std::vector<std::string_view>& claims, const FieldPath& p, FieldErrors& e);
+// Names of resources: any, a container's, and what a quota may count.
+bool resource_name(const std::string& name, const FieldPath& p, FieldErrors& e);
+void container_resource_name(const std::string& name, const FieldPath& p, FieldErrors& e);
+void quota_resource_name(const std::string& name, const FieldPath& p, FieldErrors& e);
 // What the containers need together: sidecars stay, the other init containers come one at a time.
 std::map<std::string, Quantity> container_totals(const json::Value& spec, std::string_view kind);
 void pod_level_resources(const PodParts& pod, const FieldPath& p, FieldErrors& e);

@@ -1,4 +1,5 @@
 // Volumes, claims, storage classes and CSI objects.
+#include <map>
 #include <set>
 
 #include "base/strings.h"
@@ -12,6 +13,7 @@ namespace {
 using json::Value;
 
 const FieldPath kSpec("spec");
+constexpr size_t kParametersMax = 512, kParametersSizeMax = 256 * 1024;
 
 bool positive(const Value& v) {
   auto q = Quantity::parse(v.is_string() ? v.as_string() : json::dump(v));
@@ -72,7 +74,7 @@ void volume(const Value& o, const Value* old, FieldErrors& e) {
   for (auto& m : (*old)["spec"].as_object())
     if (!kMutable.count(m.key)) b[m.key] = m.value;
   if (!same(a, b)) e.push_back(forbidden_error(kSpec.child("persistentvolumesource"), "spec.persistentvolumesource is immutable after creation"));
-  immutable(s["volumeMode"], (*old)["spec"]["volumeMode"], kSpec.child("volumeMode"), e);
+  immutable(s["volumeMode"], (*old)["spec"]["volumeMode"], FieldPath("volumeMode"), e);  // upstream's path
   if (!(*old)["spec"]["nodeAffinity"].is_null()) immutable(s["nodeAffinity"], (*old)["spec"]["nodeAffinity"], kSpec.child("nodeAffinity"), e);
 }
 
@@ -87,6 +89,7 @@ void data_source(const Value& s, const FieldPath& p, FieldErrors& e) {
 
 void claim(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
+  if (old && s == (*old)["spec"]) return;
   const Value& size = s["resources"]["requests"]["storage"];
   persistent_claim_spec(s, kSpec, e);
   if (!old) return;
@@ -95,31 +98,65 @@ void claim(const Value& o, const Value* old, FieldErrors& e) {
   Value a = s, b = was;
   if (b["volumeName"].as_string().empty()) a.erase("volumeName"), b.erase("volumeName");
   if (b["storageClassName"].is_null()) a.erase("storageClassName"), b.erase("storageClassName");
-  a.erase("volumeAttributesClassName"), b.erase("volumeAttributesClassName");
   if (bound) {
+    a.erase("volumeAttributesClassName"), b.erase("volumeAttributesClassName");
     for (auto* v : {&a, &b})
       if (v->find("resources") && (*v)["resources"].find("requests")) (*v)["resources"]["requests"].erase("storage");
   }
   if (!same(a, b)) e.push_back(forbidden_error(kSpec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"));
   const Value& had = was["resources"]["requests"]["storage"];
-  if (bound && amount(size) < amount(had)) {
+  if (amount(size) < amount(had)) {
     // A failed expansion may be taken back, down to what there is.
     const Value& has = (*old)["status"]["capacity"]["storage"];
-    if (has.is_null() || !(amount(has) < amount(size)))
+    if (!(amount(has) < amount(size)))
       e.push_back(forbidden_error(kSpec.child("resources").child("requests").child("storage"), "field can not be less than status.capacity"));
+  }
+  immutable(s["volumeMode"], was["volumeMode"], FieldPath("volumeMode"), e);  // upstream's path
+}
+
+void parameters(const Value& list, const FieldPath& p, FieldErrors& e) {
+  if (list.size() > kParametersMax) return e.push_back(too_long(p, kParametersMax));
+  size_t total = 0;
+  for (auto& m : list.as_object()) {
+    if (m.key.empty()) e.push_back(invalid_error(p, m.key, "field can not be empty."));
+    total += m.key.size() + m.value.as_string().size();
+  }
+  if (total > kParametersSizeMax) e.push_back(too_long(p, kParametersSizeMax));
+}
+
+// Terms of allowedTopologies: keys once, values once, and no term twice.
+void topologies(const Value& terms, FieldErrors& e) {
+  std::vector<std::map<std::string, std::set<std::string>>> seen(terms.size());  // upstream compares with as many empty ones
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const FieldPath p = FieldPath("allowedTopologies").index(i).child("matchLabelExpressions");
+    const auto& list = terms.at(i)["matchLabelExpressions"].as_array();
+    std::map<std::string, std::set<std::string>> term;
+    for (size_t k = 0; k < list.size(); ++k) {
+      const Value& values = list[k]["values"];
+      std::set<std::string> all;
+      if (values.size() == 0) e.push_back(required_error(p.index(k).child("values")));
+      for (size_t v = 0; v < values.size(); ++v)
+        if (!all.insert(values.at(v).as_string()).second) e.push_back(duplicate_error(p.index(k).child("values").index(v), values.at(v)));
+      const std::string& key = list[k]["key"].as_string();
+      text_must(check_qualified_name, key, p.index(k).child("key"), e);
+      if (term.count(key)) e.push_back(duplicate_error(p.index(k).child("key"), key));
+      term[key] = std::move(all);
+    }
+    for (auto& other : seen)
+      if (other == term) e.push_back(duplicate_error(p, ""));
+    seen.push_back(std::move(term));
   }
 }
 
 void storage_class(const Value& o, const Value* old, FieldErrors& e) {
-  if (o["provisioner"].as_string().empty()) e.push_back(required_error(FieldPath("provisioner")));
-  for (auto& m : o["parameters"].as_object())
-    if (m.key.empty()) e.push_back(invalid_error(FieldPath("parameters"), m.key, "field can not be empty."));
+  if (const std::string& name = o["provisioner"].as_string(); name.empty()) e.push_back(required_error(FieldPath("provisioner")));
+  else text_must(check_qualified_name, to_lower(name), FieldPath("provisioner"), e);
+  parameters(o["parameters"], FieldPath("parameters"), e);
   one_of(o["reclaimPolicy"], {"Delete", "Retain"}, FieldPath("reclaimPolicy"), e, false);
   one_of(o["volumeBindingMode"], {"Immediate", "WaitForFirstConsumer"}, FieldPath("volumeBindingMode"), e, false);
+  if (o["allowedTopologies"].size()) topologies(o["allowedTopologies"], e);
   if (!old) return;
-  for (auto f : {"parameters", "provisioner", "reclaimPolicy"})
-    if (!same(o[f], (*old)[f])) e.push_back(forbidden_error(FieldPath(f), std::string("updates to ") + f + " are forbidden."));
-  immutable(o["volumeBindingMode"], (*old)["volumeBindingMode"], FieldPath("volumeBindingMode"), e);
+  for (auto f : {"parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"}) immutable(o[f], (*old)[f], FieldPath(f), e);
 }
 
 void csi_driver(const Value& o, const Value* old, FieldErrors& e) {

@@ -101,7 +101,6 @@ void service(const Value& s, const FieldPath& p, FieldErrors& e) {
   FieldPath at = p.child("path");
   if (path[0] != '/') {
     e.push_back(invalid_error(at, path, "must start with a '/'"));
-    return;
   }
   std::string inner = path.substr(1);
   if (inner.ends_with("/")) inner.pop_back();
@@ -163,8 +162,9 @@ std::optional<cel::Program> expression(const Value& text, const cel::PolicyCompi
   cel::Type::Kind kind = program->type().kind;
   if (kinds.size() && kind != cel::Type::Kind::kDyn && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
     std::string names;
+    const std::string got = " but got " + cel::type_text(program->type());
     for (auto k : kinds) names += (names.empty() ? "" : " ") + std::string(k == cel::Type::Kind::kNull ? "null_type" : cel::type_text(*cel::simple_type(k)));
-    e.push_back(invalid_error(p, text, kinds.size() == 1 ? "must evaluate to " + names : "must evaluate to one of [" + names + "]"));
+    e.push_back(invalid_error(p, text, kinds.size() == 1 ? "must evaluate to " + names + got : "must evaluate to one of [" + names + "]" + got));
     return std::nullopt;
   }
   return std::move(*program);

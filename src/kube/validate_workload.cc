@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/strings.h"
 #include "kube/cron.h"
-#include "kube/selectors.h"
 #include "kube/validate_job.h"
 #include "kube/validate_pod.h"
 
@@ -31,19 +30,21 @@ void selector_and_template(std::string_view kind, const json::Value& spec, const
   const bool kept = was && selector == (*was)["selector"] && spec["template"] == (*was)["template"] && spec["volumeClaimTemplates"] == (*was)["volumeClaimTemplates"];
   if (kept) return;
   const size_t before = e.size();
+  bool readable = true;
   if (selector.is_object()) {
     validate_label_selector(selector, p, e);
+    readable = e.size() == before;
     if (selector["matchLabels"].size() + selector["matchExpressions"].size() == 0)
       e.push_back(invalid_error(p, selector, "empty selector is invalid for " + (kind == "ReplicaSet" ? "deployment" : to_lower(kind))));
   } else if (kind != "DaemonSet") {
     e.push_back(required_error(p));
   }
-  if (LabelSelector::from_json(selector).ok()) {
+  if (readable) {
     const bool nothing = selector["matchLabels"].size() + selector["matchExpressions"].size() == 0;
     const json::Value& labels = spec["template"]["metadata"]["labels"];
     if (selector.is_null() || (!nothing && !selects(selector, labels)))
       e.push_back(invalid_error(kSpec.child("template").child("metadata").child("labels"), labels, "`selector` does not match template `labels`"));
-  } else if (e.size() > before && kind != "DaemonSet") {
+  } else if (kind != "DaemonSet") {
     e.push_back(invalid_error(p, selector, kind == "StatefulSet" ? "" : "invalid label selector"));
     if (kind != "StatefulSet") return;
     return always_running(kind, spec["template"]["spec"], e);
@@ -52,10 +53,11 @@ void selector_and_template(std::string_view kind, const json::Value& spec, const
   always_running(kind, spec["template"]["spec"], e);
 }
 
+// Of a number or a percentage; other text counts as the number that it is, if it is one.
 bool is_zero(const json::Value& v) {
-  const std::string& s = v.as_string();
   if (!v.is_string()) return v.as_int() == 0;
-  return s.find_first_not_of('0') == s.size() - 1 || s.empty() || s.back() != '%';  // what is not a percentage counts as 0
+  const std::string& s = v.as_string();
+  return parse_int(s.ends_with('%') ? s.substr(0, s.size() - 1) : s).value_or(0) == 0;
 }
 
 void rolling_deployment(const json::Value& r, const FieldPath& p, FieldErrors& e) {
@@ -160,8 +162,11 @@ void cron_schedule(const json::Value& spec, const json::Value* was, const FieldP
   if (spec["timeZone"].is_null() || (was && spec["timeZone"] == (*was)["timeZone"])) return;
   const std::string& zone = spec["timeZone"].as_string();
   if (zone.empty()) e.push_back(invalid_error(p.child("timeZone"), zone, "timeZone must be nil or non-empty string"));
-  else if (to_lower(zone) == "local") e.push_back(invalid_error(p.child("timeZone"), zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
-  else if (auto z = load_time_zone(zone); !z.ok()) e.push_back(invalid_error(p.child("timeZone"), zone, z.error().message));
+  else if (zone == "Local") e.push_back(invalid_error(p.child("timeZone"), zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
+  else if (auto z = load_time_zone(zone); !z.ok()) {
+    if (to_lower(zone) == "local") e.push_back(invalid_error(p.child("timeZone"), zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
+    e.push_back(invalid_error(p.child("timeZone"), zone, z.error().message));
+  }
 }
 
 }  // namespace

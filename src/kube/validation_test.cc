@@ -103,7 +103,7 @@ TEST(Validation, Others) {
   EXPECT_EQ(errors("{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {name: s, namespace: d}, data: {tls.crt: YQ==}}"), "data[tls.key]: Required value");
   EXPECT_EQ(errors("{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: 'a:b', namespace: d}, rules: [{apiGroups: [''], resources: [pods]}]}"),
             "rules[0].verbs: Required value: verbs must contain at least one value");
-  EXPECT_EQ(errors("{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: h, namespace: d}, spec: {minReplicas: 3, maxReplicas: 2, scaleTargetRef: {kind: D, name: x}}}"),
+  EXPECT_EQ(errors("{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: h, namespace: d}, spec: {minReplicas: 3, maxReplicas: 2, scaleTargetRef: {apiVersion: apps/v1, kind: D, name: x}}}"),
             "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`");
 }
 
