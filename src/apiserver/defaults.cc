@@ -57,7 +57,9 @@ void probe(Value& c, std::string_view key) {
   http_get(*p);
 }
 
+// Of a text that can be an image; what cannot has no tag.
 bool tag_is_latest(const std::string& image) {
+  if (image.empty() || image.find_first_of(" \t\n") != image.npos) return false;
   if (image.find('@') != image.npos) return false;
   size_t slash = image.rfind('/');
   size_t colon = image.rfind(':');
@@ -175,6 +177,7 @@ void pod(Value& o) {
             if (p["hostPort"].as_int() == 0) p["hostPort"] = p["containerPort"];
           });
         });
+    if (std::as_const(*s)["terminationGracePeriodSeconds"].as_int() < 0) (*s)["terminationGracePeriodSeconds"] = 1;
     put(*s, "enableServiceLinks", true);
     put(*s, "preemptionPolicy", "PreemptLowerPriority");
   }
@@ -266,7 +269,7 @@ void service(Value& s) {
     if (!t || t->is_null() || (t->is_int() && t->as_int() == 0) || (t->is_string() && t->as_string().empty())) p["targetPort"] = p["port"];
   });
   const std::string type = s["type"].as_string();
-  if (type == "NodePort" || type == "LoadBalancer") put(s, "externalTrafficPolicy", "Cluster");
+  if (type == "NodePort" || type == "LoadBalancer" || (type == "ClusterIP" && std::as_const(s)["externalIPs"].size() > 0)) put(s, "externalTrafficPolicy", "Cluster");
   if (type != "ExternalName") put(s, "internalTrafficPolicy", "Cluster");
   if (type == "LoadBalancer") put(s, "allocateLoadBalancerNodePorts", true);
 }
@@ -292,12 +295,31 @@ void match_resources(Value& m) {
   for (const char* list : {"resourceRules", "excludeResourceRules"}) each(m, list, [](Value& r) { put(r, "scope", "*"); });
 }
 
+// Where a behaviour is given, each direction has all of its rules.
+void scaling_behavior(Value& behavior) {
+  auto policy = [](const char* type, int value) {
+    Value v = Value::object();
+    v["type"] = type;
+    v["value"] = value;
+    v["periodSeconds"] = 15;
+    return v;
+  };
+  Value& up = make(behavior, "scaleUp");
+  put(up, "stabilizationWindowSeconds", 0);
+  put(up, "selectPolicy", "Max");
+  put(up, "policies", Value::array({policy("Pods", 4), policy("Percent", 100)}));
+  Value& down = make(behavior, "scaleDown");
+  put(down, "selectPolicy", "Max");
+  put(down, "policies", Value::array({policy("Percent", 100)}));
+}
+
 void horizontal_autoscaler(Value& s) {
   put(s, "minReplicas", 1);
   if (!s.find("metrics") || s["metrics"].size() == 0) {
     auto cpu = json::parse(R"([{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":80}}}])");
     s["metrics"] = std::move(*cpu);
   }
+  if (Value* b = sub(s, "behavior")) scaling_behavior(*b);
 }
 
 void network_policy(Value& s) {
@@ -406,7 +428,9 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
     if (kind == "Job") {
       job_spec(*spec);
       const Value labels = std::as_const(*spec).path({"template", "metadata", "labels"});
-      if (labels.size() && std::as_const(o)["metadata"]["labels"].size() == 0) o["metadata"]["labels"] = labels;
+      // Its template's, before those are there by which it knows its pods.
+      if (labels.size() && !labels.find("batch.kubernetes.io/controller-uid") && std::as_const(o)["metadata"]["labels"].size() == 0) o["metadata"]["labels"] = labels;
+      put(*spec, "manualSelector", false);
       return;
     }
     if (kind == "CronJob") {

@@ -20,7 +20,7 @@ void scaled_object(const Value& r, bool core_too, const FieldPath& p, FieldError
   const std::string& version = r["apiVersion"].as_string();
   const size_t slash = version.find('/');
   if (slash != version.npos && version.find('/', slash + 1) != version.npos) e.push_back(invalid_error(p.child("apiVersion"), version, "unexpected GroupVersion string: " + version));
-  else if (!core_too && (slash == version.npos || slash == 0) && version != "v1") e.push_back(invalid_error(p.child("apiVersion"), version, "apiVersion must specify API group"));
+  else if (!core_too && (slash == version.npos || slash == 0) && r["kind"].as_string() != "ReplicationController") e.push_back(invalid_error(p.child("apiVersion"), version, "apiVersion must specify API group"));
 }
 
 void metric_name(const Value& m, const FieldPath& p, FieldErrors& e) {
