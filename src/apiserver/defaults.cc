@@ -538,7 +538,8 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
   if (group == "apiextensions.k8s.io" && kind == "CustomResourceDefinition" && spec) {
     if (Value* names = sub(*spec, "names")) {
       put(*names, "singular", to_lower((*names)["kind"].as_string()));
-      put(*names, "listKind", (*names)["kind"].as_string() + "List");
+      const std::string& kind_name = std::as_const(*names)["kind"].as_string();
+      put(*names, "listKind", kind_name.empty() ? "" : kind_name + "List");
     }
     Value& c = make(*spec, "conversion");
     put(c, "strategy", "None");

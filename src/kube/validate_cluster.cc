@@ -2,9 +2,8 @@
 #include <set>
 
 #include "base/strings.h"
-#include "kube/crd_rules.h"
 #include "kube/quantity.h"
-#include "kube/validate_admission_rules.h"
+#include "kube/validate_kinds.h"
 
 namespace caravel::kube::check {
 
@@ -165,76 +164,6 @@ void policy(std::string_view kind, const json::Value& o, const json::Value* old,
     if (const json::Value& v = o["preemptionPolicy"]; v.is_string()) supported(v, {"PreemptLowerPriority", "Never"}, FieldPath("preemptionPolicy"), e);
     if (old) immutable(o["preemptionPolicy"], (*old)["preemptionPolicy"], FieldPath("preemptionPolicy"), e);
     if (old && !(o["value"] == (*old)["value"])) e.push_back(forbidden_error(FieldPath("value"), "may not be changed in an update."));
-  }
-}
-
-void crd_conversion(const json::Value& spec, FieldErrors& e) {
-  const json::Value& c = spec["conversion"];
-  if (!c.is_object()) return;
-  const FieldPath p = kSpec.child("conversion");
-  one_of(c["strategy"], {"None", "Webhook"}, p.child("strategy"), e);
-  bool webhook = c["strategy"].as_string() == "Webhook";
-  const json::Value& config = c["webhook"]["clientConfig"];
-  const json::Value& versions = c["webhook"]["conversionReviewVersions"];
-  if (!webhook) {
-    if (config.is_object()) e.push_back(forbidden_error(p.child("webhookClientConfig"), "should not be set when strategy is not set to Webhook"));
-    if (versions.size()) e.push_back(forbidden_error(p.child("conversionReviewVersions"), "should not be set when strategy is not set to Webhook"));
-    return;
-  }
-  if (spec["preserveUnknownFields"].as_bool()) e.push_back(invalid_error(p.child("strategy"), c["strategy"], "must be None if spec.preserveUnknownFields is true"));
-  if (!config.is_object()) e.push_back(required_error(p.child("webhookClientConfig"), "required when strategy is set to Webhook"));
-  else webhook_client_config(config, p.child("webhookClientConfig"), e);
-  if (versions.size() == 0) {
-    e.push_back(required_error(p.child("conversionReviewVersions"), "required when strategy is set to Webhook"));
-    return;
-  }
-  bool known = false;
-  std::set<std::string> seen;
-  for (size_t i = 0; i < versions.size(); ++i) {
-    const std::string& v = versions.at(i).as_string();
-    known = known || v == "v1" || v == "v1beta1";
-    if (!seen.insert(v).second) e.push_back(invalid_error(p.child("conversionReviewVersions").index(i), v, "duplicate version"));
-    else text_must(check_dns1035_label, v, p.child("conversionReviewVersions").index(i), e);
-  }
-  if (!known) e.push_back(invalid_error(p.child("conversionReviewVersions"), versions, "must include at least one of v1, v1beta1"));
-}
-
-void crd(const json::Value& o, const json::Value* old, FieldErrors& e) {
-  const json::Value& s = o["spec"];
-  const json::Value& names = s["names"];
-  const std::string &group = s["group"].as_string(), &plural = names["plural"].as_string();
-  if (group.empty()) e.push_back(required_error(kSpec.child("group")));
-  else if (group.find('.') == group.npos) e.push_back(invalid_error(kSpec.child("group"), group, "should be a domain with at least one dot"));
-  if (o["metadata"]["name"].as_string() != plural + "." + group)
-    e.push_back(invalid_error(FieldPath("metadata").child("name"), o["metadata"]["name"], "must be spec.names.plural+\".\"+spec.group"));
-  one_of(s["scope"], {"Cluster", "Namespaced"}, kSpec.child("scope"), e);
-  for (auto f : {"plural", "kind"})
-    if (const std::string& v = names[f].as_string(); v.empty()) e.push_back(required_error(kSpec.child("names").child(f)));
-    else each_fault(check_dns1035_label(to_lower(v)), v, kSpec.child("names").child(f), e);
-  int storage = 0;
-  std::set<std::string> seen;
-  if (s["versions"].size() == 0) e.push_back(required_error(kSpec.child("versions"), "must have at least one version"));
-  for (size_t i = 0; i < s["versions"].size(); ++i) {
-    const json::Value& v = s["versions"].at(i);
-    FieldPath p = kSpec.child("versions").index(i);
-    storage += v["storage"].as_bool();
-    const std::string& name = v["name"].as_string();
-    text_must(check_dns1035_label, name, p.child("name"), e);
-    if (!seen.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
-    const json::Value& schema = v["schema"]["openAPIV3Schema"];
-    FieldPath sp = p.child("schema").child("openAPIV3Schema");
-    if (!schema.is_object()) e.push_back(required_error(sp, "schemas are required"));
-    else if (auto parsed = schema_from_crd(schema); !parsed.ok()) e.push_back(invalid_error(sp, "", parsed.error().message));
-  }
-  if (s["versions"].size() && storage != 1) e.push_back(invalid_error(kSpec.child("versions"), s["versions"], "must have exactly one version marked as storage version"));
-  crd_conversion(s, e);
-  // Rules that are stored already are not refused when something else changes.
-  if (e.empty() && (!old || !(s["versions"] == (*old)["spec"]["versions"]))) validate_crd_rules(o, e);
-  if (old) {
-    immutable(s["group"], (*old)["spec"]["group"], kSpec.child("group"), e);
-    immutable(s["scope"], (*old)["spec"]["scope"], kSpec.child("scope"), e);
-    immutable(names["kind"], (*old)["spec"]["names"]["kind"], kSpec.child("names").child("kind"), e);
-    immutable(names["plural"], (*old)["spec"]["names"]["plural"], kSpec.child("names").child("plural"), e);
   }
 }
 
