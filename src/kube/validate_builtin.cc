@@ -110,7 +110,9 @@ bool selects(const json::Value& selector, const json::Value& labels) {
 
 }  // namespace check
 
-FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const json::Value* old, std::string_view subresource) {
+namespace {
+
+FieldErrors judge(const KindInfo& kind, const json::Value& o, const json::Value* old, std::string_view subresource) {
   FieldErrors e;
   const Resource& r = kind.resource();
   FieldPath meta("metadata");
@@ -157,6 +159,19 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
   } else if (r.group.empty()) {
     check::cluster(r.kind, o, old, e);
   }
+  return e;
+}
+
+}  // namespace
+
+FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const json::Value* old, std::string_view subresource) {
+  FieldErrors e = judge(kind, o, old, subresource);
+  if (!old || e.empty()) return e;
+  // What was stored when there were fewer rules may keep its faults: a pod must still get its node, a deployment scale.
+  const FieldErrors before = judge(kind, *old, nullptr, subresource);
+  std::erase_if(e, [&](const FieldError& now) {
+    return std::any_of(before.begin(), before.end(), [&](const FieldError& was) { return was.field == now.field && was.message == now.message; });
+  });
   return e;
 }
 

@@ -170,6 +170,10 @@ TEST(PodValidation, Updates) {
   json::Value now = old;
   now["metadata"]["labels"]["a"] = "b";
   EXPECT_EQ(faults(now, &old), "");
+  now["spec"]["nodeName"] = "n";
+  EXPECT_EQ(faults(now, &old), "");
+  now["spec"]["schedulingGates"] = *yaml::parse("[{name: 'a b'}]");
+  EXPECT_TRUE(faults(now, &old).starts_with("spec.schedulingGates[0]: Invalid value: \"a b\""));
 }
 
 TEST(PodValidation, ClaimTemplatesAreVolumesOfAStatefulSet) {

@@ -40,7 +40,8 @@ void validate_labels(const json::Value& labels, const FieldPath& path, FieldErro
 void validate_label_selector(const json::Value& selector, const FieldPath& path, FieldErrors& errors);
 
 // Everything that upstream checks in code for a built-in kind, metadata included. `old` is null for a
-// create. `subresource` "" or "status". Kinds without rules of their own have their metadata checked.
+// create; an update may keep the faults that the stored object has. `subresource` "" or "status". Kinds without
+// rules of their own have their metadata checked.
 FieldErrors validate_builtin(const KindInfo& kind, const json::Value& object, const json::Value* old, std::string_view subresource = "");
 
 // Types, required, enum, bounds, patterns, formats, list uniqueness, of a custom resource.
