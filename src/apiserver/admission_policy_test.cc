@@ -94,7 +94,7 @@ TEST_F(PolicyTest, PoliciesAndBindingsAreChecked) {
                                                           "[spec.validations: Required value: validations or auditAnnotations must contain at least one item, "
                                                           "spec.auditAnnotations: Required value: validations or auditAnnotations must contain at least one item]");
   EXPECT_EQ(policy("p", R"("validations":[{"expression":"true"}])").message(), head + "spec.matchConstraints: Required value");
-  EXPECT_EQ(policy("p", rules("", "pods") + R"(,"validations":[{"expression":"1 + 1"}])").message(), head + R"(spec.validations[0].expression: Invalid value: "1 + 1": must evaluate to bool)");
+  EXPECT_EQ(policy("p", rules("", "pods") + R"(,"validations":[{"expression":"1 + 1"}])").message(), head + R"(spec.validations[0].expression: Invalid value: "1 + 1": must evaluate to bool but got int)");
   EXPECT_NE(policy("p", rules("", "pods") + R"(,"validations":[{"expression":"params.x == 1"}])").message().find("compilation failed: ERROR: <input>:1:1: undeclared reference to 'params'"), std::string::npos);
   EXPECT_EQ(bind("p", R"("validationActions":["Deny","Warn"])").message(),
             R"x(ValidatingAdmissionPolicyBinding.admissionregistration.k8s.io "b" is invalid: spec.validationActions: Invalid value: ["Deny","Warn"]: )x"

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/strings.h"
+#include "kube/validate_pod.h"
 
 namespace caravel::apiserver {
 
@@ -56,7 +57,9 @@ void probe(Value& c, std::string_view key) {
   http_get(*p);
 }
 
+// Of a text that can be an image; what cannot has no tag.
 bool tag_is_latest(const std::string& image) {
+  if (image.empty() || image.find_first_of(" \t\n") != image.npos) return false;
   if (image.find('@') != image.npos) return false;
   size_t slash = image.rfind('/');
   size_t colon = image.rfind(':');
@@ -73,12 +76,29 @@ void limits_to_requests(Value& c) {
   for (auto& m : copy.as_object()) put(make(*res, "requests"), m.key, m.value);
 }
 
+// What a pod as a whole asks for, where it says something of it: what its containers need together, else its limits.
+// Huge pages are not overcommitted: their requests are their limits.
+void pod_level_resources(Value& s) {
+  Value* r = sub(s, "resources");
+  if (!r) return;
+  auto supported = [](const std::string& name) { return name == "cpu" || name == "memory" || name.starts_with("hugepages-"); };
+  const bool limited = std::as_const(*r)["limits"].size() > 0;
+  if (limited || std::as_const(*r)["requests"].size() > 0)
+    for (auto& [name, q] : kube::check::container_totals(s, "limits"))
+      if (name.starts_with("hugepages-") && !std::as_const(*r)["requests"].find(name)) put(make(*r, "limits"), name, q.text());
+  if (!limited) return;
+  for (auto& [name, q] : kube::check::container_totals(s, "requests"))
+    if (name.find('/') == name.npos && !name.starts_with("hugepages-")) put(make(*r, "requests"), name, q.text());
+  const Value limits = std::as_const(*r)["limits"];
+  for (auto& m : limits.as_object())
+    if (supported(m.key)) put(make(*r, "requests"), m.key, m.value);
+}
+
 void container(Value& c) {
   put(c, "terminationMessagePath", "/dev/termination-log");
   put(c, "terminationMessagePolicy", "File");
   put(c, "imagePullPolicy", tag_is_latest(c["image"].as_string()) ? "Always" : "IfNotPresent");
   make(c, "resources");
-  limits_to_requests(c);
   each(c, "ports", [](Value& p) { put(p, "protocol", "TCP"); });
   each(c, "env", [](Value& e) {
     if (Value* from = sub(e, "valueFrom"))
@@ -115,7 +135,7 @@ void volume(Value& v) {
   if (Value* x = sub(v, "projected"))
     each(*x, "sources", [](Value& s) {
       if (Value* t = sub(s, "serviceAccountToken")) {
-        if ((*t)["expirationSeconds"].as_int() == 0) (*t)["expirationSeconds"] = 3600;
+        put(*t, "expirationSeconds", 3600);
       }
       if (Value* d = sub(s, "downwardAPI")) downward_items(*d);
     });
@@ -138,13 +158,6 @@ void pod_spec(Value& s) {
   else if (!s["serviceAccount"].as_string().empty()) s["serviceAccountName"] = s["serviceAccount"];
   else s.erase("serviceAccountName");
   if (s["serviceAccount"].as_string().empty()) s.erase("serviceAccount");
-  if (s["hostNetwork"].as_bool())
-    for (std::string_view list : {"initContainers", "containers"})
-      each(s, list, [](Value& c) {
-        each(c, "ports", [](Value& p) {
-          if (p["hostPort"].as_int() == 0) p["hostPort"] = p["containerPort"];
-        });
-      });
   each(s, "topologySpreadConstraints", [](Value& c) {
     put(c, "whenUnsatisfiable", "DoNotSchedule");
   });
@@ -153,7 +166,18 @@ void pod_spec(Value& s) {
 // Pods only (not templates).
 void pod(Value& o) {
   if (Value* s = sub(o, "spec")) {
+    // A template keeps what it says: its pods get these.
+    for (std::string_view list : {"containers", "initContainers"}) each(*s, list, limits_to_requests);
+    pod_level_resources(*s);
     pod_spec(*s);
+    if (std::as_const(*s)["hostNetwork"].as_bool())
+      for (std::string_view list : {"initContainers", "containers"})
+        each(*s, list, [](Value& c) {
+          each(c, "ports", [](Value& p) {
+            if (p["hostPort"].as_int() == 0) p["hostPort"] = p["containerPort"];
+          });
+        });
+    if (std::as_const(*s)["terminationGracePeriodSeconds"].as_int() < 0) (*s)["terminationGracePeriodSeconds"] = 1;
     put(*s, "enableServiceLinks", true);
     put(*s, "preemptionPolicy", "PreemptLowerPriority");
   }
@@ -211,13 +235,8 @@ void daemon_set(Value& s) {
   templated(s);
 }
 
-void job_spec(Value& s) {
-  put(s, "parallelism", 1);
-  put(s, "completionMode", "NonIndexed");
-  if (!s.find("completions") && s["completionMode"].as_string() == "NonIndexed" && s["parallelism"].as_int() == 1) s["completions"] = 1;
-  if (!s.find("backoffLimit")) s["backoffLimit"] = s.find("backoffLimitPerIndex") ? 2147483647 : 6;
-  put(s, "suspend", false);
-  put(s, "podReplacementPolicy", s.find("podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
+// What a job has from the template of a CronJob on.
+void job_template(Value& s) {
   if (Value* f = sub(s, "podFailurePolicy"))
     each(*f, "rules", [](Value& r) {
       each(r, "onPodConditions", [](Value& c) { put(c, "status", "True"); });
@@ -225,9 +244,21 @@ void job_spec(Value& s) {
   templated(s);
 }
 
+void job_spec(Value& s) {
+  // Parallelism alone means a queue of work: no number of completions.
+  if (std::as_const(s)["completions"].is_null() && std::as_const(s)["parallelism"].is_null()) s["completions"] = 1;
+  put(s, "parallelism", 1);
+  put(s, "completionMode", "NonIndexed");
+  if (!s.find("backoffLimit")) s["backoffLimit"] = s.find("backoffLimitPerIndex") ? 2147483647 : 6;
+  put(s, "suspend", false);
+  put(s, "podReplacementPolicy", s.find("podFailurePolicy") ? "Failed" : "TerminatingOrFailed");
+  job_template(s);
+}
+
 void service(Value& s) {
   put(s, "sessionAffinity", "None");
   put(s, "type", "ClusterIP");
+  if (std::as_const(s)["sessionAffinity"].as_string() == "None") s.erase("sessionAffinityConfig");
   if (s["sessionAffinity"].as_string() == "ClientIP") {
     Value& c = make(s, "sessionAffinityConfig");
     put(make(c, "clientIP"), "timeoutSeconds", 10800);
@@ -238,7 +269,7 @@ void service(Value& s) {
     if (!t || t->is_null() || (t->is_int() && t->as_int() == 0) || (t->is_string() && t->as_string().empty())) p["targetPort"] = p["port"];
   });
   const std::string type = s["type"].as_string();
-  if (type == "NodePort" || type == "LoadBalancer") put(s, "externalTrafficPolicy", "Cluster");
+  if (type == "NodePort" || type == "LoadBalancer" || (type == "ClusterIP" && std::as_const(s)["externalIPs"].size() > 0)) put(s, "externalTrafficPolicy", "Cluster");
   if (type != "ExternalName") put(s, "internalTrafficPolicy", "Cluster");
   if (type == "LoadBalancer") put(s, "allocateLoadBalancerNodePorts", true);
 }
@@ -264,12 +295,31 @@ void match_resources(Value& m) {
   for (const char* list : {"resourceRules", "excludeResourceRules"}) each(m, list, [](Value& r) { put(r, "scope", "*"); });
 }
 
+// Where a behaviour is given, each direction has all of its rules.
+void scaling_behavior(Value& behavior) {
+  auto policy = [](const char* type, int value) {
+    Value v = Value::object();
+    v["type"] = type;
+    v["value"] = value;
+    v["periodSeconds"] = 15;
+    return v;
+  };
+  Value& up = make(behavior, "scaleUp");
+  put(up, "stabilizationWindowSeconds", 0);
+  put(up, "selectPolicy", "Max");
+  put(up, "policies", Value::array({policy("Pods", 4), policy("Percent", 100)}));
+  Value& down = make(behavior, "scaleDown");
+  put(down, "selectPolicy", "Max");
+  put(down, "policies", Value::array({policy("Percent", 100)}));
+}
+
 void horizontal_autoscaler(Value& s) {
   put(s, "minReplicas", 1);
   if (!s.find("metrics") || s["metrics"].size() == 0) {
     auto cpu = json::parse(R"([{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":80}}}])");
     s["metrics"] = std::move(*cpu);
   }
+  if (Value* b = sub(s, "behavior")) scaling_behavior(*b);
 }
 
 void network_policy(Value& s) {
@@ -375,14 +425,21 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
     return;
   }
   if (group == "batch" && spec) {
-    if (kind == "Job") return job_spec(*spec);
+    if (kind == "Job") {
+      job_spec(*spec);
+      const Value labels = std::as_const(*spec).path({"template", "metadata", "labels"});
+      // Its template's, before those are there by which it knows its pods.
+      if (labels.size() && !labels.find("batch.kubernetes.io/controller-uid") && std::as_const(o)["metadata"]["labels"].size() == 0) o["metadata"]["labels"] = labels;
+      put(*spec, "manualSelector", false);
+      return;
+    }
     if (kind == "CronJob") {
       put(*spec, "concurrencyPolicy", "Allow");
       put(*spec, "suspend", false);
       put(*spec, "successfulJobsHistoryLimit", 3);
       put(*spec, "failedJobsHistoryLimit", 1);
       if (Value* t = sub(*spec, "jobTemplate"))
-        if (Value* js = sub(*t, "spec")) templated(*js);
+        if (Value* js = sub(*t, "spec")) job_template(*js);
     }
     return;
   }
@@ -481,7 +538,8 @@ void set_builtin_defaults(std::string_view group, std::string_view version, std:
   if (group == "apiextensions.k8s.io" && kind == "CustomResourceDefinition" && spec) {
     if (Value* names = sub(*spec, "names")) {
       put(*names, "singular", to_lower((*names)["kind"].as_string()));
-      put(*names, "listKind", (*names)["kind"].as_string() + "List");
+      const std::string& kind_name = std::as_const(*names)["kind"].as_string();
+      put(*names, "listKind", kind_name.empty() ? "" : kind_name + "List");
     }
     Value& c = make(*spec, "conversion");
     put(c, "strategy", "None");

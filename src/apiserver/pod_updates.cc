@@ -39,16 +39,6 @@ Result<Value> ephemeral(const Value& live, const Value& wanted) {
     if (!kept) bad.push_back({"spec.ephemeralContainers", "FieldValueForbidden", "Forbidden: existing ephemeral containers " + json::quote(name) + " may not be removed\n"});
     else if (!same(*kept, c)) bad.push_back({"spec.ephemeralContainers", "FieldValueForbidden", "Forbidden: existing ephemeral containers " + json::quote(name) + " may not be changed\n"});
   }
-  for (size_t i = 0; i < now.size(); ++i) {
-    const Value& c = now.at(i);
-    std::string at = "spec.ephemeralContainers[" + std::to_string(i) + "]";
-    if (c["name"].as_string().empty()) bad.push_back({at + ".name", "FieldValueRequired", "Required value"});
-    if (c["image"].as_string().empty()) bad.push_back({at + ".image", "FieldValueRequired", "Required value"});
-    for (std::string_view list : {"containers", "initContainers"})
-      if (named(live["spec"][list], c["name"].as_string())) bad.push_back({at + ".name", "FieldValueDuplicate", "Duplicate value: " + json::quote(c["name"].as_string())});
-    for (std::string_view f : {"livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "ports", "resources"})
-      if (const Value* v = c.find(f); v && v->size()) bad.push_back({at + "." + std::string(f), "FieldValueForbidden", "Forbidden: cannot be set for an Ephemeral Container"});
-  }
   if (!bad.empty()) return refused(live, std::move(bad));
   Value out = live;
   if (now.size()) out["spec"]["ephemeralContainers"] = now;

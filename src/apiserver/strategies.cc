@@ -45,11 +45,17 @@ void job_create(Value& o) {
   if (spec["manualSelector"].as_bool()) return;
   const std::string uid = o["metadata"]["uid"].as_string(), name = o["metadata"]["name"].as_string();
   Value& labels = spec["template"]["metadata"]["labels"];
+  // A job that has its template's labels by default has these too.
+  const bool shared = labels.size() > 0 && std::as_const(o)["metadata"]["labels"] == labels;
   for (std::string_view prefix : {"", "batch.kubernetes.io/"}) {
     labels[std::string(prefix) + "controller-uid"] = uid;
     labels[std::string(prefix) + "job-name"] = name;
   }
   spec["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
+  if (shared) {
+    Value all = labels;
+    o["metadata"]["labels"] = std::move(all);
+  }
 }
 
 // Only services of type LoadBalancer tell of one.

@@ -193,7 +193,7 @@ TEST_F(WebhookTest, ConfigurationsAreChecked) {
   EXPECT_EQ(message(replace_all(hook("a"), R"("sideEffects":"None")", R"("sideEffects":"Some")")), invalid + R"(sideEffects: Unsupported value: "Some": supported values: "None", "NoneOnDryRun")");
   EXPECT_EQ(message(replace_all(hook("a"), R"(["v1"],"sideEffects")", R"(["v0"],"sideEffects")")), invalid + R"(admissionReviewVersions: Invalid value: ["v0"]: must include at least one of v1, v1beta1)");
   EXPECT_NE(message(hook("a", R"("matchConditions":[{"name":"n","expression":"object.."}])")).find("matchConditions[0].expression: Invalid value: \"object..\": compilation failed: ERROR"), std::string::npos);
-  EXPECT_EQ(message(hook("a", R"("matchConditions":[{"name":"n","expression":"1 + 1"}])")), invalid + R"(matchConditions[0].expression: Invalid value: "1 + 1": must evaluate to bool)");
+  EXPECT_EQ(message(hook("a", R"("matchConditions":[{"name":"n","expression":"1 + 1"}])")), invalid + R"(matchConditions[0].expression: Invalid value: "1 + 1": must evaluate to bool but got int)");
   EXPECT_EQ(message(hook("a") + "," + hook("a")), R"(ValidatingWebhookConfiguration.admissionregistration.k8s.io "c" is invalid: webhooks[1].name: Duplicate value: "a.example.com")");
 }
 

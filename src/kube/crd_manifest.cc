@@ -76,7 +76,8 @@ json::Value field_schema(const FieldInfo& f) {
   bool list = f.shape == Shape::kList, map = f.shape == Shape::kMap;
   if (!x.enum_values.empty()) {
     json::Array a;
-    for (auto e : x.enum_values) a.push_back(e);
+    const bool integer = std::as_const(item)["type"].as_string() == "integer";
+    for (auto e : x.enum_values) a.push_back(integer ? json::Value(parse_int(e).value_or(0)) : json::Value(e));
     item["enum"] = std::move(a);
   }
   if (list || map) {

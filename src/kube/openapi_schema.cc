@@ -125,7 +125,8 @@ Value OpenApiSchemas::field(const FieldInfo& f) {
   };
   if (!x.enum_values.empty() && item.find("type")) {
     json::Array a;
-    for (auto e : x.enum_values) a.push_back(e);
+    const bool integer = std::as_const(item)["type"].as_string() == "integer";
+    for (auto value : x.enum_values) a.push_back(integer ? json::Value(parse_int(value).value_or(0)) : json::Value(value));
     item["enum"] = std::move(a);
   }
   if (f.shape == Shape::kList) {

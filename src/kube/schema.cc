@@ -109,7 +109,7 @@ struct Builder {
   SchemaPtr field(const FieldInfo& f) {
     const FieldFacts& x = f.facts();
     auto item = scalar(f);
-    for (auto e : x.enum_values) item->enum_values.emplace_back(e);
+    for (auto e : x.enum_values) item->enum_values.push_back(item->type == Schema::Type::kInteger ? json::Value(parse_int(e).value_or(0)) : json::Value(e));
     std::shared_ptr<Schema> s = item;
     bool list = f.shape == Shape::kList, map = f.shape == Shape::kMap;
     if (list || map) {

@@ -28,7 +28,7 @@ void named_rules(const Value& list, const FieldPath& p, FieldErrors& e) {
     const Value& names = list.at(i)["resourceNames"];
     for (size_t n = 0; n < names.size(); ++n) {
       const std::string& name = names.at(n).as_string();
-      if (std::string why = check_path_segment_name(name); !why.empty()) e.push_back(invalid_error(at.child("resourceNames").index(n), name, why));
+      text_must(check_path_segment_name, name, at.child("resourceNames").index(n), e);
       if (!seen.insert(name).second) e.push_back(duplicate_error(at.child("resourceNames").index(n), name));
     }
     rule_with_operations(list.at(i), at, e);
@@ -93,7 +93,7 @@ void audit_annotations(const Value& list, const std::string& policy, const cel::
     const Value& a = list.at(i);
     const std::string &key = a["key"].as_string(), &value = a["valueExpression"].as_string();
     if (key.empty()) e.push_back(required_error(at.child("key")));
-    else if (std::string why = check_qualified_name(policy.empty() ? key : policy + "/" + key); !why.empty()) e.push_back(invalid_error(at.child("key"), key, why));
+    else each_fault(check_qualified_name(policy.empty() ? key : policy + "/" + key), key, at.child("key"), e);
     if (!key.empty() && !seen.insert(key).second) e.push_back(duplicate_error(at.child("key"), key));
     if (trim(value).empty()) e.push_back(required_error(at.child("valueExpression"), "valueExpression is not specified"));
     else if (trim(value).size() > kValueExpressionMax) e.push_back(required_error(at.child("valueExpression"), "must not exceed " + std::to_string(kValueExpressionMax) + " bytes in length"));
@@ -172,7 +172,7 @@ void param_ref(const Value& r, const FieldPath& p, FieldErrors& e) {
   bool selector = r["selector"].is_object();
   if (name.empty() && !selector) e.push_back(required_error(p, "one of name or selector must be specified"));
   if (!name.empty()) {
-    if (std::string why = check_path_segment_name(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
+    text_must(check_path_segment_name, name, p.child("name"), e);
     if (selector) {
       e.push_back(forbidden_error(p.child("name"), "name and selector are mutually exclusive"));
       e.push_back(forbidden_error(p.child("selector"), "name and selector are mutually exclusive"));
@@ -197,7 +197,7 @@ void binding(const Value& s, bool validating, FieldErrors& e) {
   const FieldPath p("spec");
   const std::string& policy = s["policyName"].as_string();
   if (policy.empty()) e.push_back(required_error(p.child("policyName")));
-  else if (std::string why = check_dns1123_subdomain(policy); !why.empty()) e.push_back(invalid_error(p.child("policyName"), policy, why));
+  else text_must(check_dns1123_subdomain, policy, p.child("policyName"), e);
   if (s["paramRef"].is_object()) param_ref(s["paramRef"], p.child("paramRef"), e);
   if (s["matchResources"].is_object()) match_resources(s["matchResources"], p.child("matchResources"), e);
   if (validating) actions(s["validationActions"], p.child("validationActions"), e);

@@ -27,7 +27,7 @@ void event(std::string_view group, const json::Value& o, const json::Value* old,
   if (o["eventTime"].is_null() || o["eventTime"].as_string().empty()) e.push_back(required_error(FieldPath("eventTime")));
   const std::string& controller = o["reportingController"].as_string();
   if (controller.empty()) e.push_back(required_error(FieldPath("reportingController")));
-  else if (std::string why = check_qualified_name(controller); !why.empty()) e.push_back(invalid_error(FieldPath("reportingController"), controller, why));
+  else text_must(check_qualified_name, controller, FieldPath("reportingController"), e);
   text(o["reportingInstance"], FieldPath("reportingInstance"), kInstanceMax, e);
   text(o["action"], FieldPath("action"), kActionMax, e);
   text(o["reason"], FieldPath("reason"), kReasonMax, e);
@@ -50,8 +50,7 @@ void certificate_request(const json::Value& o, const json::Value* old, FieldErro
     size_t slash = signer.find('/');
     if (slash == signer.npos || slash + 1 == signer.size())
       e.push_back(invalid_error(spec.child("signerName"), signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'"));
-    else if (std::string why = check_dns1123_subdomain(signer.substr(0, slash)); !why.empty())
-      e.push_back(invalid_error(spec.child("signerName"), signer, why));
+    else each_fault(check_dns1123_subdomain(signer.substr(0, slash)), signer, spec.child("signerName"), e);
   }
   if (const json::Value& seconds = s["expirationSeconds"]; seconds.is_int() && seconds.as_int() < kShortestCertificate)
     e.push_back(invalid_error(spec.child("expirationSeconds"), seconds, "may not specify a duration less than 600 seconds (10 minutes)"));

@@ -8,16 +8,38 @@ namespace caravel::kube {
 
 namespace check {
 
-void one_of(const json::Value& v, std::initializer_list<std::string_view> allowed, const FieldPath& p, FieldErrors& e, bool required) {
+void one_of(const json::Value& v, Words allowed, const FieldPath& p, FieldErrors& e, bool required) {
   const std::string& s = v.as_string();
   if (s.empty()) {
     if (required) e.push_back(required_error(p));
     return;
   }
-  if (std::find(allowed.begin(), allowed.end(), s) == allowed.end()) {
-    std::vector<std::string> sorted(allowed.begin(), allowed.end());
-    std::sort(sorted.begin(), sorted.end());
-    e.push_back(not_supported(p, v, sorted));
+  if (std::find(allowed.begin(), allowed.end(), s) != allowed.end()) return;
+  std::vector<std::string> sorted(allowed.begin(), allowed.end());
+  std::sort(sorted.begin(), sorted.end());
+  e.push_back(not_supported(p, v, sorted));
+}
+
+void supported(const json::Value& v, Words allowed, const FieldPath& p, FieldErrors& e) {
+  const std::string& s = v.as_string();
+  if (std::find(allowed.begin(), allowed.end(), s) == allowed.end()) e.push_back(not_supported(p, s, allowed));
+}
+
+bool text_must(NameCheck check, std::string_view s, const FieldPath& p, FieldErrors& e) {
+  const std::string faults = check(s);
+  if (!faults.empty()) each_fault(faults, s, p, e);
+  return faults.empty();
+}
+
+void each_fault(const std::string& faults, const json::Value& value, const FieldPath& p, FieldErrors& e) {
+  if (faults.empty()) return;
+  for (auto& fault : split(faults, '\n')) e.push_back(invalid_error(p, value, fault));
+}
+
+void must_have(const json::Value& v, Words members, const FieldPath& p, FieldErrors& e) {
+  for (auto m : members) {
+    const json::Value& x = v[m];
+    if (x.is_string() ? x.as_string().empty() : x.size() == 0) e.push_back(required_error(p.child(m)));
   }
 }
 
@@ -61,6 +83,26 @@ void int_or_percent(const json::Value& v, const FieldPath& p, FieldErrors& e) {
   if (!good) e.push_back(invalid_error(p, v, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"));
 }
 
+void at_most_all(const json::Value& v, const FieldPath& p, FieldErrors& e) {
+  const std::string& s = v.as_string();
+  if (s.size() < 2 || s.back() != '%' || !std::all_of(s.begin(), s.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) return;
+  const size_t first = s.find_first_not_of('0');
+  const size_t digits = s.size() - 1 - std::min(first, s.size() - 1);
+  if (digits > 3 || (digits == 3 && s.compare(first, 3, "100") > 0)) e.push_back(invalid_error(p, v, "must not be greater than 100%"));
+}
+
+void domain_prefixed_path(const std::string& name, const FieldPath& p, FieldErrors& e) {
+  const size_t slash = name.find('/');
+  if (name.empty()) return e.push_back(required_error(p));
+  if (slash == std::string::npos || slash == 0 || slash + 1 == name.size()) return e.push_back(invalid_error(p, name, "must be a domain-prefixed path (such as \"acme.io/foo\")"));
+  text_must(check_dns1123_subdomain, name.substr(0, slash), p, e);
+  const std::string path = name.substr(slash + 1);
+  const bool good = std::all_of(path.begin(), path.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("/-._~%!$&'()*+,;=:").find(c) != std::string_view::npos;
+  });
+  if (!good) e.push_back(invalid_error(p, path, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"));
+}
+
 bool selects(const json::Value& selector, const json::Value& labels) {
   auto s = LabelSelector::from_json(selector);
   return s.ok() && s->matches(labels);
@@ -68,7 +110,9 @@ bool selects(const json::Value& selector, const json::Value& labels) {
 
 }  // namespace check
 
-FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const json::Value* old, std::string_view subresource) {
+namespace {
+
+FieldErrors judge(const KindInfo& kind, const json::Value& o, const json::Value* old, std::string_view subresource) {
   FieldErrors e;
   const Resource& r = kind.resource();
   FieldPath meta("metadata");
@@ -79,10 +123,7 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
   }
   if (!subresource.empty()) return e;
   if (r.group.empty() && r.kind == "Pod") {
-    if (!old || !(o["spec"] == (*old)["spec"])) {
-      check::pod_spec(o["spec"], FieldPath("spec"), e);
-      if (old) check::pod_update(o, *old, e);
-    }
+    check::pod(o, old, e);
   } else if (r.group == "apps" || (r.group.empty() && r.kind == "ReplicationController")) {
     check::workload(r.kind, o, old, e);
   } else if (r.group == "batch") {
@@ -95,7 +136,7 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
     check::policy(r.kind, o, old, e);
   } else if (r.group == "node.k8s.io" && r.kind == "RuntimeClass") {
     if (o["handler"].as_string().empty()) e.push_back(required_error(FieldPath("handler")));
-    else if (std::string why = check_dns1123_label(o["handler"].as_string()); !why.empty()) e.push_back(invalid_error(FieldPath("handler"), o["handler"], why));
+    else check::text_must(check_dns1123_label, o["handler"], FieldPath("handler"), e);
     if (old) check::immutable(o["handler"], (*old)["handler"], FieldPath("handler"), e);
   } else if (r.kind == "Event") {
     check::event(r.group, o, old, e);
@@ -118,6 +159,19 @@ FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const j
   } else if (r.group.empty()) {
     check::cluster(r.kind, o, old, e);
   }
+  return e;
+}
+
+}  // namespace
+
+FieldErrors validate_builtin(const KindInfo& kind, const json::Value& o, const json::Value* old, std::string_view subresource) {
+  FieldErrors e = judge(kind, o, old, subresource);
+  if (!old || e.empty()) return e;
+  // What was stored when there were fewer rules may keep its faults: a pod must still get its node, a deployment scale.
+  const FieldErrors before = judge(kind, *old, nullptr, subresource);
+  std::erase_if(e, [&](const FieldError& now) {
+    return std::any_of(before.begin(), before.end(), [&](const FieldError& was) { return was.field == now.field && was.message == now.message; });
+  });
   return e;
 }
 

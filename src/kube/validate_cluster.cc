@@ -2,9 +2,8 @@
 #include <set>
 
 #include "base/strings.h"
-#include "kube/crd_rules.h"
 #include "kube/quantity.h"
-#include "kube/validate_admission_rules.h"
+#include "kube/validate_kinds.h"
 
 namespace caravel::kube::check {
 
@@ -15,7 +14,7 @@ const FieldPath kSpec("spec");
 
 void data_keys(const json::Value& data, const FieldPath& p, FieldErrors& e, size_t& total) {
   for (auto& m : data.as_object()) {
-    if (std::string why = check_config_map_key(m.key); !why.empty()) e.push_back(invalid_error(p.key(m.key), m.key, why));
+    each_fault(check_config_map_key(m.key), m.key, p.key(m.key), e);
     total += m.value.as_string().size();
   }
 }
@@ -37,11 +36,20 @@ void secret(const json::Value& o, const json::Value* old, FieldErrors& e) {
     for (auto k : keys)
       if (!o["data"].find(k)) e.push_back(required_error(data.key(k)));
   };
+  auto document = [&](const char* key) {
+    const json::Value* text = o["data"].find(key);
+    if (!text) return e.push_back(required_error(data.key(key)));
+    auto parsed = json::parse(base64_decode(text->as_string()).value_or(""));
+    if (!parsed.ok()) e.push_back(invalid_error(data.key(key), "<secret contents redacted>", parsed.error().message));
+  };
   if (type == "kubernetes.io/tls") need({"tls.crt", "tls.key"});
-  else if (type == "kubernetes.io/dockerconfigjson") need({".dockerconfigjson"});
-  else if (type == "kubernetes.io/dockercfg") need({".dockercfg"});
-  else if (type == "kubernetes.io/ssh-auth") need({"ssh-privatekey"});
-  else if (type == "kubernetes.io/service-account-token") {
+  else if (type == "kubernetes.io/dockerconfigjson") document(".dockerconfigjson");
+  else if (type == "kubernetes.io/dockercfg") document(".dockercfg");
+  else if (type == "kubernetes.io/ssh-auth") {
+    if (o["data"]["ssh-privatekey"].as_string().empty()) e.push_back(required_error(data.key("ssh-privatekey")));
+  } else if (type == "kubernetes.io/basic-auth") {
+    if (!o["data"].find("username") && !o["data"].find("password")) need({"username", "password"});
+  } else if (type == "kubernetes.io/service-account-token") {
     if (o["metadata"]["annotations"]["kubernetes.io/service-account.name"].as_string().empty())
       e.push_back(required_error(FieldPath("metadata").child("annotations").key("kubernetes.io/service-account.name")));
   }
@@ -65,37 +73,41 @@ void rules(const json::Value& list, bool namespaced, FieldErrors& e) {
   }
 }
 
+void aggregation(const json::Value& selectors, FieldErrors& e) {
+  const FieldPath p = FieldPath("aggregationRule").child("clusterRoleSelectors");
+  if (selectors.size() == 0) e.push_back(required_error(p, "at least one clusterRoleSelector required if aggregationRule is non-nil"));
+  for (size_t i = 0; i < selectors.size(); ++i) {
+    const size_t before = e.size();
+    validate_label_selector(selectors.at(i), p.index(i), e);
+    if (e.size() > before) e.push_back(invalid_error(p.index(i), selectors.at(i), "invalid label selector."));
+  }
+}
+
 void role_binding(const json::Value& o, const json::Value* old, bool namespaced, FieldErrors& e) {
   const json::Value& ref = o["roleRef"];
   FieldPath p("roleRef");
   if (!ref["apiGroup"].as_string().empty() && ref["apiGroup"].as_string() != "rbac.authorization.k8s.io") e.push_back(not_supported(p.child("apiGroup"), ref["apiGroup"].as_string(), {"rbac.authorization.k8s.io"}));
-  if (namespaced) one_of(ref["kind"], {"ClusterRole", "Role"}, p.child("kind"), e);
-  else one_of(ref["kind"], {"ClusterRole"}, p.child("kind"), e);
+  if (namespaced) supported(ref["kind"], {"Role", "ClusterRole"}, p.child("kind"), e);
+  else supported(ref["kind"], {std::string_view("ClusterRole")}, p.child("kind"), e);
   if (ref["name"].as_string().empty()) e.push_back(required_error(p.child("name")));
+  else text_must(check_path_segment_name, ref["name"], p.child("name"), e);
   for (size_t i = 0; i < o["subjects"].size(); ++i) {
     const json::Value& s = o["subjects"].at(i);
     FieldPath at = FieldPath("subjects").index(i);
     if (s["name"].as_string().empty()) e.push_back(required_error(at.child("name")));
     const std::string& kind = s["kind"].as_string();
     if (kind == "ServiceAccount") {
-      if (s["namespace"].as_string().empty()) e.push_back(required_error(at.child("namespace")));
+      if (!s["name"].as_string().empty()) text_must(check_dns1123_subdomain, s["name"], at.child("name"), e);
+      if (!s["apiGroup"].as_string().empty()) e.push_back(not_supported(at.child("apiGroup"), s["apiGroup"], {std::string_view("")}));
+      // In a namespace it is the binding's own when it is not said.
+      if (!namespaced && s["namespace"].as_string().empty()) e.push_back(required_error(at.child("namespace")));
     } else if (kind == "User" || kind == "Group") {
       if (!s["apiGroup"].as_string().empty() && s["apiGroup"].as_string() != "rbac.authorization.k8s.io") e.push_back(not_supported(at.child("apiGroup"), s["apiGroup"].as_string(), {"rbac.authorization.k8s.io"}));
     } else {
-      e.push_back(not_supported(at.child("kind"), kind, {"Group", "ServiceAccount", "User"}));
+      e.push_back(not_supported(at.child("kind"), kind, {std::string_view("ServiceAccount"), "User", "Group"}));
     }
   }
   if (old && !same((*old)["roleRef"], ref)) e.push_back(invalid_error(p, ref, "cannot change roleRef"));
-}
-
-void hpa(const json::Value& o, FieldErrors& e) {
-  const json::Value& s = o["spec"];
-  if (s["minReplicas"].is_int() && s["minReplicas"].as_int() < 1) e.push_back(invalid_error(kSpec.child("minReplicas"), s["minReplicas"], "must be greater than or equal to 1"));
-  if (s["maxReplicas"].as_int() < 1) e.push_back(invalid_error(kSpec.child("maxReplicas"), s["maxReplicas"].as_int(), "must be greater than 0"));
-  else if (s["minReplicas"].is_int() && s["maxReplicas"].as_int() < s["minReplicas"].as_int())
-    e.push_back(invalid_error(kSpec.child("maxReplicas"), s["maxReplicas"], "must be greater than or equal to `minReplicas`"));
-  for (auto f : {"kind", "name"})
-    if (s["scaleTargetRef"][f].as_string().empty()) e.push_back(required_error(kSpec.child("scaleTargetRef").child(f)));
 }
 
 }  // namespace
@@ -107,7 +119,7 @@ void cluster(std::string_view kind, const json::Value& o, const json::Value* old
     data_keys(o["binaryData"], FieldPath("binaryData"), e, total);
     for (auto& m : o["data"].as_object())
       if (o["binaryData"].find(m.key)) e.push_back(invalid_error(FieldPath("data").key(m.key), m.key, "duplicate of key present in binaryData"));
-    if (total > kDataMax) e.push_back(too_long(FieldPath(), kDataMax));
+    if (total > kDataMax) e.push_back(too_long(FieldPath("[]"), kDataMax));
     frozen(o, old, {"data", "binaryData"}, e);
   } else if (kind == "Secret") {
     secret(o, old, e);
@@ -119,7 +131,7 @@ void cluster(std::string_view kind, const json::Value& o, const json::Value* old
     for (size_t i = 0; i < taints.size(); ++i) {
       const json::Value& t = taints.at(i);
       FieldPath p = kSpec.child("taints").index(i);
-      if (std::string why = check_qualified_name(t["key"].as_string()); !why.empty()) e.push_back(invalid_error(p.child("key"), t["key"].as_string(), why));
+      text_must(check_qualified_name, t["key"], p.child("key"), e);
       one_of(t["effect"], {"NoExecute", "NoSchedule", "PreferNoSchedule"}, p.child("effect"), e);
       if (!seen.insert(t["key"].as_string() + ":" + t["effect"].as_string()).second) e.push_back(duplicate_error(p, t));
     }
@@ -132,89 +144,26 @@ void policy(std::string_view kind, const json::Value& o, const json::Value* old,
   const json::Value& s = o["spec"];
   if (kind == "PodDisruptionBudget") {
     if (!s["minAvailable"].is_null() && !s["maxUnavailable"].is_null()) e.push_back(invalid_error(kSpec, s, "minAvailable and maxUnavailable cannot be both set"));
-    int_or_percent(s["minAvailable"], kSpec.child("minAvailable"), e);
-    int_or_percent(s["maxUnavailable"], kSpec.child("maxUnavailable"), e);
+    if (old && s == (*old)["spec"]) return;
+    for (auto f : {"minAvailable", "maxUnavailable"}) {
+      int_or_percent(s[f], kSpec.child(f), e);
+      at_most_all(s[f], kSpec.child(f), e);
+    }
+    if (const json::Value& v = s["unhealthyPodEvictionPolicy"]; v.is_string()) supported(v, {"AlwaysAllow", "IfHealthyBudget"}, kSpec.child("unhealthyPodEvictionPolicy"), e);
     validate_label_selector(s["selector"], kSpec.child("selector"), e);
   } else if (kind == "HorizontalPodAutoscaler") {
-    hpa(o, e);
+    horizontal_autoscaler(o, old, e);
   } else if (kind == "Role" || kind == "ClusterRole") {
     rules(o["rules"], kind == "Role", e);
+    if (o["aggregationRule"].is_object()) aggregation(o["aggregationRule"]["clusterRoleSelectors"], e);
   } else if (kind == "RoleBinding" || kind == "ClusterRoleBinding") {
     role_binding(o, old, kind == "RoleBinding", e);
   } else if (kind == "PriorityClass") {
     if (o["value"].as_int() > 1'000'000'000 && !o["metadata"]["name"].as_string().starts_with("system-"))
       e.push_back(forbidden_error(FieldPath("value"), "maximum allowed value of a user defined priority is 1000000000"));
+    if (const json::Value& v = o["preemptionPolicy"]; v.is_string()) supported(v, {"PreemptLowerPriority", "Never"}, FieldPath("preemptionPolicy"), e);
+    if (old) immutable(o["preemptionPolicy"], (*old)["preemptionPolicy"], FieldPath("preemptionPolicy"), e);
     if (old && !(o["value"] == (*old)["value"])) e.push_back(forbidden_error(FieldPath("value"), "may not be changed in an update."));
-  }
-}
-
-void crd_conversion(const json::Value& spec, FieldErrors& e) {
-  const json::Value& c = spec["conversion"];
-  if (!c.is_object()) return;
-  const FieldPath p = kSpec.child("conversion");
-  one_of(c["strategy"], {"None", "Webhook"}, p.child("strategy"), e);
-  bool webhook = c["strategy"].as_string() == "Webhook";
-  const json::Value& config = c["webhook"]["clientConfig"];
-  const json::Value& versions = c["webhook"]["conversionReviewVersions"];
-  if (!webhook) {
-    if (config.is_object()) e.push_back(forbidden_error(p.child("webhookClientConfig"), "should not be set when strategy is not set to Webhook"));
-    if (versions.size()) e.push_back(forbidden_error(p.child("conversionReviewVersions"), "should not be set when strategy is not set to Webhook"));
-    return;
-  }
-  if (spec["preserveUnknownFields"].as_bool()) e.push_back(invalid_error(p.child("strategy"), c["strategy"], "must be None if spec.preserveUnknownFields is true"));
-  if (!config.is_object()) e.push_back(required_error(p.child("webhookClientConfig"), "required when strategy is set to Webhook"));
-  else webhook_client_config(config, p.child("webhookClientConfig"), e);
-  if (versions.size() == 0) {
-    e.push_back(required_error(p.child("conversionReviewVersions"), "required when strategy is set to Webhook"));
-    return;
-  }
-  bool known = false;
-  std::set<std::string> seen;
-  for (size_t i = 0; i < versions.size(); ++i) {
-    const std::string& v = versions.at(i).as_string();
-    known = known || v == "v1" || v == "v1beta1";
-    if (!seen.insert(v).second) e.push_back(invalid_error(p.child("conversionReviewVersions").index(i), v, "duplicate version"));
-    else if (std::string why = check_dns1035_label(v); !why.empty()) e.push_back(invalid_error(p.child("conversionReviewVersions").index(i), v, why));
-  }
-  if (!known) e.push_back(invalid_error(p.child("conversionReviewVersions"), versions, "must include at least one of v1, v1beta1"));
-}
-
-void crd(const json::Value& o, const json::Value* old, FieldErrors& e) {
-  const json::Value& s = o["spec"];
-  const json::Value& names = s["names"];
-  const std::string &group = s["group"].as_string(), &plural = names["plural"].as_string();
-  if (group.empty()) e.push_back(required_error(kSpec.child("group")));
-  else if (group.find('.') == group.npos) e.push_back(invalid_error(kSpec.child("group"), group, "should be a domain with at least one dot"));
-  if (o["metadata"]["name"].as_string() != plural + "." + group)
-    e.push_back(invalid_error(FieldPath("metadata").child("name"), o["metadata"]["name"], "must be spec.names.plural+\".\"+spec.group"));
-  one_of(s["scope"], {"Cluster", "Namespaced"}, kSpec.child("scope"), e);
-  for (auto f : {"plural", "kind"})
-    if (const std::string& v = names[f].as_string(); v.empty()) e.push_back(required_error(kSpec.child("names").child(f)));
-    else if (std::string why = check_dns1035_label(to_lower(v)); !why.empty()) e.push_back(invalid_error(kSpec.child("names").child(f), v, why));
-  int storage = 0;
-  std::set<std::string> seen;
-  if (s["versions"].size() == 0) e.push_back(required_error(kSpec.child("versions"), "must have at least one version"));
-  for (size_t i = 0; i < s["versions"].size(); ++i) {
-    const json::Value& v = s["versions"].at(i);
-    FieldPath p = kSpec.child("versions").index(i);
-    storage += v["storage"].as_bool();
-    const std::string& name = v["name"].as_string();
-    if (std::string why = check_dns1035_label(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
-    if (!seen.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
-    const json::Value& schema = v["schema"]["openAPIV3Schema"];
-    FieldPath sp = p.child("schema").child("openAPIV3Schema");
-    if (!schema.is_object()) e.push_back(required_error(sp, "schemas are required"));
-    else if (auto parsed = schema_from_crd(schema); !parsed.ok()) e.push_back(invalid_error(sp, "", parsed.error().message));
-  }
-  if (s["versions"].size() && storage != 1) e.push_back(invalid_error(kSpec.child("versions"), s["versions"], "must have exactly one version marked as storage version"));
-  crd_conversion(s, e);
-  // Rules that are stored already are not refused when something else changes.
-  if (e.empty() && (!old || !(s["versions"] == (*old)["spec"]["versions"]))) validate_crd_rules(o, e);
-  if (old) {
-    immutable(s["group"], (*old)["spec"]["group"], kSpec.child("group"), e);
-    immutable(s["scope"], (*old)["spec"]["scope"], kSpec.child("scope"), e);
-    immutable(names["kind"], (*old)["spec"]["names"]["kind"], kSpec.child("names").child("kind"), e);
-    immutable(names["plural"], (*old)["spec"]["names"]["plural"], kSpec.child("names").child("plural"), e);
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include "base/strings.h"
 #include "kube/quantity.h"
-#include "kube/validate_kinds.h"
+#include "kube/validate_pod.h"
 
 namespace caravel::kube::check {
 
@@ -67,7 +67,7 @@ void flow_schema(const Value& o, FieldErrors& e) {
   const std::string& level = s["priorityLevelConfiguration"]["name"].as_string();
   const FieldPath ref = kSpec.child("priorityLevelConfiguration").child("name");
   if (level.empty()) e.push_back(required_error(ref, "must reference a priority level"));
-  else if (std::string why = check_dns1123_subdomain(level); !why.empty()) e.push_back(invalid_error(ref, level, why));
+  else text_must(check_dns1123_subdomain, level, ref, e);
   for (size_t i = 0; i < s["rules"].size(); ++i) {
     const Value& r = s["rules"].at(i);
     const FieldPath p = kSpec.child("rules").index(i);
@@ -161,8 +161,8 @@ void api_service(const Value& o, FieldErrors& e) {
   const std::string &group = s["group"].as_string(), &version = s["version"].as_string(), &name = o["metadata"]["name"].as_string();
   if (name != version + "." + group) e.push_back(invalid_error(FieldPath("metadata").child("name"), name, "must be `spec.version+\".\"+spec.group`: " + json::quote(version + "." + group)));
   if (group.empty() && version != "v1") e.push_back(required_error(kSpec.child("group"), "only v1 may have an empty group and it better be legacy kube"));
-  else if (std::string why = group.empty() ? "" : check_dns1123_subdomain(group); !why.empty()) e.push_back(invalid_error(kSpec.child("group"), group, why));
-  if (std::string why = check_dns1035_label(version); !why.empty()) e.push_back(invalid_error(kSpec.child("version"), version, why));
+  else each_fault(group.empty() ? "" : check_dns1123_subdomain(group), group, kSpec.child("group"), e);
+  text_must(check_dns1035_label, version, kSpec.child("version"), e);
   auto within = [&](const char* field, int64_t most, const char* what) {
     int64_t n = s[field].as_int();
     if (n <= 0 || n > most) e.push_back(invalid_error(kSpec.child(field), s[field], what));
@@ -194,7 +194,11 @@ void limit_item(const Value& l, const FieldPath& p, FieldErrors& e) {
     e.push_back(required_error(p.child("limits"), "either minimum or maximum storage value is required, but neither was provided"));
   std::set<std::string> keys;
   for (const char* f : {"max", "min", "default", "defaultRequest", "maxLimitRequestRatio"})
-    for (auto& m : l[f].as_object()) keys.insert(m.key);
+    for (auto& m : l[f].as_object()) {
+      keys.insert(m.key);
+      if (type == "Pod" || type == "Container") container_resource_name(m.key, p.child(f).key(m.key), e);
+      else resource_name(m.key, p.child(f).key(m.key), e);
+    }
   for (auto& k : keys) {
     auto min = of("min", k), max = of("max", k), given = of("default", k), request = of("defaultRequest", k), ratio = of("maxLimitRequestRatio", k);
     auto bad = [&](const char* field, const Quantity& q, std::string why) { e.push_back(invalid_error(p.child(field).key(k), q.text(), why)); };
@@ -216,8 +220,11 @@ void limit_range(const Value& o, FieldErrors& e) {
   for (size_t i = 0; i < limits.size(); ++i) {
     const FieldPath p = kSpec.child("limits").index(i);
     const std::string& type = limits.at(i)["type"].as_string();
-    if (std::string why = check_qualified_name(type); !why.empty()) e.push_back(invalid_error(p.child("type"), type, why));
-    else if (!types.insert(type).second) e.push_back(duplicate_error(p.child("type"), type));
+    const size_t before = e.size();
+    text_must(check_qualified_name, type, p.child("type"), e);
+    if (type.find('/') == type.npos && type != "Pod" && type != "Container" && type != "PersistentVolumeClaim" && e.size() == before)
+      e.push_back(invalid_error(p.child("type"), type, "must be a standard limit type or fully qualified"));
+    if (e.size() == before && !types.insert(type).second) e.push_back(duplicate_error(p.child("type"), type));
     limit_item(limits.at(i), p, e);
   }
 }
@@ -232,7 +239,7 @@ void resource_quota(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
   for (auto& m : s["hard"].as_object()) {
     const FieldPath p = kSpec.child("hard").key(m.key);
-    if (std::string why = check_qualified_name(m.key.starts_with("count/") ? m.key.substr(6) : m.key.str()); !why.empty()) e.push_back(invalid_error(p, m.key, why));
+    quota_resource_name(m.key, p, e);
     Quantity q = Quantity::of(m.value.is_string() ? m.value.as_string() : json::dump(m.value));
     if (q.sign() < 0) e.push_back(invalid_error(p, q.text(), "must be greater than or equal to 0"));
     if (integer_amount(m.key) && q.milli_value() % 1000 != 0) e.push_back(invalid_error(p, q.text(), "must be an integer"));

@@ -13,33 +13,34 @@ using json::Value;
 
 constexpr size_t kEndpointsMax = 1000, kPortsMax = 20000, kAddressesMax = 100;
 
-// Addresses that no client outside the host could mean.
-void special_ip(const std::string& ip, const FieldPath& p, FieldErrors& e) {
-  if (auto v4 = parse_ipv4(ip)) {
-    uint32_t a = *v4;
-    if (a == 0) e.push_back(invalid_error(p, ip, "may not be unspecified (0.0.0.0 or ::)"));
-    if (a >> 24 == 127) e.push_back(invalid_error(p, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
-    if (a >> 16 == (169u << 8 | 254)) e.push_back(invalid_error(p, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"));
-    if (a >> 8 == (224u << 16)) e.push_back(invalid_error(p, ip, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"));
-  } else if (ip == "::") {
-    e.push_back(invalid_error(p, ip, "may not be unspecified (0.0.0.0 or ::)"));
-  } else if (ip == "::1") {
-    e.push_back(invalid_error(p, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
-  }
-}
-
 // The API server of a development machine publishes a loopback address as its own.
 bool is_api_server(const Value& o) { return o["metadata"]["namespace"].as_string() == "default" && o["metadata"]["name"].as_string() == "kubernetes"; }
 
 void address(const Value& a, const FieldPath& p, bool ordinary, FieldErrors& e) {
   const std::string& ip = a["ip"].as_string();
-  if (std::string why = check_ip(ip); !why.empty()) e.push_back(invalid_error(p.child("ip"), ip, why));
-  else if (ordinary) special_ip(ip, p.child("ip"), e);
+  const size_t before = e.size();
+  text_must(check_ip, ip, p.child("ip"), e);
+  if (ordinary && e.size() == before) special_ip(ip, p.child("ip"), e);
   if (const std::string& host = a["hostname"].as_string(); !host.empty())
-    if (std::string why = check_dns1123_label(host); !why.empty()) e.push_back(invalid_error(p.child("hostname"), host, why));
+    text_must(check_dns1123_label, host, p.child("hostname"), e);
 }
 
 }  // namespace
+
+// Addresses that no client outside the host could mean.
+void special_ip(const std::string& ip, const FieldPath& p, FieldErrors& e) {
+  if (auto v4 = parse_ipv4(ip)) {
+    uint32_t a = *v4;
+    if (a == 0) e.push_back(invalid_error(p, ip, "may not be unspecified (" + ip + ")"));
+    if (a >> 24 == 127) e.push_back(invalid_error(p, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
+    if (a >> 16 == (169u << 8 | 254)) e.push_back(invalid_error(p, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"));
+    if (a >> 8 == (224u << 16)) e.push_back(invalid_error(p, ip, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"));
+  } else if (ip == "::") {
+    e.push_back(invalid_error(p, ip, "may not be unspecified (" + ip + ")"));
+  } else if (ip == "::1") {
+    e.push_back(invalid_error(p, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
+  }
+}
 
 void endpoints(const Value& o, FieldErrors& e) {
   const Value& subsets = o["subsets"];
@@ -55,7 +56,7 @@ void endpoints(const Value& o, FieldErrors& e) {
       const std::string& name = port["name"].as_string();
       if (name.empty() && s["ports"].size() > 1) e.push_back(required_error(at.child("name")));
       else if (!name.empty())
-        if (std::string why = check_dns1123_label(name); !why.empty()) e.push_back(invalid_error(at.child("name"), name, why));
+        text_must(check_dns1123_label, name, at.child("name"), e);
       port_number(port["port"], at.child("port"), e);
       one_of(port["protocol"], {"SCTP", "TCP", "UDP"}, at.child("protocol"), e);
     }
@@ -79,7 +80,7 @@ void endpoint_slice(const Value& o, const Value* old, FieldErrors& e) {
       const std::string& a = x["addresses"].at(k).as_string();
       const FieldPath at = addresses.index(k);
       if (type == "FQDN") {
-        if (std::string why = check_dns1123_subdomain(a); !why.empty()) e.push_back(invalid_error(at, a, why));
+        text_must(check_dns1123_subdomain, a, at, e);
         continue;
       }
       bool v6 = a.find(':') != a.npos;
@@ -88,9 +89,9 @@ void endpoint_slice(const Value& o, const Value* old, FieldErrors& e) {
       else if (!is_api_server(o)) special_ip(a, at, e);
     }
     if (x["nodeName"].is_string())
-      if (std::string why = check_dns1123_subdomain(x["nodeName"].as_string()); !why.empty()) e.push_back(invalid_error(p.child("nodeName"), x["nodeName"], why));
+      text_must(check_dns1123_subdomain, x["nodeName"], p.child("nodeName"), e);
     if (const std::string& host = x["hostname"].as_string(); !host.empty())
-      if (std::string why = check_dns1123_label(host); !why.empty()) e.push_back(invalid_error(p.child("hostname"), host, why));
+      text_must(check_dns1123_label, host, p.child("hostname"), e);
   }
   if (o["ports"].size() > kPortsMax) e.push_back(too_many(FieldPath("ports"), static_cast<int64_t>(o["ports"].size()), kPortsMax));
   std::set<std::string> names;
@@ -99,7 +100,7 @@ void endpoint_slice(const Value& o, const Value* old, FieldErrors& e) {
     const FieldPath p = FieldPath("ports").index(i);
     const std::string& name = port["name"].as_string();
     if (!name.empty())
-      if (std::string why = check_dns1123_label(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
+      text_must(check_dns1123_label, name, p.child("name"), e);
     if (!names.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
     one_of(port["protocol"], {"SCTP", "TCP", "UDP"}, p.child("protocol"), e);
     if (port["port"].is_int() && port["port"].as_int() != 0) port_number(port["port"], p.child("port"), e);

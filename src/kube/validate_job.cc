@@ -18,10 +18,11 @@ void at_most(const json::Value& v, int64_t max, const FieldPath& p, FieldErrors&
 }
 
 void completion_mode(const json::Value& s, const FieldPath& p, FieldErrors& e) {
-  one_of(s["completionMode"], {"NonIndexed", "Indexed"}, p.child("completionMode"), e, false);
+  if (const json::Value& mode = s["completionMode"]; mode.is_string()) supported(mode, {"NonIndexed", "Indexed"}, p.child("completionMode"), e);
   const json::Value &completions = s["completions"], &failed_max = s["maxFailedIndexes"];
   const bool per_index = s["backoffLimitPerIndex"].is_int();
   if (s["completionMode"].as_string() != "Indexed") {
+    if (s["completionMode"].is_string() && s["completionMode"].as_string() != "NonIndexed") return;
     for (auto f : {"backoffLimitPerIndex", "maxFailedIndexes"})
       if (s[f].is_int()) e.push_back(invalid_error(p.child(f), s[f], "requires indexed completion mode"));
     return;
@@ -46,7 +47,8 @@ std::set<std::string> container_names(const json::Value& pod) {
 }
 
 void exit_codes(const json::Value& r, const FieldPath& p, const std::set<std::string>& names, FieldErrors& e) {
-  one_of(r["operator"], {"In", "NotIn"}, p.child("operator"), e);
+  if (r["operator"].as_string().empty()) e.push_back(required_error(p.child("operator"), "valid values: [\"In\" \"NotIn\"]"));
+  else supported(r["operator"], {"In", "NotIn"}, p.child("operator"), e);
   const json::Value &name = r["containerName"], &values = r["values"];
   if (name.is_string() && !names.count(name.as_string()))
     e.push_back(invalid_error(p.child("containerName"), name, "must be one of the container or initContainer names in the pod template"));
@@ -70,17 +72,16 @@ void pod_conditions(const json::Value& list, const FieldPath& p, FieldErrors& e)
   if (static_cast<int64_t>(list.size()) > kRulesMax) e.push_back(too_many(p, static_cast<int64_t>(list.size()), kRulesMax));
   for (size_t i = 0; i < list.size(); ++i) {
     const std::string& type = list.at(i)["type"].as_string();
-    if (std::string why = check_qualified_name(type); !why.empty()) e.push_back(invalid_error(p.index(i).child("type"), type, why));
-    one_of(list.at(i)["status"], {"False", "True", "Unknown"}, p.index(i).child("status"), e);
+    text_must(check_qualified_name, type, p.index(i).child("type"), e);
+    const json::Value& status = list.at(i)["status"];
+    if (status.as_string().empty()) e.push_back(required_error(p.index(i).child("status"), "valid values: [\"False\" \"True\" \"Unknown\"]"));
+    else supported(status, {"False", "True", "Unknown"}, p.index(i).child("status"), e);
   }
 }
 
 void failure_policy(const json::Value& s, const FieldPath& spec, FieldErrors& e) {
   const json::Value& policy = s["podFailurePolicy"];
   if (policy.is_null()) return;
-  const json::Value& restart = s["template"]["spec"]["restartPolicy"];
-  if (restart.as_string() != "Never")
-    e.push_back(invalid_error(spec.child("template").child("spec").child("restartPolicy"), restart, "only \"Never\" is supported when podFailurePolicy is specified"));
   const FieldPath p = spec.child("podFailurePolicy").child("rules");
   const json::Value& rules = policy["rules"];
   if (static_cast<int64_t>(rules.size()) > kRulesMax) e.push_back(too_many(p, static_cast<int64_t>(rules.size()), kRulesMax));
@@ -94,8 +95,8 @@ void failure_policy(const json::Value& s, const FieldPath& spec, FieldErrors& e)
     const bool codes = r["onExitCodes"].is_object(), conditions = r["onPodConditions"].size() > 0;
     if (codes) exit_codes(r["onExitCodes"], p.index(i).child("onExitCodes"), names, e);
     if (conditions) pod_conditions(r["onPodConditions"], p.index(i).child("onPodConditions"), e);
-    if (codes && conditions) e.push_back(invalid_error(p.index(i), json::Value(), "specifying both OnExitCodes and OnPodConditions is not supported"));
-    if (!codes && !conditions) e.push_back(invalid_error(p.index(i), json::Value(), "specifying one of OnExitCodes and OnPodConditions is required"));
+    if (codes && conditions) e.push_back(invalid_without_value(p.index(i), "specifying both OnExitCodes and OnPodConditions is not supported"));
+    if (!codes && !conditions) e.push_back(invalid_without_value(p.index(i), "specifying one of OnExitCodes and OnPodConditions is required"));
   }
 }
 
@@ -156,17 +157,13 @@ void success_policy(const json::Value& s, const FieldPath& spec, FieldErrors& e)
 
 void managed_by(const json::Value& v, const FieldPath& p, FieldErrors& e) {
   if (!v.is_string()) return;
-  const std::string& name = v.as_string();
-  size_t slash = name.find('/');
-  if (name.empty()) e.push_back(required_error(p));
-  else if (slash == std::string::npos || slash == 0 || slash + 1 == name.size()) e.push_back(invalid_error(p, v, "must be a domain-prefixed path (such as \"acme.io/foo\")"));
-  else if (std::string why = check_dns1123_subdomain(name.substr(0, slash)); !why.empty()) e.push_back(invalid_error(p, name.substr(0, slash), why));
-  if (static_cast<int64_t>(name.size()) > kManagedByMax) e.push_back(too_long(p, kManagedByMax));
+  domain_prefixed_path(v.as_string(), p, e);
+  if (static_cast<int64_t>(v.as_string().size()) > kManagedByMax) e.push_back(too_long(p, kManagedByMax));
 }
 
 }  // namespace
 
-void job_spec(const json::Value& s, const FieldPath& p, FieldErrors& e) {
+void job_spec(const json::Value& s, const json::Value* was, const FieldPath& p, FieldErrors& e) {
   for (auto f : {"parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"})
     non_negative(s[f], p.child(f), e);
   if (s["maxFailedIndexes"].is_int() && s["backoffLimitPerIndex"].is_null()) e.push_back(required_error(p.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
@@ -176,10 +173,33 @@ void job_spec(const json::Value& s, const FieldPath& p, FieldErrors& e) {
   success_policy(s, p, e);
   if (s["podFailurePolicy"].is_object()) one_of(s["podReplacementPolicy"], {"Failed"}, p.child("podReplacementPolicy"), e, false);
   else one_of(s["podReplacementPolicy"], {"Failed", "TerminatingOrFailed"}, p.child("podReplacementPolicy"), e, false);
+  // A template that was accepted stays acceptable.
   const json::Value& t = s["template"];
+  if (was && t == (*was)["template"]) return;
   pod_template(t, p.child("template"), e);
   const json::Value& restart = t["spec"]["restartPolicy"];
-  if (restart.as_string() == "Always") e.push_back(required_error(p.child("template").child("spec").child("restartPolicy"), "valid values: \"OnFailure\", \"Never\""));
+  auto at = [&] { return p.child("template").child("spec").child("restartPolicy"); };
+  if (restart.as_string().empty() || restart.as_string() == "Always") e.push_back(required_error(at(), "valid values: \"OnFailure\", \"Never\""));
+  else if (restart.as_string() != "OnFailure" && restart.as_string() != "Never") e.push_back(not_supported(at(), restart, {std::string_view("OnFailure"), "Never"}));
+  else if (s["podFailurePolicy"].is_object() && restart.as_string() != "Never") e.push_back(invalid_error(at(), restart, "only \"Never\" is supported when podFailurePolicy is specified"));
+}
+
+void job_selector(const json::Value& o, FieldErrors& e) {
+  const FieldPath p("spec");
+  const json::Value &s = o["spec"], &selector = s["selector"];
+  const json::Value& labels = s["template"]["metadata"]["labels"];
+  const size_t before = e.size();
+  if (selector.is_object()) validate_label_selector(selector, p.child("selector"), e);
+  else if (s["manualSelector"].as_bool()) e.push_back(required_error(p.child("selector")));  // else it is made
+  if (selector.is_object() ? e.size() == before && !selects(selector, labels) : s["manualSelector"].as_bool()) {
+    e.push_back(invalid_error(p.child("template").child("metadata").child("labels"), labels, "`selector` does not match template `labels`"));
+  }
+  // Pods of an indexed job are called after it and their index.
+  const json::Value& completions = s["completions"];
+  if (s["completionMode"].as_string() != "Indexed" || !completions.is_int() || completions.as_int() <= 0) return;
+  const json::Value& name = o["metadata"]["name"];
+  const std::string last = name.as_string() + "-" + std::to_string(completions.as_int() - 1);
+  if (!check_dns1123_label(last).empty()) e.push_back(invalid_error(FieldPath("metadata").child("name"), name, "will not able to create pod with invalid DNS label: " + last));
 }
 
 void job_update(const json::Value& now, const json::Value& old, const FieldPath& p, FieldErrors& e) {

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "base/strings.h"
-#include "kube/validation.h"
+#include "kube/validate_kinds.h"
 
 namespace caravel::kube {
 
@@ -13,9 +13,18 @@ constexpr size_t kAnnotationsMax = 256 * 1024;
 
 void validate_labels(const json::Value& labels, const FieldPath& path, FieldErrors& e) {
   for (auto& m : labels.as_object()) {
-    if (std::string why = check_qualified_name(m.key); !why.empty()) e.push_back(invalid_error(path, m.key, why));
-    if (std::string why = check_label_value(m.value.as_string()); !why.empty()) e.push_back(invalid_error(path.key(m.key), m.value, why));
+    check::text_must(check_qualified_name, m.key.view(), path, e);
+    check::text_must(check_label_value, m.value, path, e);
   }
+}
+
+void validate_annotations(const json::Value& annotations, const FieldPath& path, FieldErrors& e) {
+  size_t total = 0;
+  for (auto& a : annotations.as_object()) {
+    check::each_fault(check_qualified_name(to_lower(a.key)), a.key, path, e);
+    total += a.key.size() + a.value.as_string().size();
+  }
+  if (total > kAnnotationsMax) e.push_back(too_long(path, kAnnotationsMax));
 }
 
 void validate_label_selector(const json::Value& s, const FieldPath& path, FieldErrors& e) {
@@ -32,10 +41,9 @@ void validate_label_selector(const json::Value& s, const FieldPath& path, FieldE
     } else {
       e.push_back(invalid_error(p.child("operator"), list[i]["operator"], "not a valid selector operator"));
     }
-    if (std::string why = check_qualified_name(list[i]["key"].as_string()); !why.empty()) e.push_back(invalid_error(p.child("key"), list[i]["key"], why));
+    check::text_must(check_qualified_name, list[i]["key"], p.child("key"), e);
     for (size_t k = 0; k < n; ++k)
-      if (std::string why = check_label_value(list[i]["values"].at(k).as_string()); !why.empty())
-        e.push_back(invalid_error(p.child("values").index(k), list[i]["values"].at(k), why));
+      check::text_must(check_label_value, list[i]["values"].at(k), p.child("values").index(k), e);
   }
 }
 
@@ -45,26 +53,21 @@ void validate_object_meta(const json::Value& m, bool namespaced, NameCheck check
     // A prefix may end where a name may not.
     std::string p = prefix;
     if (p.back() == '-') p.back() = 'a';
-    if (std::string why = check(p); !why.empty()) e.push_back(invalid_error(path.child("generateName"), prefix, why));
+    check::each_fault(check(p), prefix, path.child("generateName"), e);
   }
   if (name.empty()) {
     if (check && prefix.empty()) e.push_back(required_error(path.child("name"), "name or generateName is required"));
   } else if (check) {
-    if (std::string why = check(name); !why.empty()) e.push_back(invalid_error(path.child("name"), name, why));
+    check::each_fault(check(name), name, path.child("name"), e);
   }
   if (namespaced) {
     if (ns.empty()) e.push_back(required_error(path.child("namespace")));
-    else if (std::string why = check_dns1123_label(ns); !why.empty()) e.push_back(invalid_error(path.child("namespace"), ns, why));
+    else check::each_fault(check_dns1123_label(ns), ns, path.child("namespace"), e);
   } else if (!ns.empty()) {
     e.push_back(forbidden_error(path.child("namespace"), "not allowed on this type"));
   }
   validate_labels(m["labels"], path.child("labels"), e);
-  size_t total = 0;
-  for (auto& a : m["annotations"].as_object()) {
-    if (std::string why = check_qualified_name(to_lower(a.key)); !why.empty()) e.push_back(invalid_error(path.child("annotations"), a.key, why));
-    total += a.key.size() + a.value.as_string().size();
-  }
-  if (total > kAnnotationsMax) e.push_back(too_long(path.child("annotations"), kAnnotationsMax));
+  validate_annotations(m["annotations"], path.child("annotations"), e);
   const auto& owners = m["ownerReferences"].as_array();
   int controllers = 0;
   for (size_t i = 0; i < owners.size(); ++i) {
@@ -78,8 +81,7 @@ void validate_object_meta(const json::Value& m, bool namespaced, NameCheck check
   }
   const auto& finalizers = m["finalizers"].as_array();
   for (size_t i = 0; i < finalizers.size(); ++i)
-    if (std::string why = check_qualified_name(finalizers[i].as_string()); !why.empty())
-      e.push_back(invalid_error(path.child("finalizers").index(i), finalizers[i], why));
+    check::text_must(check_qualified_name, finalizers[i], path.child("finalizers").index(i), e);
 }
 
 void validate_object_meta_update(const json::Value& now, const json::Value& old, const FieldPath& path, FieldErrors& e) {

@@ -1,252 +1,234 @@
-// Pods: the checks that users meet, in upstream's words. Volumes' sources and security contexts are
-// checked for presence and enums only.
+// Pods and pod templates: what is about the pod as a whole.
+#include "kube/validate_pod.h"
+
 #include <algorithm>
 #include <set>
 
 #include "base/strings.h"
-#include "kube/quantity.h"
-#include "kube/validate_kinds.h"
 
 namespace caravel::kube::check {
 
 namespace {
 
-void probe(const json::Value& p, const FieldPath& path, FieldErrors& e, bool success_must_be_one) {
-  if (!p.is_object()) return;
-  int handlers = 0;
-  for (auto h : {"exec", "httpGet", "tcpSocket", "grpc"}) handlers += p[h].is_object();
-  if (handlers == 0) e.push_back(required_error(path, "must specify a handler type"));
-  if (handlers > 1) e.push_back(forbidden_error(path, "may not specify more than 1 handler type"));
-  for (auto h : {"httpGet", "tcpSocket"}) {
-    const json::Value& port = p[h]["port"];
-    if (!p[h].is_object()) continue;
-    if (port.is_string()) {
-      if (std::string why = check_port_name(port.as_string()); !why.empty()) e.push_back(invalid_error(path.child(h).child("port"), port, why));
-    } else {
-      port_number(port, path.child(h).child("port"), e);
+using json::Value;
+
+constexpr size_t kNameserversMax = 3, kSearchesMax = 32, kSearchTextMax = 2048, kHostnameOverrideMax = 64;
+constexpr int64_t kSecondsMax = 2147483647;
+
+void pod_claims(const Value& list, const PodParts& pod, const FieldPath& p, FieldErrors& e) {
+  std::set<std::string_view> seen;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const Value& c = list.at(i);
+    const FieldPath at = p.index(i);
+    if (pod.is_pod() && (*pod.metadata)["annotations"].find("kubernetes.io/config.mirror")) {
+      e.push_back(forbidden_error(FieldPath(), "static pods do not support resource claims"));
+      continue;
     }
+    const std::string& name = c["name"].as_string();
+    if (name.empty()) e.push_back(required_error(at.child("name")));
+    else if (!seen.insert(name).second) e.push_back(duplicate_error(at.child("name"), name));
+    else text_must(check_dns1123_label, c["name"], at.child("name"), e);
+    const Value &claim = c["resourceClaimName"], &made = c["resourceClaimTemplateName"];
+    if (!claim.is_null() && !made.is_null()) e.push_back(invalid_error(at, c, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"));
+    if (claim.is_null() && made.is_null()) e.push_back(invalid_error(at, c, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"));
+    if (!claim.is_null()) text_must(check_dns1123_subdomain, claim, at.child("resourceClaimName"), e);
+    if (!made.is_null()) text_must(check_dns1123_subdomain, made, at.child("resourceClaimTemplateName"), e);
   }
-  if (p["exec"].is_object() && p["exec"]["command"].size() == 0) e.push_back(required_error(path.child("exec").child("command")));
-  for (auto f : {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"}) non_negative(p[f], path.child(f), e);
-  if (success_must_be_one && p["successThreshold"].is_int() && p["successThreshold"].as_int() != 1)
-    e.push_back(invalid_error(path.child("successThreshold"), p["successThreshold"], "must be 1"));
 }
 
-void env(const json::Value& list, const FieldPath& path, FieldErrors& e) {
-  for (size_t i = 0; i < list.size(); ++i) {
-    const json::Value& v = list.at(i);
-    FieldPath p = path.index(i);
-    if (v["name"].as_string().empty()) e.push_back(required_error(p.child("name")));
-    else if (std::string why = check_env_var_name(v["name"].as_string()); !why.empty()) e.push_back(invalid_error(p.child("name"), v["name"], why));
-    if (v["valueFrom"].is_object()) {
-      if (!v["value"].as_string().empty()) e.push_back(invalid_error(p.child("valueFrom"), "", "may not be specified when `value` is not empty"));
-      if (v["valueFrom"].size() == 0) e.push_back(invalid_error(p.child("valueFrom"), "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"));
-      if (v["valueFrom"].size() > 1) e.push_back(invalid_error(p.child("valueFrom"), "", "may not have more than one field specified at a time"));
+void host_network_ports(const PodParts& pod, const FieldPath& p, FieldErrors& e) {
+  const auto& list = pod.spec["containers"].as_array();
+  for (size_t c = 0; c < list.size(); ++c)
+    for (size_t i = 0; i < list[c]["ports"].size(); ++i) {
+      const Value& port = list[c]["ports"].at(i);
+      const int64_t host = port["hostPort"].as_int();
+      // A template's pods get theirs by default.
+      if ((pod.is_pod() || host != 0) && host != port["containerPort"].as_int())
+        e.push_back(invalid_error(p.child("containers").index(c).child("ports").index(i).child("hostPort"), host, "must match `containerPort` when `hostNetwork` is true"));
     }
-  }
 }
 
-void ports(const json::Value& list, const FieldPath& path, FieldErrors& e) {
-  std::set<std::string> names;
-  for (size_t i = 0; i < list.size(); ++i) {
-    const json::Value& v = list.at(i);
-    FieldPath p = path.index(i);
-    const std::string& name = v["name"].as_string();
-    if (!name.empty()) {
-      if (std::string why = check_port_name(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
-      else if (!names.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
+void dns_config(const Value& config, bool none, const FieldPath& p, FieldErrors& e) {
+  const Value &servers = config["nameservers"], &searches = config["searches"], &options = config["options"];
+  if (none && config.is_null()) return e.push_back(required_error(p, "must provide `dnsConfig` when `dnsPolicy` is None"));
+  if (none && servers.size() == 0) return e.push_back(required_error(p.child("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+  if (servers.size() > kNameserversMax) e.push_back(invalid_error(p.child("nameservers"), servers, "must not have more than 3 nameservers"));
+  for (size_t i = 0; i < servers.size(); ++i) text_must(check_ip, servers.at(i), p.child("nameservers").index(i), e);
+  if (searches.size() > kSearchesMax) e.push_back(invalid_error(p.child("searches"), searches, "must not have more than 32 search paths"));
+  size_t total = searches.size() ? searches.size() - 1 : 0;
+  for (const Value& s : searches.as_array()) total += s.as_string().size();
+  if (total > kSearchTextMax) e.push_back(invalid_error(p.child("searches"), searches, "must not have more than 2048 characters (including spaces) in the search list"));
+  for (size_t i = 0; i < searches.size(); ++i) {
+    std::string_view s = searches.at(i).as_string();
+    if (s == ".") continue;
+    if (s.ends_with('.')) s.remove_suffix(1);
+    text_must(check_dns1123_subdomain_with_underscore, s, p.child("searches").index(i), e);
+  }
+  for (size_t i = 0; i < options.size(); ++i)
+    if (options.at(i)["name"].as_string().empty()) e.push_back(required_error(p.child("options").index(i), "must not be empty"));
+}
+
+void host_name_override(const Value& s, const FieldPath& p, FieldErrors& e) {
+  const Value& name = s["hostnameOverride"];
+  if (s["setHostnameAsFQDN"].as_bool()) e.push_back(forbidden_error(p, "may not be specified when setHostnameAsFQDN is true"));
+  if (s["hostNetwork"].as_bool()) e.push_back(forbidden_error(p, "may not be specified when hostNetwork is true"));
+  if (name.as_string().size() > kHostnameOverrideMax) e.push_back(too_long(p, kHostnameOverrideMax));
+  text_must(check_dns1123_subdomain, name, p, e);
+}
+
+void host_users_alone(const Value& s, const FieldPath& p, FieldErrors& e) {
+  constexpr std::string_view kWhy = "when `hostUsers` is false";
+  if (s["hostNetwork"].as_bool()) e.push_back(forbidden_error(p.child("hostNetwork"), kWhy));
+  if (s["hostPID"].as_bool()) e.push_back(forbidden_error(p.child("HostPID"), kWhy));
+  if (s["hostIPC"].as_bool()) e.push_back(forbidden_error(p.child("HostIPC"), kWhy));
+  each_container(s, [&](const Value& c, std::string_view list, size_t i) {
+    if (c["volumeDevices"].size()) e.push_back(forbidden_error(p.child(list).index(i).child("volumeDevices"), kWhy));
+  });
+}
+
+// Environment files come from emptyDirs.
+void environment_files(const Value& s, const FieldPath& p, FieldErrors& e) {
+  each_container(s, [&](const Value& c, std::string_view list, size_t i) {
+    const auto& env = c["env"].as_array();
+    for (size_t k = 0; k < env.size(); ++k) {
+      const Value& ref = env[k]["valueFrom"]["fileKeyRef"];
+      if (!ref.is_object()) continue;
+      const std::string& name = ref["volumeName"].as_string();
+      const auto& volumes = s["volumes"].as_array();
+      auto v = std::find_if(volumes.rbegin(), volumes.rend(), [&](const Value& x) { return x["name"].as_string() == name; });
+      auto at = [&] { return p.child(list).index(i).child("env").index(k).child("valueFrom").child("fileKeyRef").child("volumeName"); };
+      if (v == volumes.rend()) e.push_back(not_found(at(), name));
+      else if (!(*v)["emptyDir"].is_object()) e.push_back(invalid_error(at(), name, "referenced volume must be of type emptyDir"));
     }
-    if (v["containerPort"].as_int() == 0) e.push_back(required_error(p.child("containerPort")));
-    else port_number(v["containerPort"], p.child("containerPort"), e);
-    if (v["hostPort"].as_int() != 0) port_number(v["hostPort"], p.child("hostPort"), e);
-    one_of(v["protocol"], {"TCP", "UDP", "SCTP"}, p.child("protocol"), e, false);
+  });
+}
+
+void scheduling_gates(const Value& list, const FieldPath& p, FieldErrors& e) {
+  std::set<std::string_view> seen;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const Value& name = list.at(i)["name"];
+    text_must(check_qualified_name, name, p.index(i), e);
+    if (!seen.insert(name.as_string()).second) e.push_back(duplicate_error(p.index(i), name));
   }
 }
 
-void mounts(const json::Value& list, const FieldPath& path, FieldErrors& e, const std::set<std::string>& volumes) {
-  std::set<std::string> seen;
+void host_aliases(const Value& list, const FieldPath& p, FieldErrors& e) {
   for (size_t i = 0; i < list.size(); ++i) {
-    const json::Value& m = list.at(i);
-    FieldPath p = path.index(i);
-    const std::string &name = m["name"].as_string(), &at = m["mountPath"].as_string();
-    if (name.empty()) e.push_back(required_error(p.child("name")));
-    else if (!volumes.count(name)) e.push_back({p.child("name").text(), "FieldValueNotFound", "Not found: " + json::quote(name)});
-    if (at.empty()) e.push_back(required_error(p.child("mountPath")));
-    else if (!seen.insert(at).second) e.push_back(invalid_error(p.child("mountPath"), at, "must be unique"));
-    if (!m["subPath"].as_string().empty() && !m["subPathExpr"].as_string().empty())
-      e.push_back(invalid_error(p.child("subPathExpr"), m["subPathExpr"], "subPathExpr and subPath are mutually exclusive"));
+    text_must(check_ip, list.at(i)["ip"].as_string(), p.index(i).child("ip"), e);
+    const Value& names = list.at(i)["hostnames"];
+    for (size_t k = 0; k < names.size(); ++k) text_must(check_dns1123_subdomain, names.at(k), p.index(i).child("hostnames").index(k), e);
   }
 }
 
-std::set<std::string> volumes(const json::Value& list, const FieldPath& path, FieldErrors& e) {
-  std::set<std::string> names;
-  for (size_t i = 0; i < list.size(); ++i) {
-    const json::Value& v = list.at(i);
-    FieldPath p = path.index(i);
-    const std::string& name = v["name"].as_string();
-    if (name.empty()) e.push_back(required_error(p.child("name")));
-    else if (std::string why = check_dns1123_label(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
-    else if (!names.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
-    size_t sources = v.size() - (v.find("name") ? 1 : 0);
-    if (sources == 0) e.push_back(required_error(p, "must specify a volume type"));
-    if (sources > 1) e.push_back(forbidden_error(p, "may not specify more than 1 volume type"));
-    if (v["secret"].is_object() && v["secret"]["secretName"].as_string().empty()) e.push_back(required_error(p.child("secret").child("secretName")));
-    if (v["configMap"].is_object() && v["configMap"]["name"].as_string().empty()) e.push_back(required_error(p.child("configMap").child("name")));
-    if (v["hostPath"].is_object() && v["hostPath"]["path"].as_string().empty()) e.push_back(required_error(p.child("hostPath").child("path")));
-    if (v["persistentVolumeClaim"].is_object() && v["persistentVolumeClaim"]["claimName"].as_string().empty())
-      e.push_back(required_error(p.child("persistentVolumeClaim").child("claimName")));
+// Names of other objects and of the pod.
+void pod_names(const Value& s, bool own_names, const FieldPath& p, FieldErrors& e) {
+  static constexpr std::pair<std::string_view, NameCheck> kNames[] = {{"serviceAccountName", check_dns1123_subdomain},
+                                                                      {"nodeName", check_dns1123_subdomain},
+                                                                      {"hostname", check_dns1123_label},
+                                                                      {"subdomain", check_dns1123_label},
+                                                                      {"priorityClassName", check_dns1123_subdomain}};
+  for (auto& [member, check] : kNames) {
+    if (own_names && (member == "hostname" || member == "subdomain")) continue;
+    if (const Value& v = s[member]; !v.as_string().empty()) text_must(check, v, p.child(member), e);
   }
-  return names;
+  if (const Value& v = s["runtimeClassName"]; v.is_string()) text_must(check_dns1123_subdomain, v, p.child("runtimeClassName"), e);
 }
 
-void tolerations(const json::Value& list, const FieldPath& path, FieldErrors& e) {
-  for (size_t i = 0; i < list.size(); ++i) {
-    const json::Value& t = list.at(i);
-    FieldPath p = path.index(i);
-    const std::string &key = t["key"].as_string(), &op = t["operator"].as_string();
-    if (!key.empty())
-      if (std::string why = check_qualified_name(key); !why.empty()) e.push_back(invalid_error(p.child("key"), key, why));
-    if (key.empty() && op != "Exists") e.push_back(invalid_error(p.child("operator"), op, "operator must be Exists when `key` is empty, which means \"match all values and all keys\""));
-    if (op == "Exists" && !t["value"].as_string().empty()) e.push_back(invalid_error(p, t["value"], "value must be empty when `operator` is 'Exists'"));
-    one_of(t["operator"], {"Equal", "Exists", "Gt", "Lt"}, p.child("operator"), e, false);
-    one_of(t["effect"], {"NoSchedule", "PreferNoSchedule", "NoExecute"}, p.child("effect"), e, false);
-    if (t["tolerationSeconds"].is_int() && t["effect"].as_string() != "NoExecute")
-      e.push_back(invalid_error(p.child("effect"), t["effect"], "effect must be 'NoExecute' when `tolerationSeconds` is set"));
+void pod_spec(PodParts& pod, const FieldPath& p, FieldErrors& e) {
+  const Value& s = pod.spec;
+  for (const Value& c : s["resourceClaims"].as_array())
+    if (!c["name"].as_string().empty()) pod.claims.push_back(c["name"].as_string());
+  pod_volumes(pod, p.child("volumes"), e);
+  if (s["resourceClaims"].size()) pod_claims(s["resourceClaims"], pod, p.child("resourceClaims"), e);
+  pod_containers(pod, p, e);
+  if (s["resources"].is_object()) pod_level_resources(pod, p, e);
+  if (s["hostNetwork"].as_bool()) host_network_ports(pod, p, e);
+  if (const Value& v = s["restartPolicy"]; v.is_string()) supported(v, {"Always", "OnFailure", "Never"}, p.child("restartPolicy"), e);
+  if (const Value& v = s["dnsPolicy"]; v.is_string()) supported(v, {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"}, p.child("dnsPolicy"), e);
+  if (s["nodeSelector"].size()) validate_labels(s["nodeSelector"], p.child("nodeSelector"), e);
+  pod_security(pod, p, e);
+  if (s["affinity"].is_object()) pod_affinity(pod, p.child("affinity"), e);
+  const bool no_dns = s["dnsPolicy"].as_string() == "None";
+  if (no_dns || s["dnsConfig"].is_object()) dns_config(s["dnsConfig"], no_dns, p.child("dnsConfig"), e);
+  for (size_t i = 0; i < s["readinessGates"].size(); ++i)
+    text_must(check_qualified_name, s["readinessGates"].at(i)["conditionType"].as_string(), p.child("readinessGates").index(i).child("conditionType"), e);
+  if (s["schedulingGates"].size()) scheduling_gates(s["schedulingGates"], p.child("schedulingGates"), e);
+  if (s["topologySpreadConstraints"].size()) topology_spread(pod, p.child("topologySpreadConstraints"), e);
+  host_process(pod, p, e);
+  if (!pod.host_users()) host_users_alone(s, p, e);
+  if (!s["hostnameOverride"].is_null()) host_name_override(s, p.child("hostnameOverride"), e);
+  pod_names(s, pod.claim_templates != nullptr, p, e);
+  if (const Value& v = s["activeDeadlineSeconds"]; v.is_int() && (v.as_int() < 1 || v.as_int() > kSecondsMax))
+    e.push_back(invalid_error(p.child("activeDeadlineSeconds"), v, "must be between 1 and 2147483647, inclusive"));
+  if (s["tolerations"].size()) tolerations(s["tolerations"], p.child("tolerations"), e);
+  if (s["hostAliases"].size()) host_aliases(s["hostAliases"], p.child("hostAliases"), e);
+  if (const Value& v = s["preemptionPolicy"]; v.is_string()) {
+    if (v.as_string().empty()) e.push_back(required_error(p.child("preemptionPolicy")));
+    else supported(v, {"PreemptLowerPriority", "Never"}, p.child("preemptionPolicy"), e);
   }
+  if (const Value& v = s["overhead"]; v.size()) {
+    Value r = Value::object();
+    r["limits"] = v;
+    compute_resources(r, {}, p.child("overhead"), e);
+  }
+  if (s["os"].is_object()) pod_os(pod, p, e);
+  environment_files(s, p, e);
 }
 
-void spread(const json::Value& list, const FieldPath& path, FieldErrors& e) {
-  for (size_t i = 0; i < list.size(); ++i) {
-    const json::Value& t = list.at(i);
-    FieldPath p = path.index(i);
-    if (t["maxSkew"].as_int() <= 0) e.push_back(invalid_error(p.child("maxSkew"), t["maxSkew"].as_int(), "must be greater than zero"));
-    if (t["topologyKey"].as_string().empty()) e.push_back(required_error(p.child("topologyKey"), "can not be empty"));
-    one_of(t["whenUnsatisfiable"], {"DoNotSchedule", "ScheduleAnyway"}, p.child("whenUnsatisfiable"), e);
-    validate_label_selector(t["labelSelector"], p.child("labelSelector"), e);
-  }
+// What only pods obey, for templates were accepted before there were these rules.
+void pod_only(const Value& s, const FieldPath& p, FieldErrors& e) {
+  if (s["serviceAccountName"].as_string().empty())
+    for (size_t v = 0; v < s["volumes"].size(); ++v) {
+      const Value& sources = s["volumes"].at(v)["projected"]["sources"];
+      for (size_t i = 0; i < sources.size(); ++i)
+        if (sources.at(i)["serviceAccountToken"].is_object())
+          e.push_back(forbidden_error(p.child("volumes").index(v).child("projected").child("sources").index(i).child("serviceAccountToken"),
+                                      "must not be specified when serviceAccountName is not set"));
+    }
+  for (std::string_view list : {"containers", "initContainers"})
+    for (size_t i = 0; i < s[list].size(); ++i)
+      if (const std::string& image = s[list].at(i)["image"].as_string(); trim(image).size() != image.size())
+        e.push_back(invalid_error(p.child(list).index(i).child("image"), image, "must not have leading or trailing whitespace"));
 }
 
 }  // namespace
 
-void resources(const json::Value& r, const FieldPath& path, FieldErrors& e) {
-  for (auto kind : {"limits", "requests"})
-    for (auto& m : r[kind].as_object()) {
-      FieldPath p = path.child(kind).key(m.key);
-      if (std::string why = check_qualified_name(m.key); !why.empty()) e.push_back(invalid_error(path.child(kind), m.key, why));
-      auto q = Quantity::parse(m.value.is_string() ? m.value.as_string() : json::dump(m.value));
-      if (q.ok() && q->sign() < 0) e.push_back(invalid_error(p, m.value, "must be greater than or equal to 0"));
-      if (std::string_view(kind) == "requests") {
-        const json::Value& limit = r["limits"][m.key];
-        auto l = Quantity::parse(limit.is_string() ? limit.as_string() : json::dump(limit));
-        if (!limit.is_null() && q.ok() && l.ok() && *q > *l)
-          e.push_back(invalid_error(path.child("requests"), m.value, "must be less than or equal to " + m.key + " limit of " + l->text()));
-      }
-    }
-}
-
-void containers(const json::Value& list, const FieldPath& path, FieldErrors& e, bool init, const json::Value& spec) {
-  FieldErrors ignored;
-  std::set<std::string> volume_names = volumes(spec["volumes"], FieldPath(), ignored);
-  std::set<std::string> names;
-  if (init)
-    for (auto& c : spec["containers"].as_array()) names.insert(c["name"].as_string());
-  for (size_t i = 0; i < list.size(); ++i) {
-    const json::Value& c = list.at(i);
-    FieldPath p = path.index(i);
-    const std::string& name = c["name"].as_string();
-    if (name.empty()) e.push_back(required_error(p.child("name")));
-    else if (std::string why = check_dns1123_label(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
-    else if (!names.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
-    const std::string& image = c["image"].as_string();
-    if (image.empty()) e.push_back(required_error(p.child("image")));
-    else if (trim(image) != image) e.push_back(invalid_error(p.child("image"), image, "must not have leading or trailing whitespace"));
-    one_of(c["terminationMessagePolicy"], {"File", "FallbackToLogsOnError"}, p.child("terminationMessagePolicy"), e, false);
-    one_of(c["imagePullPolicy"], {"Always", "IfNotPresent", "Never"}, p.child("imagePullPolicy"), e, false);
-    ports(c["ports"], p.child("ports"), e);
-    env(c["env"], p.child("env"), e);
-    mounts(c["volumeMounts"], p.child("volumeMounts"), e, volume_names);
-    resources(c["resources"], p.child("resources"), e);
-    bool sidecar = init && c["restartPolicy"].as_string() == "Always";
-    if (init && !sidecar) {
-      for (auto f : {"livenessProbe", "readinessProbe", "startupProbe", "lifecycle"})
-        if (c[f].is_object()) e.push_back(forbidden_error(p.child(f), "may not be set for init containers without restartPolicy=Always"));
-    } else {
-      probe(c["livenessProbe"], p.child("livenessProbe"), e, true);
-      probe(c["readinessProbe"], p.child("readinessProbe"), e, false);
-      probe(c["startupProbe"], p.child("startupProbe"), e, true);
-    }
+void pod_template(const Value& t, const FieldPath& p, FieldErrors& e, const Value* claim_templates) {
+  const Value& meta = t["metadata"];
+  // Upstream names these without "metadata".
+  if (meta["labels"].size()) validate_labels(meta["labels"], p.child("labels"), e);
+  if (meta["annotations"].size()) {
+    validate_annotations(meta["annotations"], p.child("annotations"), e);
+    pod_annotations(meta["annotations"], t["spec"], p.child("annotations"), e);
   }
+  const FieldPath spec = p.child("spec");
+  PodParts pod{t["spec"]};
+  pod.claim_templates = claim_templates;
+  pod_spec(pod, spec, e);
+  if (meta["annotations"].size()) profiles_match_annotations(meta["annotations"], t["spec"], spec, e);
+  if (t["spec"]["ephemeralContainers"].size()) e.push_back(forbidden_error(spec.child("ephemeralContainers"), "ephemeral containers not allowed in pod template"));
 }
 
-void pod_spec(const json::Value& s, const FieldPath& p, FieldErrors& e, bool always_only) {
-  volumes(s["volumes"], p.child("volumes"), e);
-  if (s["containers"].size() == 0) e.push_back(required_error(p.child("containers")));
-  containers(s["containers"], p.child("containers"), e, false, s);
-  containers(s["initContainers"], p.child("initContainers"), e, true, s);
-  if (always_only) one_of(s["restartPolicy"], {"Always"}, p.child("restartPolicy"), e, false);
-  else one_of(s["restartPolicy"], {"Always", "OnFailure", "Never"}, p.child("restartPolicy"), e, false);
-  one_of(s["dnsPolicy"], {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"}, p.child("dnsPolicy"), e, false);
-  for (auto f : {"serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"})
-    if (const std::string& v = s[f].as_string(); !v.empty())
-      if (std::string why = check_dns1123_subdomain(v); !why.empty()) e.push_back(invalid_error(p.child(f), v, why));
-  for (auto f : {"hostname", "subdomain"})
-    if (const std::string& v = s[f].as_string(); !v.empty())
-      if (std::string why = check_dns1123_label(v); !why.empty()) e.push_back(invalid_error(p.child(f), v, why));
-  validate_labels(s["nodeSelector"], p.child("nodeSelector"), e);
-  tolerations(s["tolerations"], p.child("tolerations"), e);
-  spread(s["topologySpreadConstraints"], p.child("topologySpreadConstraints"), e);
-  const json::Value& deadline = s["activeDeadlineSeconds"];
-  if (deadline.is_int() && deadline.as_int() < 1) e.push_back(invalid_error(p.child("activeDeadlineSeconds"), deadline, "must be between 1 and 2147483647, inclusive"));
-  non_negative(s["terminationGracePeriodSeconds"], p.child("terminationGracePeriodSeconds"), e);
-}
-
-void pod_template(const json::Value& t, const FieldPath& p, FieldErrors& e, bool always_only) {
-  validate_labels(t["metadata"]["labels"], p.child("metadata").child("labels"), e);
-  pod_spec(t["spec"], p.child("spec"), e, always_only);
-}
-
-void pod_update(const json::Value& now, const json::Value& old, FieldErrors& e) {
-  // Images, the deadline, added tolerations, a shorter grace period, and what binding and gates change.
-  auto reduce = [](const json::Value& pod, const json::Value& other) {
-    json::Value s = pod["spec"];
-    for (auto list : {"containers", "initContainers"}) {
-      if (pod["spec"][list] == other["spec"][list]) {
-        s.erase(list);
-        continue;
-      }
-      if (json::Value* l = s.find(list); l && l->is_array())
-        for (auto& c : l->arr()) {
-          c.erase("image");
-          c.erase("resources");  // the resize subresource
-        }
-    }
-    for (auto f : {"activeDeadlineSeconds", "tolerations", "schedulingGates", "terminationGracePeriodSeconds", "ephemeralContainers"}) s.erase(f);
-    // The binding subresource.
-    if (pod["spec"]["nodeName"].as_string().empty() || other["spec"]["nodeName"].as_string().empty()) s.erase("nodeName");
-    if (other["spec"]["schedulingGates"].size() || pod["spec"]["schedulingGates"].size()) {
-      s.erase("nodeSelector");
-      s.erase("affinity");
-    }
-    return s;
-  };
-  if (!same(reduce(now, old), reduce(old, now)))
-    e.push_back(forbidden_error(FieldPath("spec"),
-                                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` "
-                                "(only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"));
-  for (auto& t : old["spec"]["tolerations"].as_array()) {
-    const auto& list = now["spec"]["tolerations"].as_array();
-    // tolerationSeconds of an existing one may change.
-    bool kept = std::any_of(list.begin(), list.end(), [&](const json::Value& n) {
-      json::Value a = n, b = t;
-      a.erase("tolerationSeconds");
-      b.erase("tolerationSeconds");
-      return same(a, b);
-    });
-    if (!kept) {
-      e.push_back(forbidden_error(FieldPath("spec").child("tolerations"), "existing toleration can not be modified except its tolerationSeconds"));
-      break;
-    }
+void pod(const Value& o, const Value* old, FieldErrors& e) {
+  const FieldPath p("spec");
+  const Value &s = o["spec"], &meta = o["metadata"];
+  const bool changed = !old || !(s == (*old)["spec"]);
+  const bool annotated = !old || !(meta["annotations"] == (*old)["metadata"]["annotations"]);
+  if (meta["annotations"].size() && (annotated || changed)) pod_annotations(meta["annotations"], s, FieldPath("metadata").child("annotations"), e);
+  // A spec that was accepted stays acceptable, whatever rules came since.
+  if (changed) {
+    PodParts parts{s, &meta};
+    pod_spec(parts, p, e);
+    pod_only(s, p, e);
   }
+  if (old) {
+    if (changed || annotated) pod_update(o, *old, e);
+    return;
+  }
+  if (s["ephemeralContainers"].size()) e.push_back(forbidden_error(p.child("ephemeralContainers"), "cannot be set on create"));
+  if (!s["nodeName"].as_string().empty() && s["schedulingGates"].size())
+    e.push_back(forbidden_error(p.child("nodeName"), "cannot be set until all schedulingGates have been cleared"));
+  if (meta["annotations"].size()) profiles_match_annotations(meta["annotations"], s, p, e);
 }
 
 }  // namespace caravel::kube::check

@@ -22,7 +22,7 @@ void driver_name(const std::string& name, const FieldPath& p, FieldErrors& e) {
     return;
   }
   if (name.size() > kDriverMax) e.push_back(too_long(p, kDriverMax));
-  if (std::string why = check_dns1123_subdomain(to_lower(name)); !why.empty()) e.push_back(invalid_error(p, name, why));
+  each_fault(check_dns1123_subdomain(to_lower(name)), name, p, e);
 }
 
 // A C identifier, with or without the domain that it belongs to.
@@ -43,7 +43,7 @@ void qualified(const std::string& name, const FieldPath& p, FieldErrors& e, bool
   }
   std::string id = name.substr(slash == name.npos ? 0 : slash + 1);
   if (!id.empty())
-    if (std::string why = check_identifier(id); !why.empty()) e.push_back(invalid_error(p, name, why));
+    each_fault(check_identifier(id), name, p, e);
 }
 
 void expression(const Value& cel, const FieldPath& p, FieldErrors& e) {
@@ -75,7 +75,7 @@ void selectors(const Value& list, const FieldPath& p, FieldErrors& e) {
 void wanted(const Value& r, const FieldPath& p, FieldErrors& e) {
   const std::string& cls = r["deviceClassName"].as_string();
   if (cls.empty()) e.push_back(required_error(p.child("deviceClassName")));
-  else if (std::string why = check_dns1123_subdomain(cls); !why.empty()) e.push_back(invalid_error(p.child("deviceClassName"), cls, why));
+  else text_must(check_dns1123_subdomain, cls, p.child("deviceClassName"), e);
   selectors(r["selectors"], p.child("selectors"), e);
   const std::string& mode = r["allocationMode"].as_string();
   if (mode == "All") {
@@ -116,8 +116,7 @@ void claim_spec(const Value& spec, const FieldPath& root, FieldErrors& e) {
     const FieldPath at = p.child("requests").index(i);
     const std::string& name = r["name"].as_string();
     if (name.empty()) e.push_back(required_error(at.child("name")));
-    else if (std::string why = check_dns1123_label(name); !why.empty()) e.push_back(invalid_error(at.child("name"), name, why));
-    else if (!names.insert(name).second) e.push_back(duplicate_error(at.child("name"), name));
+    else if (text_must(check_dns1123_label, name, at.child("name"), e) && !names.insert(name).second) e.push_back(duplicate_error(at.child("name"), name));
     bool exactly = r["exactly"].is_object(), first = r["firstAvailable"].size() > 0;
     if (exactly && first) e.push_back(invalid_error(at, name, "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"));
     if (!exactly && !first) e.push_back(required_error(at, "exactly one of `exactly` or `firstAvailable` is required"));
@@ -129,8 +128,7 @@ void claim_spec(const Value& spec, const FieldPath& root, FieldErrors& e) {
       const FieldPath sub = at.child("firstAvailable").index(k);
       const std::string& sn = s["name"].as_string();
       if (sn.empty()) e.push_back(required_error(sub.child("name")));
-      else if (std::string why = check_dns1123_label(sn); !why.empty()) e.push_back(invalid_error(sub.child("name"), sn, why));
-      else if (!subs.insert(sn).second) e.push_back(duplicate_error(sub.child("name"), sn));
+      else if (text_must(check_dns1123_label, sn, sub.child("name"), e) && !subs.insert(sn).second) e.push_back(duplicate_error(sub.child("name"), sn));
       names.insert(name + "/" + sn);
       wanted(s, sub, e);
     }
@@ -158,8 +156,7 @@ void claim_spec(const Value& spec, const FieldPath& root, FieldErrors& e) {
 void device(const Value& d, const FieldPath& p, std::set<std::string>& names, FieldErrors& e) {
   const std::string& name = d["name"].as_string();
   if (name.empty()) e.push_back(required_error(p.child("name")));
-  else if (std::string why = check_dns1123_label(name); !why.empty()) e.push_back(invalid_error(p.child("name"), name, why));
-  else if (!names.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
+  else if (text_must(check_dns1123_label, name, p.child("name"), e) && !names.insert(name).second) e.push_back(duplicate_error(p.child("name"), name));
   if (d["attributes"].size() + d["capacity"].size() > kAttributesMax)
     e.push_back(invalid_error(p, static_cast<int64_t>(d["attributes"].size() + d["capacity"].size()), "the total number of attributes and capacities must not exceed 32"));
   for (auto& m : d["attributes"].as_object()) {
@@ -185,14 +182,14 @@ void slice(const Value& o, const Value* old, FieldErrors& e) {
   else if (name.size() > kPoolMax) e.push_back(too_long(pool.child("name"), kPoolMax));
   else
     for (auto& part : split(name, '/'))
-      if (std::string why = check_dns1123_subdomain(part); !why.empty()) e.push_back(invalid_error(pool.child("name"), name, why));
+      each_fault(check_dns1123_subdomain(part), name, pool.child("name"), e);
   if (s["pool"]["resourceSliceCount"].as_int() <= 0) e.push_back(invalid_error(pool.child("resourceSliceCount"), s["pool"]["resourceSliceCount"], "must be greater than zero"));
   if (s["pool"]["generation"].as_int() < 0) e.push_back(invalid_error(pool.child("generation"), s["pool"]["generation"], "must be greater than or equal to zero"));
   std::vector<std::string> set;
   if (s["nodeName"].is_string()) {
     set.push_back("`nodeName`");
     if (s["nodeName"].as_string().empty()) e.push_back(invalid_error(kSpec.child("nodeName"), "", "must be either unset or set to a non-empty string"));
-    else if (std::string why = check_dns1123_subdomain(s["nodeName"].as_string()); !why.empty()) e.push_back(invalid_error(kSpec.child("nodeName"), s["nodeName"], why));
+    else text_must(check_dns1123_subdomain, s["nodeName"], kSpec.child("nodeName"), e);
   }
   if (s["nodeSelector"].is_object()) set.push_back("`nodeSelector`");
   if (s["allNodes"].is_bool()) {

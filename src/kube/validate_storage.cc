@@ -1,9 +1,10 @@
 // Volumes, claims, storage classes and CSI objects.
+#include <map>
 #include <set>
 
 #include "base/strings.h"
 #include "kube/quantity.h"
-#include "kube/validate_kinds.h"
+#include "kube/validate_pod.h"
 
 namespace caravel::kube::check {
 
@@ -12,6 +13,7 @@ namespace {
 using json::Value;
 
 const FieldPath kSpec("spec");
+constexpr size_t kParametersMax = 512, kParametersSizeMax = 256 * 1024;
 
 bool positive(const Value& v) {
   auto q = Quantity::parse(v.is_string() ? v.as_string() : json::dump(v));
@@ -22,72 +24,46 @@ Quantity amount(const Value& v) {
   return q.ok() ? *q : Quantity();
 }
 
-void access_modes(const Value& modes, const FieldPath& p, const char* missing, FieldErrors& e) {
-  if (modes.size() == 0) e.push_back(required_error(p, missing));
-  bool exclusive = false;
-  for (size_t i = 0; i < modes.size(); ++i) {
-    one_of(modes.at(i), {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"}, p.index(i), e);
-    exclusive = exclusive || modes.at(i).as_string() == "ReadWriteOncePod";
+void access_modes(const Value& modes, const FieldPath& p, FieldErrors& e) {
+  bool exclusive = false, others = false;
+  for (const Value& mode : modes.as_array()) {
+    const size_t before = e.size();
+    supported(mode, {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"}, p, e);
+    if (mode.as_string() == "ReadWriteOncePod") exclusive = true;
+    else others = others || e.size() == before;
   }
-  if (exclusive && modes.size() > 1) e.push_back(forbidden_error(p, "may not use ReadWriteOncePod with other access modes"));
-}
-
-// What a volume is made of: exactly one source.
-void volume_source(const Value& s, FieldErrors& e) {
-  static constexpr const char* kSources[] = {"hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs",
-                                             "rbd", "quobyte", "cephfs", "iscsi", "cinder", "fc",
-                                             "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk",
-                                             "scaleIO", "local", "storageos", "csi"};
-  int found = 0;
-  for (auto name : kSources) {
-    if (!s[name].is_object()) continue;
-    if (found++ > 0) e.push_back(forbidden_error(kSpec.child(name), "may not specify more than 1 volume type"));
-  }
-  if (found == 0) e.push_back(required_error(kSpec, "must specify a volume type"));
-  auto no_dots = [&](const std::string& path, const FieldPath& p) {
-    for (auto& part : split(path, '/'))
-      if (part == "..") {
-        e.push_back(invalid_error(p, path, "must not contain '..'"));
-        return;
-      }
-  };
-  if (s["hostPath"].is_object()) {
-    const FieldPath p = kSpec.child("hostPath");
-    const std::string& path = s["hostPath"]["path"].as_string();
-    if (path.empty()) e.push_back(required_error(p.child("path")));
-    else no_dots(path, p.child("path"));
-    if (path == "/" && s["persistentVolumeReclaimPolicy"].as_string() == "Recycle")
-      e.push_back(forbidden_error(kSpec.child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"));
-  }
-  if (s["local"].is_object()) {
-    const std::string& path = s["local"]["path"].as_string();
-    if (path.empty()) e.push_back(required_error(kSpec.child("local").child("path")));
-    else no_dots(path, kSpec.child("local").child("path"));
-    if (!s["nodeAffinity"].is_object()) e.push_back(required_error(kSpec.child("nodeAffinity"), "Local volume requires node affinity"));
-  }
-  if (s["nfs"].is_object()) {
-    const FieldPath p = kSpec.child("nfs");
-    if (s["nfs"]["server"].as_string().empty()) e.push_back(required_error(p.child("server")));
-    if (s["nfs"]["path"].as_string().empty()) e.push_back(required_error(p.child("path")));
-    else if (s["nfs"]["path"].as_string()[0] != '/') e.push_back(invalid_error(p.child("path"), s["nfs"]["path"], "must be an absolute path"));
-  }
-  if (s["csi"].is_object()) {
-    const FieldPath p = kSpec.child("csi");
-    if (s["csi"]["driver"].as_string().empty()) e.push_back(required_error(p.child("driver")));
-    if (s["csi"]["volumeHandle"].as_string().empty()) e.push_back(required_error(p.child("volumeHandle")));
-  }
+  if (exclusive && others) e.push_back(forbidden_error(p, "may not use ReadWriteOncePod with other access modes"));
 }
 
 void volume(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
-  access_modes(s["accessModes"], kSpec.child("accessModes"), "", e);
+  must_have(s, {"accessModes"}, kSpec, e);
+  access_modes(s["accessModes"], kSpec.child("accessModes"), e);
   const FieldPath capacity = kSpec.child("capacity");
   if (s["capacity"].size() == 0) e.push_back(required_error(capacity));
-  else if (s["capacity"]["storage"].is_null() || s["capacity"].size() > 1) e.push_back(not_supported(capacity, s["capacity"], {"storage"}));
-  else if (!positive(s["capacity"]["storage"])) e.push_back(invalid_error(capacity.key("storage"), s["capacity"]["storage"], "must be greater than zero"));
+  if (s["capacity"]["storage"].is_null() || s["capacity"].size() > 1) e.push_back(not_supported(capacity, s["capacity"], {std::string_view("storage")}));
+  for (auto& m : s["capacity"].as_object()) {
+    if (amount(m.value).sign() < 0) e.push_back(invalid_error(capacity.key(m.key), amount(m.value).value(), "must be a valid resource quantity"));
+    if (!positive(m.value)) e.push_back(invalid_error(capacity.key(m.key), m.value, "must be greater than zero"));
+  }
   one_of(s["persistentVolumeReclaimPolicy"], {"Delete", "Recycle", "Retain"}, kSpec.child("persistentVolumeReclaimPolicy"), e, false);
-  one_of(s["volumeMode"], {"Block", "Filesystem"}, kSpec.child("volumeMode"), e, false);
-  volume_source(s, e);
+  if (const Value& affinity = s["nodeAffinity"]; affinity.is_object()) {
+    const FieldPath p = kSpec.child("nodeAffinity").child("required");
+    if (affinity["required"].is_object()) node_selector(affinity["required"], p, e);
+    else e.push_back(required_error(p, "must specify required node constraints"));
+  }
+  persistent_volume_source(s, o["metadata"]["name"].as_string(), kSpec, e);
+  if (s["local"].is_object() && !s["nodeAffinity"].is_object()) e.push_back(required_error(kSpec.child("nodeAffinity"), "Local volume requires node affinity"));
+  if (const std::string& path = s["hostPath"]["path"].as_string(); !path.empty() && path.find_first_not_of("/.") == path.npos && s["persistentVolumeReclaimPolicy"].as_string() == "Recycle")
+    e.push_back(forbidden_error(kSpec.child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'"));
+  if (const Value& cls = s["storageClassName"]; !cls.as_string().empty()) text_must(check_dns1123_subdomain, cls, kSpec.child("storageClassName"), e);
+  if (s["volumeMode"].is_string()) supported(s["volumeMode"], {"Block", "Filesystem"}, kSpec.child("volumeMode"), e);
+  if (const Value& cls = s["volumeAttributesClassName"]; cls.is_string()) {
+    const FieldPath p = kSpec.child("volumeAttributesClassName");
+    if (cls.as_string().empty()) e.push_back(required_error(p, "an empty string is disallowed"));
+    else text_must(check_dns1123_subdomain, cls, p, e);
+    if (!s["csi"].is_object()) e.push_back(required_error(kSpec.child("csi"), "has to be specified when using volumeAttributesClassName"));
+  }
   if (!old) return;
   // Which storage it is cannot change under those who use it.
   Value a = Value::object(), b = Value::object();
@@ -98,52 +74,89 @@ void volume(const Value& o, const Value* old, FieldErrors& e) {
   for (auto& m : (*old)["spec"].as_object())
     if (!kMutable.count(m.key)) b[m.key] = m.value;
   if (!same(a, b)) e.push_back(forbidden_error(kSpec.child("persistentvolumesource"), "spec.persistentvolumesource is immutable after creation"));
-  immutable(s["volumeMode"], (*old)["spec"]["volumeMode"], kSpec.child("volumeMode"), e);
+  immutable(s["volumeMode"], (*old)["spec"]["volumeMode"], FieldPath("volumeMode"), e);  // upstream's path
   if (!(*old)["spec"]["nodeAffinity"].is_null()) immutable(s["nodeAffinity"], (*old)["spec"]["nodeAffinity"], kSpec.child("nodeAffinity"), e);
+}
+
+// dataSource or dataSourceRef.
+void data_source(const Value& s, const FieldPath& p, FieldErrors& e) {
+  must_have(s, {"name", "kind"}, p, e);
+  const std::string& group = s["apiGroup"].as_string();
+  if (group.empty() && s["kind"].as_string() != "PersistentVolumeClaim") e.push_back(invalid_error(p, s["kind"].as_string(), "must be 'PersistentVolumeClaim' when referencing the default apiGroup"));
+  if (!group.empty()) text_must(check_dns1123_subdomain, group, p.child("apiGroup"), e);
+  if (const Value& ns = s["namespace"]; !ns.as_string().empty()) text_must(check_dns1123_label, ns, p.child("namespace"), e);
 }
 
 void claim(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
-  access_modes(s["accessModes"], kSpec.child("accessModes"), "at least 1 access mode is required", e);
+  if (old && s == (*old)["spec"]) return;
   const Value& size = s["resources"]["requests"]["storage"];
-  FieldPath p = kSpec.child("resources").key("storage");
-  if (size.is_null()) e.push_back(required_error(p));
-  else if (!positive(size)) e.push_back(invalid_error(p, size, "must be greater than zero"));
-  one_of(s["volumeMode"], {"Block", "Filesystem"}, kSpec.child("volumeMode"), e, false);
-  if (s["selector"].is_object()) validate_label_selector(s["selector"], kSpec.child("selector"), e);
-  if (std::string cls = s["storageClassName"].as_string(); !cls.empty())
-    if (std::string why = check_dns1123_subdomain(cls); !why.empty()) e.push_back(invalid_error(kSpec.child("storageClassName"), cls, why));
+  persistent_claim_spec(s, kSpec, e);
   if (!old) return;
   const Value& was = (*old)["spec"];
   bool bound = (*old)["status"]["phase"].as_string() == "Bound";
   Value a = s, b = was;
   if (b["volumeName"].as_string().empty()) a.erase("volumeName"), b.erase("volumeName");
   if (b["storageClassName"].is_null()) a.erase("storageClassName"), b.erase("storageClassName");
-  a.erase("volumeAttributesClassName"), b.erase("volumeAttributesClassName");
   if (bound) {
+    a.erase("volumeAttributesClassName"), b.erase("volumeAttributesClassName");
     for (auto* v : {&a, &b})
       if (v->find("resources") && (*v)["resources"].find("requests")) (*v)["resources"]["requests"].erase("storage");
   }
   if (!same(a, b)) e.push_back(forbidden_error(kSpec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"));
   const Value& had = was["resources"]["requests"]["storage"];
-  if (bound && amount(size) < amount(had)) {
+  if (amount(size) < amount(had)) {
     // A failed expansion may be taken back, down to what there is.
     const Value& has = (*old)["status"]["capacity"]["storage"];
-    if (has.is_null() || !(amount(has) < amount(size)))
+    if (!(amount(has) < amount(size)))
       e.push_back(forbidden_error(kSpec.child("resources").child("requests").child("storage"), "field can not be less than status.capacity"));
+  }
+  immutable(s["volumeMode"], was["volumeMode"], FieldPath("volumeMode"), e);  // upstream's path
+}
+
+void parameters(const Value& list, const FieldPath& p, FieldErrors& e) {
+  if (list.size() > kParametersMax) return e.push_back(too_long(p, kParametersMax));
+  size_t total = 0;
+  for (auto& m : list.as_object()) {
+    if (m.key.empty()) e.push_back(invalid_error(p, m.key, "field can not be empty."));
+    total += m.key.size() + m.value.as_string().size();
+  }
+  if (total > kParametersSizeMax) e.push_back(too_long(p, kParametersSizeMax));
+}
+
+// Terms of allowedTopologies: keys once, values once, and no term twice.
+void topologies(const Value& terms, FieldErrors& e) {
+  std::vector<std::map<std::string, std::set<std::string>>> seen(terms.size());  // upstream compares with as many empty ones
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const FieldPath p = FieldPath("allowedTopologies").index(i).child("matchLabelExpressions");
+    const auto& list = terms.at(i)["matchLabelExpressions"].as_array();
+    std::map<std::string, std::set<std::string>> term;
+    for (size_t k = 0; k < list.size(); ++k) {
+      const Value& values = list[k]["values"];
+      std::set<std::string> all;
+      if (values.size() == 0) e.push_back(required_error(p.index(k).child("values")));
+      for (size_t v = 0; v < values.size(); ++v)
+        if (!all.insert(values.at(v).as_string()).second) e.push_back(duplicate_error(p.index(k).child("values").index(v), values.at(v)));
+      const std::string& key = list[k]["key"].as_string();
+      text_must(check_qualified_name, key, p.index(k).child("key"), e);
+      if (term.count(key)) e.push_back(duplicate_error(p.index(k).child("key"), key));
+      term[key] = std::move(all);
+    }
+    for (auto& other : seen)
+      if (other == term) e.push_back(duplicate_error(p, ""));
+    seen.push_back(std::move(term));
   }
 }
 
 void storage_class(const Value& o, const Value* old, FieldErrors& e) {
-  if (o["provisioner"].as_string().empty()) e.push_back(required_error(FieldPath("provisioner")));
-  for (auto& m : o["parameters"].as_object())
-    if (m.key.empty()) e.push_back(invalid_error(FieldPath("parameters"), m.key, "field can not be empty."));
+  if (const std::string& name = o["provisioner"].as_string(); name.empty()) e.push_back(required_error(FieldPath("provisioner")));
+  else text_must(check_qualified_name, to_lower(name), FieldPath("provisioner"), e);
+  parameters(o["parameters"], FieldPath("parameters"), e);
   one_of(o["reclaimPolicy"], {"Delete", "Retain"}, FieldPath("reclaimPolicy"), e, false);
   one_of(o["volumeBindingMode"], {"Immediate", "WaitForFirstConsumer"}, FieldPath("volumeBindingMode"), e, false);
+  if (o["allowedTopologies"].size()) topologies(o["allowedTopologies"], e);
   if (!old) return;
-  for (auto f : {"parameters", "provisioner", "reclaimPolicy"})
-    if (!same(o[f], (*old)[f])) e.push_back(forbidden_error(FieldPath(f), std::string("updates to ") + f + " are forbidden."));
-  immutable(o["volumeBindingMode"], (*old)["volumeBindingMode"], FieldPath("volumeBindingMode"), e);
+  for (auto f : {"parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"}) immutable(o[f], (*old)[f], FieldPath(f), e);
 }
 
 void csi_driver(const Value& o, const Value* old, FieldErrors& e) {
@@ -204,6 +217,26 @@ void attachment(const Value& o, const Value* old, FieldErrors& e) {
 }
 
 }  // namespace
+
+void persistent_claim_spec(const Value& s, const FieldPath& p, FieldErrors& e) {
+  if (s["accessModes"].size() == 0) e.push_back(required_error(p.child("accessModes"), "at least 1 access mode is required"));
+  if (s["selector"].is_object()) validate_label_selector(s["selector"], p.child("selector"), e);
+  access_modes(s["accessModes"], p.child("accessModes"), e);
+  const Value& size = s["resources"]["requests"]["storage"];
+  if (size.is_null()) e.push_back(required_error(p.child("resources").key("storage")));
+  else if (!positive(size)) e.push_back(invalid_error(p.child("resources").key("storage"), size, "must be greater than zero"));
+  if (const Value& cls = s["storageClassName"]; !cls.as_string().empty()) text_must(check_dns1123_subdomain, cls, p.child("storageClassName"), e);
+  if (s["volumeMode"].is_string()) supported(s["volumeMode"], {"Block", "Filesystem"}, p.child("volumeMode"), e);
+  const Value &source = s["dataSource"], &ref = s["dataSourceRef"];
+  if (source.is_object()) data_source(source, p.child("dataSource"), e);
+  if (ref.is_object()) data_source(ref, p.child("dataSourceRef"), e);
+  if (source.is_object() && ref.is_object()) {
+    if (!ref["namespace"].as_string().empty()) e.push_back(invalid_error(p, p.child("dataSource").text(), "may not be specified when dataSourceRef.namespace is specified"));
+    else if (!(source["apiGroup"] == ref["apiGroup"] && source["kind"] == ref["kind"] && source["name"] == ref["name"]))
+      e.push_back(invalid_error(p, p.child("dataSource").text(), "must match dataSourceRef"));
+  }
+  if (const Value& cls = s["volumeAttributesClassName"]; !cls.as_string().empty()) text_must(check_dns1123_subdomain, cls, p.child("volumeAttributesClassName"), e);
+}
 
 void storage(std::string_view kind, const Value& o, const Value* old, FieldErrors& e) {
   if (kind == "PersistentVolume") volume(o, old, e);

@@ -55,7 +55,7 @@ TEST(StorageValidation, OnlyABoundClaimGrowsAndNoneShrinksBelowWhatItHas) {
 TEST(StorageValidation, ClassesDriversNodesAndAttachments) {
   EXPECT_EQ(errors(storage("StorageClass", "parameters: {}")), "provisioner: Required value");
   EXPECT_EQ(errors(storage("StorageClass", "provisioner: a, reclaimPolicy: Delete"), storage("StorageClass", "provisioner: b, reclaimPolicy: Delete")),
-            "provisioner: Forbidden: updates to provisioner are forbidden.");
+            "provisioner: Invalid value: \"a\": field is immutable");
   EXPECT_EQ(errors(storage("CSIDriver", "spec: {tokenRequests: [{audience: a}, {audience: a, expirationSeconds: 10}]}")),
             "spec.tokenRequests[1].audience: Duplicate value: \"a\"; spec.tokenRequests[1].expirationSeconds: Invalid value: 10: may not specify a duration less than 10 minutes");
   EXPECT_EQ(errors(storage("CSINode", "spec: {drivers: [{name: d}]}")), "spec.drivers[0].nodeID: Required value");

@@ -67,7 +67,7 @@ void review_versions(const Value& list, const FieldPath& p, FieldErrors& e) {
       e.push_back(invalid_error(p.index(i), v, "duplicate version"));
       continue;
     }
-    if (std::string why = check_dns1035_label(v); !why.empty()) e.push_back(invalid_error(p.index(i), v, why));
+    text_must(check_dns1035_label, v, p.index(i), e);
     known = known || known_review(list.at(i));
   }
   if (!known) e.push_back(invalid_error(p, list, "must include at least one of " + join(kReviewVersions, ", ")));
@@ -101,7 +101,6 @@ void service(const Value& s, const FieldPath& p, FieldErrors& e) {
   FieldPath at = p.child("path");
   if (path[0] != '/') {
     e.push_back(invalid_error(at, path, "must start with a '/'"));
-    return;
   }
   std::string inner = path.substr(1);
   if (inner.ends_with("/")) inner.pop_back();
@@ -114,8 +113,7 @@ void service(const Value& s, const FieldPath& p, FieldErrors& e) {
 
 void qualified(const std::string& name, const FieldPath& p, FieldErrors& e) {
   if (name.empty()) e.push_back(required_error(p));
-  else if (std::string why = check_dns1123_subdomain(name); !why.empty()) e.push_back(invalid_error(p, name, why));
-  else if (split(name, '.').size() < 3) e.push_back(invalid_error(p, name, "should be a domain with at least three segments separated by dots"));
+  else if (text_must(check_dns1123_subdomain, name, p, e) && split(name, '.').size() < 3) e.push_back(invalid_error(p, name, "should be a domain with at least three segments separated by dots"));
 }
 
 void webhook(const Value& w, bool mutating, const cel::PolicyCompiler& compiler, const FieldPath& p, FieldErrors& e) {
@@ -164,8 +162,9 @@ std::optional<cel::Program> expression(const Value& text, const cel::PolicyCompi
   cel::Type::Kind kind = program->type().kind;
   if (kinds.size() && kind != cel::Type::Kind::kDyn && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
     std::string names;
+    const std::string got = " but got " + cel::type_text(program->type());
     for (auto k : kinds) names += (names.empty() ? "" : " ") + std::string(k == cel::Type::Kind::kNull ? "null_type" : cel::type_text(*cel::simple_type(k)));
-    e.push_back(invalid_error(p, text, kinds.size() == 1 ? "must evaluate to " + names : "must evaluate to one of [" + names + "]"));
+    e.push_back(invalid_error(p, text, kinds.size() == 1 ? "must evaluate to " + names + got : "must evaluate to one of [" + names + "]" + got));
     return std::nullopt;
   }
   return std::move(*program);
@@ -184,7 +183,7 @@ void match_conditions(const Value& list, const cel::PolicyCompiler& compiler, co
       e.push_back(required_error(at.child("name")));
       continue;
     }
-    if (std::string why = check_qualified_name(name); !why.empty()) e.push_back(invalid_error(at.child("name"), name, why));
+    text_must(check_qualified_name, name, at.child("name"), e);
     if (!seen.insert(name).second) e.push_back(duplicate_error(at.child("name"), name));
   }
 }

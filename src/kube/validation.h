@@ -12,7 +12,7 @@
 
 namespace caravel::kube {
 
-// Each gives "" when the text is valid, else upstream's sentence.
+// Each gives "" when the text is valid, else upstream's sentence, or several with a line feed between.
 std::string check_dns1123_label(std::string_view s);
 std::string check_dns1123_subdomain(std::string_view s);
 std::string check_dns1035_label(std::string_view s);
@@ -24,6 +24,9 @@ std::string check_env_var_name(std::string_view s);
 std::string check_ip(std::string_view s);
 std::string check_port_name(std::string_view s);
 std::string check_wildcard_subdomain(std::string_view s);
+std::string check_dns1123_subdomain_with_underscore(std::string_view s);
+std::string check_dns1123_subdomain_prefix(std::string_view s);  // of a name that something is added to
+std::string check_http_header_name(std::string_view s);
 
 // How names of a kind are checked.
 using NameCheck = std::string (*)(std::string_view);
@@ -32,11 +35,13 @@ NameCheck name_check(std::string_view group, std::string_view kind);
 void validate_object_meta(const json::Value& metadata, bool namespaced, NameCheck check, const FieldPath& path, FieldErrors& errors);
 // What an update must not change: name, namespace, uid, creationTimestamp, deletionTimestamp.
 void validate_object_meta_update(const json::Value& now, const json::Value& old, const FieldPath& path, FieldErrors& errors);
+void validate_annotations(const json::Value& annotations, const FieldPath& path, FieldErrors& errors);
 void validate_labels(const json::Value& labels, const FieldPath& path, FieldErrors& errors);
 void validate_label_selector(const json::Value& selector, const FieldPath& path, FieldErrors& errors);
 
 // Everything that upstream checks in code for a built-in kind, metadata included. `old` is null for a
-// create. `subresource` "" or "status". Kinds without rules of their own have their metadata checked.
+// create; an update may keep the faults that the stored object has. `subresource` "" or "status". Kinds without
+// rules of their own have their metadata checked.
 FieldErrors validate_builtin(const KindInfo& kind, const json::Value& object, const json::Value* old, std::string_view subresource = "");
 
 // Types, required, enum, bounds, patterns, formats, list uniqueness, of a custom resource.

@@ -27,7 +27,7 @@ TEST(Validation, Pods) {
   EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {containers: [{name: c, image: i}]}}"), "");
   EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {}}"), "spec.containers: Required value");
   EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {restartPolicy: Sometimes, containers: [{name: c}, {name: c, image: i}]}}"),
-            "spec.containers[0].image: Required value; spec.containers[1].name: Duplicate value: \"c\"; spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"");
+            "spec.containers[0].image: Required value; spec.containers[1].name: Duplicate value: \"c\"; spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"");
   EXPECT_EQ(errors("{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {containers: [{name: c, image: i, resources: {requests: {cpu: 2}, limits: {cpu: '1'}}, volumeMounts: [{name: v, mountPath: /x}]}]}}"),
             "spec.containers[0].volumeMounts[0].name: Not found: \"v\"; spec.containers[0].resources.requests: Invalid value: 2: must be less than or equal to cpu limit of 1");
   const char* pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: d}, spec: {nodeName: n, containers: [{name: c, image: i}]}}";
@@ -103,8 +103,53 @@ TEST(Validation, Others) {
   EXPECT_EQ(errors("{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {name: s, namespace: d}, data: {tls.crt: YQ==}}"), "data[tls.key]: Required value");
   EXPECT_EQ(errors("{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: 'a:b', namespace: d}, rules: [{apiGroups: [''], resources: [pods]}]}"),
             "rules[0].verbs: Required value: verbs must contain at least one value");
-  EXPECT_EQ(errors("{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: h, namespace: d}, spec: {minReplicas: 3, maxReplicas: 2, scaleTargetRef: {kind: D, name: x}}}"),
+  EXPECT_EQ(errors("{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: h, namespace: d}, spec: {minReplicas: 3, maxReplicas: 2, scaleTargetRef: {apiVersion: apps/v1, kind: D, name: x}}}"),
             "spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`");
+}
+
+TEST(Validation, ServicesAndPolicies) {
+  auto service = [](const std::string& spec) { return errors(("{apiVersion: v1, kind: Service, metadata: {name: 1s, namespace: d}, spec: {" + spec + "}}").c_str()); };
+  EXPECT_EQ(service("ports: [{port: 80}]"), "");
+  EXPECT_EQ(service("type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.1/8], ports: [{port: 80}]"),
+            "spec.LoadBalancerSourceRanges[0]: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length");
+  EXPECT_EQ(service("type: ClusterIP, externalTrafficPolicy: Local, ports: [{port: 80}]"), "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services");
+  EXPECT_EQ(service("externalIPs: [127.0.0.1], ports: [{port: 80}]"), "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)");
+  EXPECT_EQ(service("ipFamilies: [IPv4, IPv4], ports: [{port: 80}]"), "spec.ipFamilies[1]: Duplicate value: \"IPv4\"");
+  auto policy = [](const std::string& rule) { return errors(("{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: n, namespace: d}, spec: {podSelector: {}, ingress: [{" + rule + "}]}}").c_str()); };
+  EXPECT_EQ(policy("from: [{ipBlock: {cidr: '2001:db8::/32', except: ['2001:db8:1::/48']}}]"), "");
+  EXPECT_EQ(policy("from: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]"), "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`");
+  EXPECT_EQ(policy("ports: [{port: 80, endPort: 79}]"), "spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`");
+}
+
+TEST(Validation, AutoscalersAndClasses) {
+  auto scaler = [](const std::string& spec) {
+    return errors(("{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: h, namespace: d}, spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: x}, " + spec + "}}").c_str());
+  };
+  EXPECT_EQ(scaler("metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]"), "");
+  EXPECT_EQ(scaler("metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization}}}]"),
+            "spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization");
+  EXPECT_EQ(scaler("metrics: [{type: Pods}]"), "spec.metrics[0].pods: Required value: must populate information for the given metric source");
+  EXPECT_EQ(scaler("behavior: {scaleDown: {policies: [{type: Pods, value: 1, periodSeconds: 1801}]}}"),
+            "spec.behavior.scaleDown.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800");
+  EXPECT_EQ(errors("{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: s}, provisioner: a, allowedTopologies: [{matchLabelExpressions: [{key: z, values: [a, a]}]}]}"),
+            "allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: \"a\"");
+}
+
+TEST(Validation, SchemasOfCustomResourcesAreStructural) {
+  auto crd = [](const std::string& properties) {
+    return errors(("{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: things.a.b}, spec: {group: a.b, scope: Namespaced, names: {plural: things, kind: Thing}, "
+                   "versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {" +
+                   properties + "}}}}]}}")
+                      .c_str());
+  };
+  const std::string at = "spec.validation.openAPIV3Schema.properties[a]";
+  EXPECT_EQ(crd("a: {type: array, items: {type: object, properties: {k: {type: string}}, required: [k]}, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k]}"), "");
+  EXPECT_EQ(crd("a: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}"), "");
+  EXPECT_EQ(crd("a: {}"), at + ".type: Required value: must not be empty for specified object fields");
+  EXPECT_EQ(crd("a: {type: string, anyOf: [{type: string}]}"), at + ".anyOf[0].type: Forbidden: must be empty to be structural");
+  EXPECT_EQ(crd("a: {type: array, items: {type: object}, x-kubernetes-list-type: set}"),
+            at + ".items.x-kubernetes-map-type: Invalid value: null: must be atomic as item of a list with x-kubernetes-list-type=set");
+  EXPECT_TRUE(crd("a: {type: string, default: x, enum: [y]}").starts_with(at + ".default: Unsupported value: \"x\""));
 }
 
 TEST(Validation, OurOwnCrdsAreValid) {

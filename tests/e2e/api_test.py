@@ -422,7 +422,7 @@ def _(k):
         (store + '/storageclasses', {'provisioner': ''}, 'provisioner: Required value'),
         (store + '/storageclasses', {'provisioner': 'x', 'reclaimPolicy': 'Recycle'}, 'reclaimPolicy: Unsupported value'),
         (f'/apis/apps/v1/namespaces/{ns}/controllerrevisions', {'revision': -1, 'data': {'a': 1}}, 'revision: Invalid value: -1'),
-        (f'/apis/autoscaling/v2/namespaces/{ns}/horizontalpodautoscalers', {'spec': {'maxReplicas': 0, 'scaleTargetRef': {'kind': 'D', 'name': 'x'}}}, 'spec.maxReplicas: Invalid value: 0: must be greater than 0'),
+        (f'/apis/autoscaling/v2/namespaces/{ns}/horizontalpodautoscalers', {'spec': {'maxReplicas': 0, 'scaleTargetRef': {'kind': 'D', 'name': 'x'}}}, 'spec.maxReplicas: Required value: must be set and greater than 0'),
         (f'/apis/autoscaling/v2/namespaces/{ns}/horizontalpodautoscalers', {'spec': {'minReplicas': 5, 'maxReplicas': 2, 'scaleTargetRef': {'kind': 'D', 'name': 'x'}}}, 'spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`'),
         (f'/api/v1/namespaces/{ns}/limitranges', {'spec': {'limits': [{'type': 'Container', 'max': {'cpu': '1'}, 'min': {'cpu': '2'}}]}}, 'min value 2 is greater than max value 1'),
         (f'/api/v1/namespaces/{ns}/resourcequotas', {'spec': {'hard': {'pods': 'x'}}}, None),
