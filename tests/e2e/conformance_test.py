@@ -795,7 +795,7 @@ def _(k):
     must('must be spec.names.plural+"."+spec.group' in e['message'], e['message'])
     bad = crd('bads', 'Bad')
     del bad['spec']['versions'][0]['schema']
-    must('schemas are required' in k.fails(422, 'Invalid', 'POST', CRDS, bad)['message'], 'schema')
+    must('spec.versions[0].schema.openAPIV3Schema: Required value' in k.fails(422, 'Invalid', 'POST', CRDS, bad)['message'], 'schema')
 
 
 @check('OpenAPI v2 and v3 describe every kind')
