@@ -953,6 +953,9 @@ def _(k):
     must(any('projected' in v for v in o['spec']['volumes']), 'token volume')
     e = k.fails(422, 'Invalid', 'PATCH', base + '/p', {'spec': {'hostname': 'x'}}, content='application/merge-patch+json')
     must('pod updates may not change fields other than' in e['message'], e['message'])
+    sysctls = [{'name': n, 'value': '1'} for n in ('foo-', 'kernel.shmmax', 'safe-and-unsafe', 'bar..')]
+    e = k.fails(422, 'Invalid', 'POST', base, pod('sysctls', securityContext={'sysctls': sysctls}))
+    same([c['field'] for c in e['details']['causes']], ['spec.securityContext.sysctls[0].name', 'spec.securityContext.sysctls[3].name'], 'invalid sysctls')
     k.strategic(base + '/p', {'spec': {'containers': [{'name': 'c', 'image': 'other'}]}})
     k.strategic(base + '/p/status', {'status': {'conditions': [{'type': 'ex.io/gate', 'status': 'True'}]}})
     k.strategic(base + '/p/ephemeralcontainers', {'spec': {'ephemeralContainers': [{'name': 'dbg', 'image': 'busybox'}]}})
