@@ -4,6 +4,7 @@
 
 #include "apiserver/selector.h"
 #include "base/strings.h"
+#include "kube/validation.h"
 
 namespace caravel::apiserver {
 
@@ -142,9 +143,8 @@ void validate_object_meta(const json::Value& object, bool namespaced, std::vecto
   if (total > 256 * 1024) causes.push_back({"metadata.annotations", "FieldValueTooLong", "Too long: may not be more than 262144 bytes"});
   for (size_t i = 0; i < meta["finalizers"].size(); ++i) {
     const std::string& f = meta["finalizers"].at(i).as_string();
-    std::string path = "metadata.finalizers[" + std::to_string(i) + "]";
-    if (!valid_qualified_name(f))
-      causes.push_back({"metadata.finalizers", "FieldValueInvalid", "Invalid value: " + json::quote(f) + ": name part must be non-empty"});
+    if (const std::string faults = kube::check_qualified_name(f); !faults.empty())
+      for (auto& fault : split(faults, '\n')) causes.push_back({"metadata.finalizers", "FieldValueInvalid", "Invalid value: " + json::quote(f) + ": " + fault});
   }
   int controllers = 0;
   for (size_t i = 0; i < meta["ownerReferences"].size(); ++i) {

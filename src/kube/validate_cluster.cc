@@ -110,6 +110,24 @@ void role_binding(const json::Value& o, const json::Value* old, bool namespaced,
   if (old && !same((*old)["roleRef"], ref)) e.push_back(invalid_error(p, ref, "cannot change roleRef"));
 }
 
+// The highest values are the system's own classes'.
+void priority_value(const json::Value& o, FieldErrors& e) {
+  constexpr int64_t kHighest = 1'000'000'000, kCluster = 2'000'000'000, kNode = 2'000'001'000;
+  const std::string& name = o["metadata"]["name"].as_string();
+  const int64_t value = o["value"].as_int();
+  if (!name.starts_with("system-")) {
+    if (value > kHighest) e.push_back(forbidden_error(FieldPath("value"), "maximum allowed value of a user defined priority is 1000000000"));
+    return;
+  }
+  const int64_t own = name == "system-cluster-critical" ? kCluster : name == "system-node-critical" ? kNode
+                                                                                                    : 0;
+  std::string why;
+  if (own == 0) why = name + " is not a known system priority class";
+  else if (value != own) why = "value of " + name + " PriorityClass must be " + std::to_string(own);
+  else if (o["globalDefault"].as_bool()) why = "globalDefault of " + name + " PriorityClass must be false";
+  if (!why.empty()) e.push_back(forbidden_error(FieldPath("metadata").child("name"), "priority class names with 'system-' prefix are reserved for system use only. error: " + why));
+}
+
 }  // namespace
 
 void cluster(std::string_view kind, const json::Value& o, const json::Value* old, FieldErrors& e) {
@@ -159,8 +177,7 @@ void policy(std::string_view kind, const json::Value& o, const json::Value* old,
   } else if (kind == "RoleBinding" || kind == "ClusterRoleBinding") {
     role_binding(o, old, kind == "RoleBinding", e);
   } else if (kind == "PriorityClass") {
-    if (o["value"].as_int() > 1'000'000'000 && !o["metadata"]["name"].as_string().starts_with("system-"))
-      e.push_back(forbidden_error(FieldPath("value"), "maximum allowed value of a user defined priority is 1000000000"));
+    priority_value(o, e);
     if (const json::Value& v = o["preemptionPolicy"]; v.is_string()) supported(v, {"PreemptLowerPriority", "Never"}, FieldPath("preemptionPolicy"), e);
     if (old) immutable(o["preemptionPolicy"], (*old)["preemptionPolicy"], FieldPath("preemptionPolicy"), e);
     if (old && !(o["value"] == (*old)["value"])) e.push_back(forbidden_error(FieldPath("value"), "may not be changed in an update."));

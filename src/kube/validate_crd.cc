@@ -30,7 +30,7 @@ void crd_conversion(const Value& spec, FieldErrors& e) {
   }
   if (spec["preserveUnknownFields"].as_bool()) e.push_back(invalid_error(p.child("strategy"), c["strategy"], "must be None if spec.preserveUnknownFields is true"));
   if (!config.is_object()) e.push_back(required_error(p.child("webhookClientConfig"), "required when strategy is set to Webhook"));
-  else webhook_client_config(config, p.child("webhookClientConfig"), e);
+  else webhook_client_config(config, p.child("webhookClientConfig"), e, true);
   if (versions.size() == 0) {
     e.push_back(required_error(p.child("conversionReviewVersions")));
     return;

@@ -81,7 +81,7 @@ void validate_object_meta(const json::Value& m, bool namespaced, NameCheck check
   }
   const auto& finalizers = m["finalizers"].as_array();
   for (size_t i = 0; i < finalizers.size(); ++i)
-    check::text_must(check_qualified_name, finalizers[i], path.child("finalizers").index(i), e);
+    check::text_must(check_qualified_name, finalizers[i], path.child("finalizers"), e);  // upstream gives no index here
 }
 
 void validate_object_meta_update(const json::Value& now, const json::Value& old, const FieldPath& path, FieldErrors& e) {

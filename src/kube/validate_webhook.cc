@@ -91,9 +91,9 @@ void url(const std::string& text, const FieldPath& p, FieldErrors& e) {
   if (!query.empty()) e.push_back(invalid_error(p, query, "query parameters are not permitted in the URL"));
 }
 
-void service(const Value& s, const FieldPath& p, FieldErrors& e) {
-  if (s["name"].as_string().empty()) e.push_back(required_error(p.child("name"), "service name is required"));
-  if (s["namespace"].as_string().empty()) e.push_back(required_error(p.child("namespace"), "service namespace is required"));
+void service(const Value& s, bool of_crd, const FieldPath& p, FieldErrors& e) {
+  if (s["name"].as_string().empty()) e.push_back(required_error(p.child("name"), of_crd ? "service name is required" : ""));
+  if (s["namespace"].as_string().empty()) e.push_back(required_error(p.child("namespace"), of_crd ? "service namespace is required" : ""));
   if (const Value& port = s["port"]; port.is_int() && (port.as_int() < 1 || port.as_int() > 65535))
     e.push_back(invalid_error(p.child("port"), port, "port is not valid: must be between 1 and 65535, inclusive"));
   const std::string& path = s["path"].as_string();
@@ -135,11 +135,11 @@ void webhook(const Value& w, bool mutating, const cel::PolicyCompiler& compiler,
 
 }  // namespace
 
-void webhook_client_config(const Value& c, const FieldPath& p, FieldErrors& e) {
+void webhook_client_config(const Value& c, const FieldPath& p, FieldErrors& e, bool of_crd) {
   bool has_url = !c["url"].is_null(), has_service = c["service"].is_object();
   if (has_url == has_service) e.push_back(required_error(p, "exactly one of url or service is required"));
   else if (has_url) url(c["url"].as_string(), p.child("url"), e);
-  else service(c["service"], p.child("service"), e);
+  else service(c["service"], of_crd, p.child("service"), e);
 }
 
 void rule_with_operations(const Value& r, const FieldPath& p, FieldErrors& e) {

@@ -795,7 +795,7 @@ def _(k):
     must('must be spec.names.plural+"."+spec.group' in e['message'], e['message'])
     bad = crd('bads', 'Bad')
     del bad['spec']['versions'][0]['schema']
-    must('schemas are required' in k.fails(422, 'Invalid', 'POST', CRDS, bad)['message'], 'schema')
+    must('spec.versions[0].schema.openAPIV3Schema: Required value' in k.fails(422, 'Invalid', 'POST', CRDS, bad)['message'], 'schema')
 
 
 @check('OpenAPI v2 and v3 describe every kind')
@@ -953,6 +953,9 @@ def _(k):
     must(any('projected' in v for v in o['spec']['volumes']), 'token volume')
     e = k.fails(422, 'Invalid', 'PATCH', base + '/p', {'spec': {'hostname': 'x'}}, content='application/merge-patch+json')
     must('pod updates may not change fields other than' in e['message'], e['message'])
+    sysctls = [{'name': n, 'value': '1'} for n in ('foo-', 'kernel.shmmax', 'safe-and-unsafe', 'bar..')]
+    e = k.fails(422, 'Invalid', 'POST', base, pod('sysctls', securityContext={'sysctls': sysctls}))
+    same([c['field'] for c in e['details']['causes']], ['spec.securityContext.sysctls[0].name', 'spec.securityContext.sysctls[3].name'], 'invalid sysctls')
     k.strategic(base + '/p', {'spec': {'containers': [{'name': 'c', 'image': 'other'}]}})
     k.strategic(base + '/p/status', {'status': {'conditions': [{'type': 'ex.io/gate', 'status': 'True'}]}})
     k.strategic(base + '/p/ephemeralcontainers', {'spec': {'ephemeralContainers': [{'name': 'dbg', 'image': 'busybox'}]}})
