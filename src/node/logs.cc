@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/strings.h"
 #include "net/process.h"
 
 namespace caravel::node {
@@ -66,6 +67,12 @@ std::string render_log_line(std::string_view record, const LogOptions& o) {
   out += l->text;
   if (!l->partial) out += '\n';
   return out;
+}
+
+std::string log_tail(std::string_view text, int64_t lines, size_t bytes) {
+  std::string out;
+  for (auto& record : split(text.substr(tail_offset(text, lines)), '\n')) out += render_log_line(record, {});
+  return out.size() > bytes ? out.substr(out.size() - bytes) : out;
 }
 
 Task<Status> read_log(net::EventLoop& loop, std::string path, LogOptions o, std::function<bool()> running, std::function<Task<Status>(std::string)> write) {

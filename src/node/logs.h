@@ -28,6 +28,9 @@ size_t tail_offset(std::string_view text, int64_t lines);
 // What a reader sees of one record; "" when it is filtered out.
 std::string render_log_line(std::string_view record, const LogOptions& options);
 
+// What the last `lines` lines of a log say, without the runtime's prefixes; its end where that is more than `bytes`.
+std::string log_tail(std::string_view text, int64_t lines, size_t bytes);
+
 // Sends the log piece by piece; with follow until running() is false and everything has been sent.
 // write() returns false when the reader has gone.
 Task<Status> read_log(net::EventLoop& loop, std::string path, LogOptions options, std::function<bool()> running,

@@ -546,6 +546,13 @@ TEST(Network, NothingOfAPodOutlivesItsLink) {
   EXPECT_NE(commands.find("route replace 10.0.11.7/32 dev eni1"), std::string::npos);
 }
 
+TEST(Logs, TheEndOfALogStandsForATerminationMessage) {
+  EXPECT_EQ(log_tail("2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stdout P DONE\n", 80, 2048), "one\nDONE");
+  EXPECT_EQ(log_tail("2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stdout F two\n", 1, 2048), "two\n");
+  EXPECT_EQ(log_tail("2026-01-01T00:00:00Z stdout F one\n", 80, 2), "e\n");
+  EXPECT_EQ(log_tail("", 80, 2048), "");
+}
+
 TEST(Logs, TailCountsWholeLinesAndJoinsPartialOnes) {
   const std::string text = "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stdout P tw\n2026-01-01T00:00:01Z stdout F o\n2026-01-01T00:00:02Z stderr F three\n";
   EXPECT_EQ(text.substr(tail_offset(text, 2)).rfind("2026-01-01T00:00:01Z stdout P", 0), 0u);

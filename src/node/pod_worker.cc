@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "net/process.h"
+#include "node/logs.h"
 #include "node/pod_status.h"
 
 namespace caravel::node {
@@ -16,22 +17,10 @@ constexpr Duration kRetry = std::chrono::seconds(2);
 constexpr Duration kResizeAgain = std::chrono::seconds(10);
 constexpr size_t kMessageMax = 4096;  // bytes of a termination message
 constexpr size_t kLogTail = 2048;     // bytes of log that may stand in for it
+constexpr int64_t kLogTailLines = 80;
 constexpr int kRoundsMax = 20;        // actions in one go before the status is written
 
 Time whole_seconds(int64_t ns) { return Time::from_seconds(ns / 1'000'000'000); }
-
-// The last lines of a CRI log without the runtime's prefix ("time stream flag ").
-std::string log_tail(const std::string& path) {
-  auto text = net::read_file(path);
-  if (!text.ok()) return "";
-  std::string out;
-  for (auto& line : split(*text, '\n')) {
-    size_t at = 0;
-    for (int i = 0; i < 3 && at != line.npos; ++i) at = line.find(' ', at) == line.npos ? line.npos : line.find(' ', at) + 1;
-    if (at != line.npos) out += line.substr(at) + "\n";
-  }
-  return out.size() > kLogTail ? out.substr(out.size() - kLogTail) : out;
-}
 
 std::string termination_message(const cri::ContainerStatus& s) {
   auto path = s.annotations.find(kMessagePathAnnotation);
@@ -39,7 +28,7 @@ std::string termination_message(const cri::ContainerStatus& s) {
   std::string message;
   if (path != s.annotations.end())
     if (auto text = net::read_file(path->second); text.ok()) message = text->substr(0, kMessageMax);
-  if (message.empty() && s.exit_code != 0 && policy != s.annotations.end() && policy->second == "FallbackToLogsOnError") message = log_tail(s.log_path);
+  if (message.empty() && s.exit_code != 0 && policy != s.annotations.end() && policy->second == "FallbackToLogsOnError") message = log_tail(net::read_file(s.log_path).value_or(""), kLogTailLines, kLogTail);
   return message.empty() ? s.message : to_valid_utf8(message);
 }
 

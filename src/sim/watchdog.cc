@@ -93,6 +93,7 @@ void Watchdog::on_pod(const json::Value& v) {
   if (!p.node.empty() && p.node != node) violations_.push_back("Pod " + name + " was on node " + p.node + " and is on node " + node);
   p.node = node;
   const std::string& phase = v.path({"status", "phase"}).as_string();
+  const bool was_active = p.active;
   p.terminal = phase == "Succeeded" || phase == "Failed";
   p.active = !p.terminal && v.path({"metadata", "deletionTimestamp"}).is_null();
   p.ready = false;
@@ -110,7 +111,7 @@ void Watchdog::on_pod(const json::Value& v) {
         violations_.push_back(format_rfc3339_milli(now) + " a DaemonSet has " + std::to_string(same) + " pods for node " + p.target);
     }
   }
-  check_guards();
+  if (was_active && !p.active) check_guards();
   judge(now - 2 * kNewsTravels);
 }
 
@@ -122,8 +123,9 @@ void Watchdog::on_pod_gone(const json::Value& v) {
   if (p.owner_kind == "StatefulSet" && !p.terminal && silent != silent_since_.end() && cluster_.failed_nodes().count(p.node) &&
       cluster_.ex().now() - silent->second > kSilent)
     violations_.push_back("Pod " + p.name + " was given up while its node " + p.node + " is silent: it may still run");
+  const bool was_active = p.active;
   pods_.erase(it);
-  check_guards();
+  if (was_active) check_guards();
 }
 
 void Watchdog::check_guards() {

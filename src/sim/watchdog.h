@@ -52,6 +52,7 @@ class Watchdog {
   void on_pod_gone(const json::Value& pod);
   void limit(const std::string& uid, int64_t pods);
   void judge(Time until);
+  // When a pod goes. A pod that only stops being ready (its node fell silent) breaks no budget: nobody evicted it.
   void check_guards();
 
   Cluster& cluster_;
