@@ -18,7 +18,7 @@ constexpr Duration kResizeAgain = std::chrono::seconds(10);
 constexpr size_t kMessageMax = 4096;  // bytes of a termination message
 constexpr size_t kLogTail = 2048;     // bytes of log that may stand in for it
 constexpr int64_t kLogTailLines = 80;
-constexpr int kRoundsMax = 20;        // actions in one go before the status is written
+constexpr int kRoundsMax = 20;  // actions in one go before the status is written
 
 Time whole_seconds(int64_t ns) { return Time::from_seconds(ns / 1'000'000'000); }
 
