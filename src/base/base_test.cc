@@ -10,6 +10,23 @@
 namespace caravel {
 namespace {
 
+TEST(Time, EveryYearHasItsPlaceAndItsOrder) {
+  const char* texts[] = {"0001-01-01T00:00:02.000000Z", "1500-06-01T12:00:00.123456Z", "1716-06-28T08:00:00.000000Z", "1716-06-28T08:00:01.000000Z", "1969-12-31T23:59:59.500000Z",
+                         "2026-11-28T00:00:00.000001Z", "2223-07-06T14:13:19.999999Z", "2223-07-06T14:13:20.000000Z", "2500-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"};
+  Time before{INT64_MIN};
+  for (const char* text : texts) {
+    Result<Time> t = parse_rfc3339(text);
+    ASSERT_TRUE(t.ok()) << text;
+    EXPECT_EQ(format_rfc3339_micro(*t), text);
+    EXPECT_LT(before, *t) << text;
+    EXPECT_EQ(Time::from_seconds(t->parts().seconds).parts().seconds, t->parts().seconds) << text;
+    before = *t;
+  }
+  EXPECT_TRUE(parse_rfc3339("0001-01-01T00:00:00Z")->is_zero()) << "the time that is not set";
+  EXPECT_EQ(format_rfc3339(Time::from_seconds(99'999'999'999'999)), "9999-12-31T23:59:59Z");
+  EXPECT_EQ(format_rfc3339(Time::from_seconds(-1)), "1969-12-31T23:59:59Z");
+}
+
 TEST(Json, round_trips_and_keeps_order_and_number_kinds) {
   auto v = json::parse(R"({"b":1,"a":[true,null,1.5,"x\u00e9\n"],"big":9007199254740993})");
   ASSERT_TRUE(v.ok()) << v.error().message;

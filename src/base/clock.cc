@@ -8,6 +8,8 @@
 namespace caravel {
 namespace {
 
+constexpr int64_t kFirstSecond = -62'135'596'800, kLastSecond = 253'402'300'799;  // of the years 1 and 9999
+
 // With leading zeros. Every object that is written has a few times: snprintf took a twelfth of a Lease's renewal.
 void put_digits(std::string& out, int64_t n, int width) {
   if (n < 0) {
@@ -22,12 +24,7 @@ void put_digits(std::string& out, int64_t n, int width) {
 }
 
 std::string format_with_fraction(Time t, int digits) {
-  int64_t secs = t.ns / 1'000'000'000;
-  int64_t nanos = t.ns % 1'000'000'000;
-  if (nanos < 0) {
-    nanos += 1'000'000'000;
-    --secs;
-  }
+  auto [secs, nanos] = t.parts();
   int64_t days = secs / 86400, rem = secs % 86400;
   if (rem < 0) {
     rem += 86400;
@@ -68,6 +65,24 @@ bool digits_at(std::string_view s, size_t at, size_t n, int64_t& out) {
 
 }  // namespace
 
+Time Time::at(Parts p) {
+  if (p.seconds < kFirstSecond) p = {kFirstSecond, 0};
+  if (p.seconds > kLastSecond) p = {kLastSecond, 999'999'999};
+  if (p.seconds >= kNearSeconds) return Time{kNear + (p.seconds - kNearSeconds) * 1'000'000 + p.nanos / 1000};
+  if (p.seconds < -kNearSeconds) return Time{-kNear + (p.seconds + kNearSeconds) * 1'000'000 + p.nanos / 1000};
+  return Time{p.seconds * 1'000'000'000 + p.nanos};
+}
+
+Time::Parts Time::parts() const {
+  auto floored = [](int64_t count, int64_t unit) { return count / unit - (count % unit < 0 ? 1 : 0); };
+  if (ns >= kNear || ns < -kNear) {
+    const int64_t micros = ns >= kNear ? ns - kNear : ns + kNear, s = floored(micros, 1'000'000);
+    return {s + (ns >= kNear ? kNearSeconds : -kNearSeconds), (micros - s * 1'000'000) * 1000};
+  }
+  const int64_t s = floored(ns, 1'000'000'000);
+  return {s, ns - s * 1'000'000'000};
+}
+
 std::string format_rfc3339(Time t) { return format_with_fraction(t, 0); }
 std::string format_rfc3339_micro(Time t) { return format_with_fraction(t, 6); }
 std::string format_rfc3339_milli(Time t) { return format_with_fraction(t, 3); }
@@ -101,7 +116,8 @@ Result<Time> parse_rfc3339(std::string_view s) {
   }
   if (i != s.size()) return bad();
   int64_t secs = days_from_civil(y, static_cast<int>(mo), static_cast<int>(d)) * 86400 + h * 3600 + mi * 60 + sec - offset;
-  return Time{secs * 1'000'000'000 + nanos};
+  if (secs == kFirstSecond && nanos == 0) return Time{};  // Go's zero time, which Kubernetes writes as null
+  return Time::at({secs, nanos});
 }
 
 std::string format_duration(Duration dur) {

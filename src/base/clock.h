@@ -17,11 +17,20 @@ using Duration = std::chrono::nanoseconds;
 using namespace std::chrono_literals;
 
 struct Time {
-  int64_t ns = 0;  // since 1970-01-01T00:00:00Z; 0 means "not set"
+  // Since 1970-01-01T00:00:00Z; 0 means "not set". Nanoseconds from 1716 to 2223 (kNear), microseconds beyond, so that
+  // every year from 1 to 9999 has its place ("never" is often written as 9999-12-31): the order is right everywhere,
+  // differences are so between times that are near.
+  int64_t ns = 0;
 
-  static Time from_seconds(int64_t s) { return {s * 1'000'000'000}; }
-  int64_t seconds() const { return ns / 1'000'000'000; }
-  int64_t millis() const { return ns / 1'000'000; }
+  static constexpr int64_t kNearSeconds = 8'000'000'000, kNear = kNearSeconds * 1'000'000'000;
+  struct Parts {
+    int64_t seconds = 0, nanos = 0;  // nanos: 0 to 999,999,999
+  };
+  static Time at(Parts p);  // what is outside those years becomes the nearest within
+  Parts parts() const;
+  static Time from_seconds(int64_t s) { return s > -kNearSeconds && s < kNearSeconds ? Time{s * 1'000'000'000} : at({s, 0}); }
+  int64_t seconds() const { return ns > -kNear && ns < kNear ? ns / 1'000'000'000 : parts().seconds; }
+  int64_t millis() const { return ns > -kNear && ns < kNear ? ns / 1'000'000 : parts().seconds * 1000; }
   bool is_zero() const { return ns == 0; }
   auto operator<=>(const Time&) const = default;
   Time operator+(Duration d) const { return {ns + d.count()}; }

@@ -28,8 +28,7 @@ void* at(void* p, size_t offset) { return static_cast<char*>(p) + offset; }
 std::string time_message(Time t, bool micro) {
   std::string m;
   if (t.is_zero()) return m;
-  int64_t seconds = t.ns >= 0 ? t.ns / 1'000'000'000 : -((-t.ns + 999'999'999) / 1'000'000'000);
-  int64_t nanos = t.ns - seconds * 1'000'000'000;
+  const auto [seconds, nanos] = t.parts();
   wire::put_int(m, 1, seconds);
   wire::put_int(m, 2, micro ? nanos / 1000 * 1000 : 0);
   return m;
@@ -132,8 +131,7 @@ Result<Time> read_time(const TypeInfo& type, std::string_view bytes) {
   }
   if (r.failed()) return truncated(type);
   if (!any || (seconds == 0 && nanos == 0)) return Time{};
-  if (seconds > 9'000'000'000 || seconds < -9'000'000'000) return Time{};
-  return Time{seconds * 1'000'000'000 + nanos};
+  return Time::at({seconds, nanos});
 }
 
 bool is_varint(Scalar s) { return s == Scalar::kBool || s == Scalar::kInt32 || s == Scalar::kInt64 || s == Scalar::kInt; }

@@ -1,5 +1,7 @@
 #include "node/agent.h"
 
+#include "node/network.h"
+
 #include <algorithm>
 #include <set>
 
@@ -178,7 +180,7 @@ Task<void> Agent::keep_host_ports() {
   }
   std::string rules = host_port_rules(std::move(ports));
   if (rules == host_port_rules_) co_return;
-  Status s = co_await apply_host_ports(*context_.loop, rules);
+  Status s = co_await run_nft_script(*context_.loop, rules);
   if (s.ok()) host_port_rules_ = std::move(rules);
   else kLog.error("host ports do not lead to their pods", {{"error", s.error().message}});
 }

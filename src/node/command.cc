@@ -117,6 +117,8 @@ Task<Status> NodeProcess::start(const Flags& flags) {
   CO_TRY(setup, co_await read_setup(loop, flags));
   CO_TRY_VOID(net::make_directories(setup.settings.root_directory + "/pods"));
   CO_TRY_VOID(prepare_node_network());
+  Status answers = co_await answer_by_primary_eni(loop);
+  if (!answers.ok()) kLog.warn("connections to the node's ports may not reach pods with addresses of further ENIs", {{"error", answers.error().message}});
   runtime = cri::make_containerd(loop, setup.containerd);
   NodeIdentity identity;
   while (true) {

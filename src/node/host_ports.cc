@@ -4,23 +4,12 @@
 #include <set>
 
 #include "base/strings.h"
-#include "net/process.h"
 
 namespace caravel::node {
 
 namespace {
 
 constexpr const char* kHostPortTable = "ip caravel-hostports";
-constexpr Duration kNftTimeout = std::chrono::seconds(20);
-
-net::ProcessOptions nft_command() {
-  net::ProcessOptions o;
-  o.argv.emplace_back("nft");
-  o.argv.emplace_back("-f");
-  o.argv.emplace_back("-");
-  o.stdin_pipe = o.stdout_pipe = o.stderr_pipe = true;
-  return o;
-}
 
 }  // namespace
 
@@ -70,13 +59,6 @@ std::string host_port_rules(std::vector<HostPort> ports) {
   // Loopback addresses leave by a pod's link only because of the above (route_localnet): nobody else gets at them.
   out += "  }\n  chain guard {\n    type filter hook prerouting priority -300; policy accept;\n    iifname != \"lo\" ip daddr 127.0.0.0/8 drop\n  }\n}\n";
   return out;
-}
-
-Task<Status> apply_host_ports(net::EventLoop& loop, std::string rules) {
-  auto r = co_await net::run_process(loop, nft_command(), rules, kNftTimeout);
-  if (!r.ok()) co_return wrap(std::move(r).error(), "running nft (Debian package nftables)");
-  if (r->exit.code != 0) co_return internal("nft refused the rules of host ports: " + std::string(trim(r->err)));
-  co_return ok();
 }
 
 }  // namespace caravel::node

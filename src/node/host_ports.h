@@ -5,8 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "base/result.h"
-#include "net/event_loop.h"
 #include "node/pod_model.h"
 
 namespace caravel::node {
@@ -23,6 +21,5 @@ struct HostPort {
 std::vector<HostPort> host_ports(const core::Pod& pod, const std::string& pod_ip);
 // The commands that make the table hold exactly these. Pure.
 std::string host_port_rules(std::vector<HostPort> ports);
-Task<Status> apply_host_ports(net::EventLoop& loop, std::string rules);
 
 }  // namespace caravel::node

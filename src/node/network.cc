@@ -14,6 +14,8 @@ namespace caravel::node {
 namespace {
 
 constexpr const char* kGateway = "169.254.1.1";
+constexpr const char* kPrimaryMark = "0x80";
+constexpr int kPrimaryPriority = 95;  // before the instance's rules for addresses of further ENIs (vpc/router)
 constexpr Duration kIpTimeout = std::chrono::seconds(20);
 
 // A locally administered address that depends on nothing but the name.
@@ -85,6 +87,31 @@ Task<Status> disconnect_pod(net::EventLoop& loop, std::string owner) {
   auto r = co_await net::run_process(loop, std::move(o), "", kIpTimeout);
   if (!r.ok()) co_return std::move(r).error();
   if (r->exit.code != 0 && r->err.find("Cannot find device") == std::string::npos) co_return internal("ip failed: " + std::string(trim(r->err)));
+  co_return ok();
+}
+
+Task<Status> run_nft_script(net::EventLoop& loop, std::string script) {
+  net::ProcessOptions o;
+  o.argv.emplace_back("nft");
+  o.argv.emplace_back("-f");
+  o.argv.emplace_back("-");
+  o.stdin_pipe = o.stdout_pipe = o.stderr_pipe = true;
+  auto r = co_await net::run_process(loop, std::move(o), script, kIpTimeout);
+  if (!r.ok()) co_return wrap(std::move(r).error(), "running nft (Debian package nftables)");
+  if (r->exit.code != 0) co_return internal("nft refused the node's rules: " + std::string(trim(r->err)));
+  co_return ok();
+}
+
+Task<Status> answer_by_primary_eni(net::EventLoop& loop) {
+  const std::string rules =
+      "add table ip caravel-answers\ndelete table ip caravel-answers\n"
+      "table ip caravel-answers {\n  chain prerouting {\n    type filter hook prerouting priority mangle; policy accept;\n"
+      "    iifname \"eth0\" fib daddr . iif type local ct mark set ct mark or " +
+      std::string(kPrimaryMark) + "\n    iifname \"eni*\" ct mark and " + kPrimaryMark + " == " + kPrimaryMark + " meta mark set meta mark or " + kPrimaryMark + "\n  }\n}\n";
+  Status marked = co_await run_nft_script(loop, rules);
+  if (!marked.ok()) co_return marked;
+  Status s = co_await run_ip(loop, "rule add fwmark " + std::string(kPrimaryMark) + "/" + kPrimaryMark + " lookup main priority " + std::to_string(kPrimaryPriority) + "\n", -1);
+  if (!s.ok() && s.error().message.find("File exists") == std::string::npos) co_return s;  // an agent before this one
   co_return ok();
 }
 

@@ -22,6 +22,11 @@ std::string pod_side_commands(const std::string& veth, const PodAddress& address
 Task<Status> connect_pod(net::EventLoop& loop, std::string owner, PodAddress address, int sandbox_pid, int mtu);
 // Removes what is left of a pod's connection (the kernel removes it with the pod's namespace).
 Task<Status> disconnect_pod(net::EventLoop& loop, std::string owner);
+// Runs nftables commands in the node's namespace, all or none.
+Task<Status> run_nft_script(net::EventLoop& loop, std::string script);
+// What came to the node's own address by its first ENI (a NodePort, a host port) is answered by that ENI, even by a pod
+// whose address belongs to another one: connections are marked and the mark chooses the route, with the VPC CNI's mark.
+Task<Status> answer_by_primary_eni(net::EventLoop& loop);
 // Switches on forwarding and what else the node's namespace needs to carry pods.
 Status prepare_node_network();
 

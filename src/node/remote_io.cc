@@ -56,7 +56,12 @@ class WebSocketIo final : public RemoteIo {
     return socket_->send(channel_message(error_stream ? kStderr : kStdout, data), false);
   }
   Task<void> finish(std::string status) override {
-    Status s = co_await socket_->send(channel_message(kError, status), false);
+    Status s = ok();
+    if (socket_->protocol().starts_with("v")) {  // v4 and later
+      s = co_await socket_->send(channel_message(kError, status), false);
+    } else if (auto v = json::parse(status); v.ok() && std::as_const(*v)["status"].as_string() != "Success") {  // the first one tells of failures only
+      s = co_await socket_->send(channel_message(kError, std::as_const(*v)["message"].as_string()), false);
+    }
     if (s.ok()) co_await socket_->close(1000, "");
   }
 
