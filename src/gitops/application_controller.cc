@@ -50,16 +50,6 @@ bool has_option(const json::Value& app, std::string_view option) {
   return false;
 }
 
-std::vector<std::string> ignored_pointers(const json::Value& app, const json::Value& object) {
-  std::vector<std::string> out;
-  for (auto& i : app.path({"spec", "ignoreDifferences"}).as_array()) {
-    if (i["group"].as_string() != group_of(object) || i["kind"].as_string() != object["kind"].as_string()) continue;
-    if (!i["name"].as_string().empty() && i["name"].as_string() != kube::name_of(object)) continue;
-    for (auto& p : i["jsonPointers"].as_array()) out.push_back(p.as_string());
-  }
-  return out;
-}
-
 bool permitted(const json::Value& list, const std::string& value) {
   for (auto& v : list.as_array())
     if (glob_match(v.as_string(), value)) return true;
@@ -196,7 +186,7 @@ Task<Result<std::vector<ApplicationController::Row>>> ApplicationController::com
       auto informer = co_await cluster_.watched(*resource);
       if (!informer.ok()) co_return std::move(informer).error();
       row.live = (*informer)->get(kube::key_of(row.wanted));
-      if (row.live) row.patch = three_way_patch(last_applied_of(*row.live), row.wanted, *row.live, ignored_pointers(app, row.wanted));
+      if (row.live) row.patch = three_way_patch(last_applied_of(*row.live), row.wanted, *row.live, ignored_pointers(app.path({"spec", "ignoreDifferences"}), row.wanted));
     }
     wanted_ids.insert(tracking_id(name, row.wanted));
     rows.push_back(std::move(row));
@@ -269,6 +259,10 @@ Task<Status> ApplicationController::prune_row(Row& row, json::Value& results) {
     result_for(results, resource_result(row.resource, *row.live, "PruneSkipped", "ignored (no prune)"));
     co_return ok();
   }
+  co_return co_await remove_row(row, results);
+}
+
+Task<Status> ApplicationController::remove_row(Row& row, json::Value& results) {
   kube::DeleteOptions options;
   options.propagation_policy = "Foreground";
   std::string ns = kube::namespace_of(*row.live), name = kube::name_of(*row.live);
@@ -415,13 +409,32 @@ Task<bool> ApplicationController::sync_step(const json::Value& app, std::vector<
     }
     i = end;
   }
-  for (auto it = rows.rbegin(); it != rows.rend(); ++it) {
-    if (!it->wanted.is_null() || kube::is_deleting(*it->live)) continue;
+  std::vector<json::Value> unwanted;
+  std::map<std::string, Row*> unwanted_by_id;
+  for (auto& row : rows)
+    if (row.wanted.is_null()) {
+      json::Value self = *row.live;
+      self["apiVersion"] = row.resource.api_version();
+      self["kind"] = row.resource.kind;
+      unwanted_by_id[tracking_id("", self)] = &row;
+      unwanted.push_back(std::move(self));
+    }
+  std::string leaving;
+  int wave = 0;
+  for (auto& item : plan_prune(unwanted)) {
+    Row& row = *unwanted_by_id[tracking_id("", *item.object)];
+    if (!leaving.empty() && item.wave != wave) {  // a wave is gone before the one below it goes
+      state["message"] = "waiting for deletion of " + leaving;
+      co_return false;
+    }
+    wave = item.wave;
+    if (prune && !has_sync_option(*row.live, "Prune=false")) leaving = row.resource.group + "/" + row.resource.kind + "/" + kube::name_of(*row.live);
+    if (kube::is_deleting(*row.live)) continue;
     if (!prune) {
-      result_for(results, resource_result(it->resource, *it->live, "PruneSkipped", "ignored (requires pruning)"));
+      result_for(results, resource_result(row.resource, *row.live, "PruneSkipped", "ignored (requires pruning)"));
       continue;
     }
-    auto pruned = co_await prune_row(*it, results);
+    auto pruned = co_await prune_row(row, results);
     if (!pruned.ok()) {
       fail("one or more objects failed to prune: " + pruned.error().message);
       co_return true;
@@ -440,7 +453,7 @@ void ApplicationController::report(const json::Value& app, const std::vector<Row
   std::set<std::string> images, urls;
   for (auto& row : rows) {
     const json::Value& object = row.wanted.is_null() ? *row.live : row.wanted;
-    if (!kube::annotation(object, "argocd.argoproj.io/hook").empty()) continue;
+    if (is_hook(object)) continue;
     json::Value v = json::Value::object();
     if (!row.resource.group.empty()) v["group"] = row.resource.group;
     v["version"] = row.resource.version;
@@ -516,8 +529,11 @@ Task<Result<kube::Requeue>> ApplicationController::finalize(const json::Value& a
   json::Value results = json::Value::array();
   bool left = false;
   for (auto& row : *rows) {
+    json::Value self = *row.live;
+    self["kind"] = row.resource.kind;
+    if (!deleted_with_application(self)) continue;
     left = true;
-    if (!kube::is_deleting(*row.live)) CO_TRY_VOID(co_await prune_row(row, results));
+    if (!kube::is_deleting(*row.live)) CO_TRY_VOID(co_await remove_row(row, results));
   }
   if (left) co_return kube::Requeue::in(1s);
   json::Value kept = json::Value::array();
