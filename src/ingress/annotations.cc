@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include <cctype>
 #include <set>
 
 #include "base/strings.h"
@@ -86,52 +87,108 @@ Status read_conditions(const json::Value& ingress, std::string_view name, std::s
   return ok();
 }
 
-// Would nginx compile it? What it would not takes the whole configuration down with it, so anything doubtful is refused:
-// brackets that do not pair, a repetition of nothing, a backslash before the closing quote.
-bool is_sound_regex(std::string_view s) {
-  int open = 0;
-  bool repeatable = false;
-  for (size_t i = 0; i < s.size(); ++i) {
-    char c = s[i];
-    if (c == '\\') {
-      if (++i == s.size() || s[i] == '\\') return false;  // nginx takes one of two for itself
-      repeatable = true;
-    } else if (c == '[') {
-      size_t end = i + (s.substr(i + 1).starts_with("^") ? 3 : 2);  // a first ']' is a member
-      for (; end < s.size() && s[end] != ']'; ++end) end += s[end] == '\\';
-      if (end >= s.size() || s.substr(i, end - i).find("\\\\") != s.npos || s[i + 1] == '\\') return false;
-      i = end;
-      repeatable = true;
-    } else if (c == '(') {
-      ++open;
-      if (s.substr(i + 1).starts_with("?")) {
-        bool known = false;
-        for (std::string_view kind : {"?:", "?=", "?!", "?i)"}) known |= s.substr(i + 1).starts_with(kind);
-        if (!known) return false;
-        ++i;
+// Would nginx compile it? What it would not takes the whole configuration down with it, so only what is certain is taken.
+class RegexCheck {
+ public:
+  explicit RegexCheck(std::string_view s) : s_(s) {}
+
+  bool sound() {
+    constexpr int kDepthMax = 50;
+    enum { kNothing,
+           kOne,
+           kGroup } last = kNothing;  // what a repetition would repeat
+    int open = 0;
+    while (i_ < s_.size()) {
+      char c = s_[i_++];
+      if (c == '(') {
+        if (s_.substr(i_).starts_with("?i)")) {
+          i_ += 3;
+          last = kNothing;
+          continue;
+        }
+        if (++open > kDepthMax || (peek() == '?' && !group_kind())) return false;
+        last = kNothing;
+      } else if (c == ')') {
+        if (--open < 0) return false;
+        last = kGroup;
+      } else if (c == '|') {
+        last = kNothing;
+      } else if (c == '*' || c == '+' || c == '?' || c == '{') {
+        if (last == kNothing || (c == '{' && (last == kGroup || !count()))) return false;  // counts of counts grow too large
+        if (peek() == '?' || peek() == '+') ++i_;                                          // lazy, possessive
+        last = kNothing;
+      } else {
+        if (c == '[' ? !members() : c == '\\' ? !escaped("dDwWsSbB")
+                                              : false) return false;
+        bool place = c == '^' || c == '$' || (c == '\\' && (s_[i_ - 1] == 'b' || s_[i_ - 1] == 'B'));
+        last = place ? kNothing : kOne;
       }
-      repeatable = false;
-    } else if (c == ')') {
-      if (--open < 0) return false;
-      repeatable = true;
-    } else if (c == '*' || c == '+' || c == '?') {
-      if (!repeatable) return false;
-      if (i + 1 < s.size() && (s[i + 1] == '?' || s[i + 1] == '+')) ++i;  // lazy, possessive
-      repeatable = false;
-    } else if (c == '|') {
-      repeatable = false;
-    } else if (c == '{') {
-      size_t end = s.find('}', i);
-      if (!repeatable || end == s.npos || end == i + 1 || s.substr(i + 1, end - i - 1).find_first_not_of("0123456789,") != s.npos || end - i > 8) return false;
-      i = end;
-      if (i + 1 < s.size() && s[i + 1] == '?') ++i;
-      repeatable = false;
-    } else {
-      repeatable = true;
     }
+    return open == 0;
   }
-  return open == 0;
-}
+
+ private:
+  char peek() const { return i_ < s_.size() ? s_[i_] : '\0'; }
+
+  bool group_kind() {
+    for (std::string_view kind : {"?:", "?=", "?!"})
+      if (s_.substr(i_).starts_with(kind)) {
+        i_ += kind.size();
+        return true;
+      }
+    return false;
+  }
+
+  // After a backslash: a class of characters, or punctuation for itself. Not another backslash: nginx takes one of two.
+  bool escaped(std::string_view classes) {
+    char c = peek();
+    ++i_;
+    return classes.find(c) != classes.npos || (c > ' ' && c < 0x7f && c != '\\' && !std::isalnum(static_cast<unsigned char>(c)));
+  }
+
+  // After '{': "2}", "2,}", "2,5}".
+  bool count() {
+    constexpr int64_t kMax = 255;
+    size_t end = s_.find('}', i_);
+    if (end == s_.npos) return false;
+    std::string_view text = s_.substr(i_, end - i_), low = text.substr(0, text.find(','));
+    std::string_view high = low.size() == text.size() ? low : text.substr(low.size() + 1);
+    if (low.empty() || (std::string(low) + std::string(high)).find_first_not_of("0123456789") != std::string::npos) return false;
+    i_ = end + 1;
+    int64_t from = parse_int(low).value_or(kMax + 1), to = high.empty() ? kMax : parse_int(high).value_or(kMax + 1);
+    return from <= to && to <= kMax;
+  }
+
+  // One member of a set: its character, 256 for a class of them, -1 when it is bad.
+  int member() {
+    char c = peek();
+    if (c == '[' || c == '\0') return -1;  // no named classes
+    if (c != '\\') return ++i_, static_cast<unsigned char>(c);
+    ++i_;
+    char e = peek();
+    return !escaped("dDwWsS") ? -1 : std::isalnum(static_cast<unsigned char>(e)) ? 256
+                                                                                 : static_cast<unsigned char>(e);
+  }
+
+  // After '['.
+  bool members() {
+    if (peek() == '^') ++i_;
+    bool first = true;
+    for (; peek() != ']' || first; first = false) {
+      int low = member();
+      if (low < 0) return false;
+      if (peek() != '-' || i_ + 1 >= s_.size() || s_[i_ + 1] == ']') continue;
+      ++i_;
+      int high = member();
+      if (high < low || low > 255 || high > 255) return false;
+    }
+    ++i_;
+    return true;
+  }
+
+  std::string_view s_;
+  size_t i_ = 0;
+};
 
 }  // namespace
 
@@ -153,7 +210,7 @@ bool is_safe_path(std::string_view s, bool regex) {
     if (c <= ' ' || c >= 0x7f || c == '"' || c == ';' || c == '\'') return false;
     if (!regex && (c == '\\' || c == '{' || c == '}' || c == '$')) return false;
   }
-  return !regex || is_sound_regex(s);
+  return !regex || RegexCheck(s).sound();
 }
 
 Result<LocationOptions> parse_annotations(const json::Value& ingress, const std::map<std::string, std::string>& settings) {
