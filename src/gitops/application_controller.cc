@@ -84,14 +84,20 @@ json::Value resource_result(const kube::Resource& r, const json::Value& object, 
   return v;
 }
 
-// The result row of an object, for hooks and for messages; added when absent.
+bool is_result_of(const json::Value& result, const kube::Resource& r, const json::Value& object, const std::string& phase) {
+  return result["kind"].as_string() == r.kind && result["group"].as_string() == r.group && result["name"].as_string() == kube::name_of(object) && result["namespace"].as_string() == kube::namespace_of(object) && result["syncPhase"].as_string() == phase;
+}
+
+// The result row of an object in a phase, for hooks and for messages; added when absent.
 json::Value& result_for(json::Value& results, json::Value fresh) {
-  for (auto& r : results.arr())
-    if (std::as_const(r)["kind"] == fresh["kind"] && std::as_const(r)["name"] == fresh["name"] && std::as_const(r)["namespace"] == fresh["namespace"] && std::as_const(r)["group"] == fresh["group"]) {
-      r["status"] = fresh["status"];
-      r["message"] = fresh["message"];
-      return r;
-    }
+  for (auto& r : results.arr()) {
+    bool same = true;
+    for (auto key : {"kind", "name", "namespace", "group", "syncPhase"}) same = same && std::as_const(r)[key] == std::as_const(fresh)[key];
+    if (!same) continue;
+    r["status"] = fresh["status"];
+    r["message"] = fresh["message"];
+    return r;
+  }
   results.push_back(std::move(fresh));
   return results.arr().back();
 }
@@ -276,39 +282,40 @@ Task<Status> ApplicationController::remove_row(Row& row, json::Value& results) {
 }
 
 Task<bool> ApplicationController::run_hook(Row& row, const std::string& phase, json::Value& results, bool& failed) {
-  json::Value& result = result_for(results, resource_result(row.resource, row.wanted, "Synced", ""));
   std::string ns = kube::namespace_of(row.wanted), name = kube::name_of(row.wanted);
-  result["hookType"] = phase;
-  result["syncPhase"] = phase;
-  if (!result["started"].as_bool()) {
+  // A hook has one result in each of its phases. Looked up again after each wait: the list may have grown.
+  auto mine = [&](std::string message) -> json::Value& {
+    json::Value fresh = resource_result(row.resource, row.wanted, "Synced", std::move(message));
+    fresh["hookType"] = phase;
+    fresh["syncPhase"] = phase;
+    return result_for(results, std::move(fresh));
+  };
+  for (auto& done : std::as_const(results).as_array())
+    if (is_result_of(done, row.resource, row.wanted, phase) && done["hookPhase"].as_string() == "Succeeded") co_return true;  // it may be deleted by now
+  if (!mine("")["started"].as_bool()) {
     // BeforeHookCreation is the default: what an earlier run left goes first.
     auto gone = co_await client_.remove(row.resource, ns, name);
     if (gone.ok()) co_return false;
     auto made = co_await client_.create(row.resource, ns, row.wanted);
-    json::Value& mine = result_for(results, resource_result(row.resource, row.wanted, "Synced", ""));
     if (!made.ok()) {
       if (made.error().code == Code::kAlreadyExists) co_return false;
-      mine["hookPhase"] = "Failed";
-      mine["message"] = made.error().message;
+      mine(made.error().message)["hookPhase"] = "Failed";
       failed = true;
       co_return true;
     }
-    mine["started"] = true;
+    mine("")["started"] = true;
     co_return false;
   }
   auto live = co_await client_.get(row.resource, ns, name);
-  json::Value& mine = result_for(results, resource_result(row.resource, row.wanted, "Synced", ""));
   Health h = live.ok() ? health_of(*live) : Health{"Degraded", "the hook is gone"};
   bool runs_to_end = row.resource.kind == "Job" || row.resource.kind == "Pod";
   if (h.status == "Degraded") {
-    mine["hookPhase"] = "Failed";
-    mine["message"] = h.message;
+    mine(h.message)["hookPhase"] = "Failed";
     failed = true;
     co_return true;
   }
   if (h.status == "Healthy" || (h.status.empty() && !runs_to_end)) {
-    mine["hookPhase"] = "Succeeded";
-    mine["message"] = h.message;
+    mine(h.message)["hookPhase"] = "Succeeded";
     bool drop = kube::annotation(row.wanted, "argocd.argoproj.io/hook-delete-policy").find("HookSucceeded") != std::string::npos;
     if (drop) {
       auto removed = co_await client_.remove(row.resource, ns, name);
