@@ -21,6 +21,7 @@ const kube::Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 constexpr char kFinalizer[] = "resources-finalizer.argocd.argoproj.io";
 constexpr char kRefresh[] = "argocd.argoproj.io/refresh";
 constexpr size_t kHistoryDefault = 10;
+constexpr Duration kSelfHealTimeout = std::chrono::seconds(5);  // upstream's --self-heal-timeout-seconds
 constexpr Duration kStepInterval = std::chrono::milliseconds(500);
 
 kube::InformerOptions in_namespace(const std::string& ns, const std::string& name = "") {
@@ -468,7 +469,8 @@ void ApplicationController::report(const json::Value& app, const std::vector<Row
     if (!kube::namespace_of(object).empty()) v["namespace"] = kube::namespace_of(object);
     v["name"] = kube::name_of(object);
     v["status"] = row.synced() ? "Synced" : "OutOfSync";
-    in_sync = in_sync && row.synced();
+    bool extraneous = row.wanted.is_null() && has_compare_option(object, "IgnoreExtraneous");
+    in_sync = in_sync && (row.synced() || extraneous);
     if (row.wanted.is_null()) v["requiresPruning"] = true;
     Health h = row.live ? health_of(*row.live) : Health{"Missing", ""};
     if (!h.status.empty()) {
@@ -612,13 +614,19 @@ Task<Result<kube::Requeue>> ApplicationController::reconcile(std::string key) {
     const json::Value& automated = app.path({"spec", "syncPolicy", "automated"});
     bool prune = automated["prune"].as_bool();
     bool tried = state.path({"syncResult", "revision"}).as_string() == r.sha && state.path({"syncResult", "source"}) == app.path({"spec", "source"});
-    bool only_pruning = true, all_gone = r.objects.empty();
+    bool nothing_to_do = true, all_gone = r.objects.empty();
     for (auto& row : *rows)
-      if (!row.synced() && !row.wanted.is_null()) only_pruning = false;
+      if (!row.synced() && (!row.wanted.is_null() || (prune && !has_sync_option(*row.live, "Prune=false")))) nothing_to_do = false;
     bool heal = automated["selfHeal"].as_bool() && state["phase"].as_string() == "Succeeded";
+    // Not at once after a sync: what comes back after each one would keep the controller syncing.
+    auto finished = parse_rfc3339(state["finishedAt"].as_string());
+    if (heal && tried && finished.ok() && ex_.now() - *finished < kSelfHealTimeout) {
+      heal = false;
+      requeue = kube::Requeue::in(kSelfHealTimeout);
+    }
     if (all_gone && !automated["allowEmpty"].as_bool()) {
       condition("SyncError", "Skipping sync attempt to " + r.sha + ": auto-sync will wipe out all resources");
-    } else if (only_pruning && !prune) {
+    } else if (nothing_to_do) {
       // Nothing that automated sync may do.
     } else if (tried && !heal && state["phase"].as_string() != "Succeeded") {
       condition("SyncError", "Failed last sync attempt to [" + r.sha + "]: " + state["message"].as_string());

@@ -22,15 +22,15 @@ int kind_order(const std::string& kind) {
   return n;  // custom resources
 }
 
-bool has_sync_option(const json::Value& object, const std::string& option) {
-  for (auto& o : split(kube::annotation(object, "argocd.argoproj.io/sync-options"), ','))
-    if (trim(o) == option) return true;
-  return false;
-}
-
 namespace {
 
 constexpr char kHook[] = "argocd.argoproj.io/hook", kHelmHook[] = "helm.sh/hook";
+
+bool lists(const std::string& options, const std::string& option) {
+  for (auto& o : split(options, ','))
+    if (trim(o) == option) return true;
+  return false;
+}
 
 int wave_of(const json::Value& o) {
   if (auto n = parse_int(kube::annotation(o, "argocd.argoproj.io/sync-wave"))) return static_cast<int>(*n);
@@ -59,6 +59,9 @@ bool applied_before(const SyncItem& a, const SyncItem& b) {
 }
 
 }  // namespace
+
+bool has_sync_option(const json::Value& object, const std::string& option) { return lists(kube::annotation(object, "argocd.argoproj.io/sync-options"), option); }
+bool has_compare_option(const json::Value& object, const std::string& option) { return lists(kube::annotation(object, "argocd.argoproj.io/compare-options"), option); }
 
 bool is_hook(const json::Value& o) {
   const std::string& helm = kube::annotation(o, kHelmHook);

@@ -35,5 +35,7 @@ bool is_hook(const json::Value& object);
 int kind_order(const std::string& kind);
 // An option of the annotation argocd.argoproj.io/sync-options.
 bool has_sync_option(const json::Value& object, const std::string& option);
+// An option of argocd.argoproj.io/compare-options; IgnoreExtraneous: being there unwanted is no drift of the Application.
+bool has_compare_option(const json::Value& object, const std::string& option);
 
 }  // namespace caravel::gitops

@@ -92,6 +92,13 @@ TEST(SyncOptions, AreAListWithCommasAndBlanks) {
   EXPECT_FALSE(has_sync_option(annotated("ConfigMap", "a"), "Prune=false"));
 }
 
+TEST(CompareOptions, AreAnAnnotationOfTheirOwn) {
+  json::Value o = annotated("ConfigMap", "a", {{"argocd.argoproj.io/compare-options", "ServerSideDiff=true,IgnoreExtraneous"}});
+  EXPECT_TRUE(has_compare_option(o, "IgnoreExtraneous"));
+  EXPECT_FALSE(has_sync_option(o, "IgnoreExtraneous"));
+  EXPECT_FALSE(has_compare_option(annotated("ConfigMap", "a", {{kOptions, "IgnoreExtraneous"}}), "IgnoreExtraneous"));
+}
+
 TEST(Deletion, OfAnApplicationLeavesDefinitionsAndWhatAsksToStay) {
   EXPECT_TRUE(deleted_with_application(annotated("ConfigMap", "a")));
   EXPECT_TRUE(deleted_with_application(annotated("ConfigMap", "a", {{kOptions, "Prune=false"}}))) << "Prune=false is about syncs only";
