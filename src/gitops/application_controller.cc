@@ -21,6 +21,7 @@ const kube::Resource kNamespaces{"", "v1", "namespaces", "Namespace", false};
 constexpr char kFinalizer[] = "resources-finalizer.argocd.argoproj.io";
 constexpr char kRefresh[] = "argocd.argoproj.io/refresh";
 constexpr size_t kHistoryDefault = 10;
+constexpr Duration kSelfHealTimeout = std::chrono::seconds(5);  // upstream's --self-heal-timeout-seconds
 constexpr Duration kStepInterval = std::chrono::milliseconds(500);
 
 kube::InformerOptions in_namespace(const std::string& ns, const std::string& name = "") {
@@ -48,16 +49,6 @@ bool has_option(const json::Value& app, std::string_view option) {
   for (auto& o : app.path({"spec", "syncPolicy", "syncOptions"}).as_array())
     if (o.as_string() == option) return true;
   return false;
-}
-
-std::vector<std::string> ignored_pointers(const json::Value& app, const json::Value& object) {
-  std::vector<std::string> out;
-  for (auto& i : app.path({"spec", "ignoreDifferences"}).as_array()) {
-    if (i["group"].as_string() != group_of(object) || i["kind"].as_string() != object["kind"].as_string()) continue;
-    if (!i["name"].as_string().empty() && i["name"].as_string() != kube::name_of(object)) continue;
-    for (auto& p : i["jsonPointers"].as_array()) out.push_back(p.as_string());
-  }
-  return out;
 }
 
 bool permitted(const json::Value& list, const std::string& value) {
@@ -94,14 +85,20 @@ json::Value resource_result(const kube::Resource& r, const json::Value& object, 
   return v;
 }
 
-// The result row of an object, for hooks and for messages; added when absent.
+bool is_result_of(const json::Value& result, const kube::Resource& r, const json::Value& object, const std::string& phase) {
+  return result["kind"].as_string() == r.kind && result["group"].as_string() == r.group && result["name"].as_string() == kube::name_of(object) && result["namespace"].as_string() == kube::namespace_of(object) && result["syncPhase"].as_string() == phase;
+}
+
+// The result row of an object in a phase, for hooks and for messages; added when absent.
 json::Value& result_for(json::Value& results, json::Value fresh) {
-  for (auto& r : results.arr())
-    if (std::as_const(r)["kind"] == fresh["kind"] && std::as_const(r)["name"] == fresh["name"] && std::as_const(r)["namespace"] == fresh["namespace"] && std::as_const(r)["group"] == fresh["group"]) {
-      r["status"] = fresh["status"];
-      r["message"] = fresh["message"];
-      return r;
-    }
+  for (auto& r : results.arr()) {
+    bool same = true;
+    for (auto key : {"kind", "name", "namespace", "group", "syncPhase"}) same = same && std::as_const(r)[key] == std::as_const(fresh)[key];
+    if (!same) continue;
+    r["status"] = fresh["status"];
+    r["message"] = fresh["message"];
+    return r;
+  }
   results.push_back(std::move(fresh));
   return results.arr().back();
 }
@@ -196,7 +193,7 @@ Task<Result<std::vector<ApplicationController::Row>>> ApplicationController::com
       auto informer = co_await cluster_.watched(*resource);
       if (!informer.ok()) co_return std::move(informer).error();
       row.live = (*informer)->get(kube::key_of(row.wanted));
-      if (row.live) row.patch = three_way_patch(last_applied_of(*row.live), row.wanted, *row.live, ignored_pointers(app, row.wanted));
+      if (row.live) row.patch = three_way_patch(last_applied_of(*row.live), row.wanted, *row.live, ignored_pointers(app.path({"spec", "ignoreDifferences"}), row.wanted));
     }
     wanted_ids.insert(tracking_id(name, row.wanted));
     rows.push_back(std::move(row));
@@ -269,6 +266,10 @@ Task<Status> ApplicationController::prune_row(Row& row, json::Value& results) {
     result_for(results, resource_result(row.resource, *row.live, "PruneSkipped", "ignored (no prune)"));
     co_return ok();
   }
+  co_return co_await remove_row(row, results);
+}
+
+Task<Status> ApplicationController::remove_row(Row& row, json::Value& results) {
   kube::DeleteOptions options;
   options.propagation_policy = "Foreground";
   std::string ns = kube::namespace_of(*row.live), name = kube::name_of(*row.live);
@@ -282,39 +283,40 @@ Task<Status> ApplicationController::prune_row(Row& row, json::Value& results) {
 }
 
 Task<bool> ApplicationController::run_hook(Row& row, const std::string& phase, json::Value& results, bool& failed) {
-  json::Value& result = result_for(results, resource_result(row.resource, row.wanted, "Synced", ""));
   std::string ns = kube::namespace_of(row.wanted), name = kube::name_of(row.wanted);
-  result["hookType"] = phase;
-  result["syncPhase"] = phase;
-  if (!result["started"].as_bool()) {
+  // A hook has one result in each of its phases. Looked up again after each wait: the list may have grown.
+  auto mine = [&](std::string message) -> json::Value& {
+    json::Value fresh = resource_result(row.resource, row.wanted, "Synced", std::move(message));
+    fresh["hookType"] = phase;
+    fresh["syncPhase"] = phase;
+    return result_for(results, std::move(fresh));
+  };
+  for (auto& done : std::as_const(results).as_array())
+    if (is_result_of(done, row.resource, row.wanted, phase) && done["hookPhase"].as_string() == "Succeeded") co_return true;  // it may be deleted by now
+  if (!mine("")["started"].as_bool()) {
     // BeforeHookCreation is the default: what an earlier run left goes first.
     auto gone = co_await client_.remove(row.resource, ns, name);
     if (gone.ok()) co_return false;
     auto made = co_await client_.create(row.resource, ns, row.wanted);
-    json::Value& mine = result_for(results, resource_result(row.resource, row.wanted, "Synced", ""));
     if (!made.ok()) {
       if (made.error().code == Code::kAlreadyExists) co_return false;
-      mine["hookPhase"] = "Failed";
-      mine["message"] = made.error().message;
+      mine(made.error().message)["hookPhase"] = "Failed";
       failed = true;
       co_return true;
     }
-    mine["started"] = true;
+    mine("")["started"] = true;
     co_return false;
   }
   auto live = co_await client_.get(row.resource, ns, name);
-  json::Value& mine = result_for(results, resource_result(row.resource, row.wanted, "Synced", ""));
   Health h = live.ok() ? health_of(*live) : Health{"Degraded", "the hook is gone"};
   bool runs_to_end = row.resource.kind == "Job" || row.resource.kind == "Pod";
   if (h.status == "Degraded") {
-    mine["hookPhase"] = "Failed";
-    mine["message"] = h.message;
+    mine(h.message)["hookPhase"] = "Failed";
     failed = true;
     co_return true;
   }
   if (h.status == "Healthy" || (h.status.empty() && !runs_to_end)) {
-    mine["hookPhase"] = "Succeeded";
-    mine["message"] = h.message;
+    mine(h.message)["hookPhase"] = "Succeeded";
     bool drop = kube::annotation(row.wanted, "argocd.argoproj.io/hook-delete-policy").find("HookSucceeded") != std::string::npos;
     if (drop) {
       auto removed = co_await client_.remove(row.resource, ns, name);
@@ -415,13 +417,32 @@ Task<bool> ApplicationController::sync_step(const json::Value& app, std::vector<
     }
     i = end;
   }
-  for (auto it = rows.rbegin(); it != rows.rend(); ++it) {
-    if (!it->wanted.is_null() || kube::is_deleting(*it->live)) continue;
+  std::vector<json::Value> unwanted;
+  std::map<std::string, Row*> unwanted_by_id;
+  for (auto& row : rows)
+    if (row.wanted.is_null()) {
+      json::Value self = *row.live;
+      self["apiVersion"] = row.resource.api_version();
+      self["kind"] = row.resource.kind;
+      unwanted_by_id[tracking_id("", self)] = &row;
+      unwanted.push_back(std::move(self));
+    }
+  std::string leaving;
+  int wave = 0;
+  for (auto& item : plan_prune(unwanted)) {
+    Row& row = *unwanted_by_id[tracking_id("", *item.object)];
+    if (!leaving.empty() && item.wave != wave) {  // a wave is gone before the one below it goes
+      state["message"] = "waiting for deletion of " + leaving;
+      co_return false;
+    }
+    wave = item.wave;
+    if (prune && !has_sync_option(*row.live, "Prune=false")) leaving = row.resource.group + "/" + row.resource.kind + "/" + kube::name_of(*row.live);
+    if (kube::is_deleting(*row.live)) continue;
     if (!prune) {
-      result_for(results, resource_result(it->resource, *it->live, "PruneSkipped", "ignored (requires pruning)"));
+      result_for(results, resource_result(row.resource, *row.live, "PruneSkipped", "ignored (requires pruning)"));
       continue;
     }
-    auto pruned = co_await prune_row(*it, results);
+    auto pruned = co_await prune_row(row, results);
     if (!pruned.ok()) {
       fail("one or more objects failed to prune: " + pruned.error().message);
       co_return true;
@@ -440,7 +461,7 @@ void ApplicationController::report(const json::Value& app, const std::vector<Row
   std::set<std::string> images, urls;
   for (auto& row : rows) {
     const json::Value& object = row.wanted.is_null() ? *row.live : row.wanted;
-    if (!kube::annotation(object, "argocd.argoproj.io/hook").empty()) continue;
+    if (is_hook(object)) continue;
     json::Value v = json::Value::object();
     if (!row.resource.group.empty()) v["group"] = row.resource.group;
     v["version"] = row.resource.version;
@@ -448,7 +469,8 @@ void ApplicationController::report(const json::Value& app, const std::vector<Row
     if (!kube::namespace_of(object).empty()) v["namespace"] = kube::namespace_of(object);
     v["name"] = kube::name_of(object);
     v["status"] = row.synced() ? "Synced" : "OutOfSync";
-    in_sync = in_sync && row.synced();
+    bool extraneous = row.wanted.is_null() && has_compare_option(object, "IgnoreExtraneous");
+    in_sync = in_sync && (row.synced() || extraneous);
     if (row.wanted.is_null()) v["requiresPruning"] = true;
     Health h = row.live ? health_of(*row.live) : Health{"Missing", ""};
     if (!h.status.empty()) {
@@ -516,8 +538,11 @@ Task<Result<kube::Requeue>> ApplicationController::finalize(const json::Value& a
   json::Value results = json::Value::array();
   bool left = false;
   for (auto& row : *rows) {
+    json::Value self = *row.live;
+    self["kind"] = row.resource.kind;
+    if (!deleted_with_application(self)) continue;
     left = true;
-    if (!kube::is_deleting(*row.live)) CO_TRY_VOID(co_await prune_row(row, results));
+    if (!kube::is_deleting(*row.live)) CO_TRY_VOID(co_await remove_row(row, results));
   }
   if (left) co_return kube::Requeue::in(1s);
   json::Value kept = json::Value::array();
@@ -589,13 +614,19 @@ Task<Result<kube::Requeue>> ApplicationController::reconcile(std::string key) {
     const json::Value& automated = app.path({"spec", "syncPolicy", "automated"});
     bool prune = automated["prune"].as_bool();
     bool tried = state.path({"syncResult", "revision"}).as_string() == r.sha && state.path({"syncResult", "source"}) == app.path({"spec", "source"});
-    bool only_pruning = true, all_gone = r.objects.empty();
+    bool nothing_to_do = true, all_gone = r.objects.empty();
     for (auto& row : *rows)
-      if (!row.synced() && !row.wanted.is_null()) only_pruning = false;
+      if (!row.synced() && (!row.wanted.is_null() || (prune && !has_sync_option(*row.live, "Prune=false")))) nothing_to_do = false;
     bool heal = automated["selfHeal"].as_bool() && state["phase"].as_string() == "Succeeded";
+    // Not at once after a sync: what comes back after each one would keep the controller syncing.
+    auto finished = parse_rfc3339(state["finishedAt"].as_string());
+    if (heal && tried && finished.ok() && ex_.now() - *finished < kSelfHealTimeout) {
+      heal = false;
+      requeue = kube::Requeue::in(kSelfHealTimeout);
+    }
     if (all_gone && !automated["allowEmpty"].as_bool()) {
       condition("SyncError", "Skipping sync attempt to " + r.sha + ": auto-sync will wipe out all resources");
-    } else if (only_pruning && !prune) {
+    } else if (nothing_to_do) {
       // Nothing that automated sync may do.
     } else if (tried && !heal && state["phase"].as_string() != "Succeeded") {
       condition("SyncError", "Failed last sync attempt to [" + r.sha + "]: " + state["message"].as_string());

@@ -59,7 +59,8 @@ class ApplicationController {
   // One step of a sync; true when it has come to its end.
   Task<bool> sync_step(const json::Value& app, std::vector<Row>& rows, const Rendered& r, json::Value& state);
   Task<Status> apply_row(const json::Value& app, Row& row, const json::Value& sync, json::Value& results);
-  Task<Status> prune_row(Row& row, json::Value& results);
+  Task<Status> prune_row(Row& row, json::Value& results);  // unless the object asks to stay
+  Task<Status> remove_row(Row& row, json::Value& results);
   Task<bool> run_hook(Row& row, const std::string& phase, json::Value& results, bool& failed);
   void report(const json::Value& app, const std::vector<Row>& rows, const Rendered& r, json::Value& status);
   Task<Status> write(const json::Value& app, json::Value status, bool drop_operation, bool drop_refresh);

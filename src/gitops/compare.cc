@@ -10,7 +10,7 @@ const char kLastAppliedAnnotation[] = "kubectl.kubernetes.io/last-applied-config
 
 namespace {
 
-bool is_quantity_field(std::string_view parent) { return parent == "limits" || parent == "requests" || parent == "hard" || parent == "capacity" || parent == "sizeLimit"; }
+bool is_quantity_field(std::string_view parent) { return parent == "limits" || parent == "requests" || parent == "hard" || parent == "capacity" || parent == "sizeLimit" || parent == "averageValue" || parent == "divisor"; }
 
 // Is every wanted value there? `parent` is the name of the member that holds the values.
 bool contains(const json::Value& live, const json::Value& wanted, std::string_view parent) {
@@ -37,7 +37,7 @@ bool contains(const json::Value& live, const json::Value& wanted, std::string_vi
     return a.ok() && b.ok() && *a == *b;
   }
   // A zero that the server leaves out.
-  return live.is_null() && ((wanted.is_bool() && !wanted.as_bool()) || (wanted.is_string() && wanted.as_string().empty()));
+  return live.is_null() && (wanted == json::Value(false) || wanted == json::Value("") || wanted == json::Value(0));
 }
 
 json::Value diff(const json::Value& last, const json::Value& wanted, const json::Value& live, std::string_view parent) {
@@ -57,40 +57,50 @@ json::Value diff(const json::Value& last, const json::Value& wanted, const json:
   return patch;
 }
 
+// Removes what a JSON pointer names, as a JSON patch would.
 void drop_pointer(json::Value& v, std::string_view pointer) {
-  if (pointer.empty() || pointer[0] != '/') return;
+  if (!pointer.starts_with("/")) return;
   pointer.remove_prefix(1);
   size_t n = pointer.find('/');
   std::string step = replace_all(replace_all(pointer.substr(0, n), "~1", "/"), "~0", "~");
-  if (!v.is_object()) return;
-  if (n == pointer.npos) {
-    v.erase(step);
-  } else if (json::Value* next = v.find(step)) {
-    drop_pointer(*next, pointer.substr(n));
-    if (next->is_object() && next->size() == 0) v.erase(step);
+  if (v.is_array()) {
+    auto index = parse_int(step);
+    if (!index || *index < 0 || static_cast<size_t>(*index) >= v.size()) return;
+    if (n == pointer.npos) v.arr().erase(v.arr().begin() + *index);
+    else drop_pointer(v.arr()[static_cast<size_t>(*index)], pointer.substr(n));
+  } else if (v.is_object()) {
+    if (n == pointer.npos) v.erase(step);
+    else if (json::Value* next = v.find(step)) drop_pointer(*next, pointer.substr(n));
   }
 }
 
 }  // namespace
 
 json::Value three_way_patch(const json::Value& last_applied, const json::Value& wanted, const json::Value& live, const std::vector<std::string>& ignored) {
-  json::Value w = wanted;
-  w.erase("status");
-  if (w["stringData"].is_object()) {  // the server keeps it as data
-    for (auto& m : w["stringData"].as_object()) w["data"][m.key] = base64_encode(m.value.as_string());
-    w.erase("stringData");
+  json::Value l = last_applied, w = wanted, there = live;
+  for (auto* v : {&l, &w}) {
+    v->erase("status");
+    const json::Value plain = std::as_const(*v)["stringData"];
+    v->erase("stringData");
+    for (auto& m : plain.as_object()) (*v)["data"][m.key] = base64_encode(m.value.as_string());  // as the server keeps it
   }
-  json::Value l = last_applied;
-  if (l.is_object()) {
-    l.erase("status");
-    if (l["stringData"].is_object()) {
-      for (auto& m : l["stringData"].as_object()) l["data"][m.key] = base64_encode(m.value.as_string());
-      l.erase("stringData");
-    }
+  // An ignored field is absent everywhere.
+  for (auto& p : ignored)
+    for (auto* v : {&l, &w, &there}) drop_pointer(*v, p);
+  return diff(l, w, there, "");
+}
+
+std::vector<std::string> ignored_pointers(const json::Value& ignore_differences, const json::Value& object) {
+  const std::string& v = object["apiVersion"].as_string();
+  std::string group = v.find('/') == v.npos ? "" : v.substr(0, v.find('/'));
+  std::vector<std::string> out;
+  for (auto& i : ignore_differences.as_array()) {
+    if (!glob_match(i["group"].as_string(), group) || !glob_match(i["kind"].as_string(), object["kind"].as_string())) continue;
+    if (!i["name"].as_string().empty() && i["name"].as_string() != kube::name_of(object)) continue;
+    if (!i["namespace"].as_string().empty() && i["namespace"].as_string() != kube::namespace_of(object)) continue;
+    for (auto& p : i["jsonPointers"].as_array()) out.push_back(p.as_string());
   }
-  json::Value patch = diff(l, w, live, "");
-  for (auto& p : ignored) drop_pointer(patch, p);
-  return patch;
+  return out;
 }
 
 json::Value with_last_applied(const json::Value& wanted) {

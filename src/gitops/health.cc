@@ -33,7 +33,7 @@ Health deployment(const json::Value& o) {
 
 Health stateful_set(const json::Value& o) {
   const json::Value& st = o["status"];
-  if (!observed(o)) return {"Progressing", "Waiting for statefulset spec update to be observed..."};
+  if (!observed(o) || st["observedGeneration"].as_int() == 0) return {"Progressing", "Waiting for statefulset spec update to be observed..."};
   int64_t want = o["spec"]["replicas"].as_int(1);
   if (st["readyReplicas"].as_int() < want) return {"Progressing", "Waiting for " + std::to_string(want - st["readyReplicas"].as_int()) + " pods to be ready..."};
   if (o.path({"spec", "updateStrategy", "type"}).as_string() == "OnDelete") return {"Healthy", "statefulset has " + count(st["readyReplicas"]) + " ready pods"};
@@ -51,6 +51,8 @@ Health daemon_set(const json::Value& o) {
   const json::Value& st = o["status"];
   if (!observed(o)) return {"Progressing", "Waiting for rollout to finish: observed daemon set generation less than desired generation"};
   int64_t want = st["desiredNumberScheduled"].as_int();
+  if (o.path({"spec", "updateStrategy", "type"}).as_string() == "OnDelete")
+    return {"Healthy", "daemon set " + count(st["updatedNumberScheduled"]) + " out of " + std::to_string(want) + " new pods have been updated"};
   if (st["updatedNumberScheduled"].as_int() < want)
     return {"Progressing", "Waiting for daemon set \"" + kube::name_of(o) + "\" rollout to finish: " + count(st["updatedNumberScheduled"]) + " out of " + std::to_string(want) + " new pods have been updated..."};
   if (st["numberAvailable"].as_int() < want)
@@ -66,16 +68,36 @@ Health replica_set(const json::Value& o) {
   return {"Healthy", ""};
 }
 
+// A pod that runs to its end (a hook, most often) is Progressing until then, also while it waits for an image.
 Health pod(const json::Value& o) {
   const json::Value& st = o["status"];
   const std::string& phase = st["phase"].as_string();
+  bool always = o["spec"]["restartPolicy"].as_string() == "Always";
+  std::string troubles;
   for (auto& c : st["containerStatuses"].as_array()) {
-    const std::string& reason = c.path({"state", "waiting", "reason"}).as_string();
-    if (reason.starts_with("Err") || reason.ends_with("Error") || reason.ends_with("BackOff")) return {"Degraded", c.path({"state", "waiting", "message"}).as_string()};
+    const json::Value& waiting = c.path({"state", "waiting"});
+    const std::string& reason = waiting["reason"].as_string();
+    if (always && (reason.starts_with("Err") || reason.ends_with("Error") || reason.ends_with("BackOff")))
+      troubles += (troubles.empty() ? "" : ", ") + (waiting["message"].is_string() ? waiting["message"].as_string() : reason);
   }
+  if (!troubles.empty()) return {"Degraded", troubles};
   if (phase == "Succeeded") return {"Healthy", st["message"].as_string()};
-  if (phase == "Failed") return {"Degraded", st["message"].as_string()};
-  if (phase == "Running" && (o["spec"]["restartPolicy"].as_string() != "Always" || kube::condition_is(st["conditions"], "Ready", "True"))) return {"Healthy", ""};
+  if (phase == "Failed") {
+    if (!st["message"].as_string().empty()) return {"Degraded", st["message"].as_string()};
+    for (auto list : {"initContainerStatuses", "containerStatuses"})
+      for (auto& c : st[list].as_array()) {
+        const json::Value& end = c.path({"state", "terminated"});
+        if (!end["message"].as_string().empty()) return {"Degraded", end["message"].as_string()};
+        if (end["reason"].as_string() == "OOMKilled") return {"Degraded", "OOMKilled"};
+        if (end["exitCode"].as_int()) return {"Degraded", "container \"" + c["name"].as_string() + "\" failed with exit code " + count(end["exitCode"])};
+      }
+    return {"Degraded", ""};
+  }
+  if (phase == "Running" && always) {
+    if (kube::condition_is(st["conditions"], "Ready", "True")) return {"Healthy", st["message"].as_string()};
+    for (auto& c : st["containerStatuses"].as_array())
+      if (c.path({"lastState", "terminated"}).is_object()) return {"Degraded", st["message"].as_string()};
+  }
   return {"Progressing", st["message"].as_string()};
 }
 
@@ -133,6 +155,11 @@ Health health_of(const json::Value& o) {
     for (auto& c : o["status"]["conditions"].as_array())
       if (c["status"].as_string() == "False" && (c["type"].as_string() == "AbleToScale" || c["type"].as_string() == "ScalingActive") && c["reason"].as_string().starts_with("Failed")) return {"Degraded", c["message"].as_string()};
     return {kube::find_condition(o["status"]["conditions"], "AbleToScale") ? "Healthy" : "Progressing", ""};
+  }
+  if (group == "apiregistration.k8s.io" && kind == "APIService") {
+    auto* c = kube::find_condition(o["status"]["conditions"], "Available");
+    if (!c) return {"Progressing", "Waiting to be processed"};
+    return {(*c)["status"].as_string() == "True" ? "Healthy" : "Progressing", (*c)["reason"].as_string() + ": " + (*c)["message"].as_string()};
   }
   if (group == "cert-manager.io" || group == "karpenter.sh" || group == "karpenter.k8s.aws") return by_ready(o);
   return {};

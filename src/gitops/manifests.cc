@@ -10,17 +10,24 @@ const char kTrackingAnnotation[] = "argocd.argoproj.io/tracking-id";
 
 namespace {
 
+constexpr char kSkipMark[] = "+argocd:skip-file-rendering";
+
 bool is_manifest(const std::string& path) { return path.ends_with(".yaml") || path.ends_with(".yml") || path.ends_with(".json"); }
 
-// "{a.yaml,b.yaml}" or one glob.
-bool matches(const std::string& globs, const std::string& path) {
-  std::string g = globs;
-  if (g.starts_with("{") && g.ends_with("}")) {
-    for (auto& one : split(g.substr(1, g.size() - 2), ','))
-      if (glob_match(trim(one), path)) return true;
-    return false;
-  }
-  return glob_match(g, path);
+// A glob in which '*' also spans '/', with alternatives: "*.{yml,yaml}", "{config.json,env-usw2/*}".
+bool matches(const std::string& glob, const std::string& path) {
+  size_t open = glob.find('{'), close = open == glob.npos ? glob.npos : glob.find('}', open);
+  if (close == glob.npos) return glob_match(glob, path);
+  for (auto& one : split(glob.substr(open + 1, close - open - 1), ','))
+    if (matches(glob.substr(0, open) + std::string(trim(one)) + glob.substr(close + 1), path)) return true;
+  return false;
+}
+
+// Files that only happen to be YAML (values, configuration of tools) lie beside manifests; upstream's test is this.
+bool looks_like_manifest(const std::string& text) {
+  for (auto part : {"apiVersion:", "kind:", "metadata:"})
+    if (text.find(part) == text.npos) return false;
+  return true;
 }
 
 Status add_object(json::Value object, const std::string& file, std::vector<json::Value>& out) {
@@ -48,9 +55,18 @@ Result<std::vector<json::Value>> render_directory(const std::map<std::string, st
     if (!is_manifest(path)) continue;
     if (!include.empty() && !matches(include, path)) continue;
     if (!exclude.empty() && matches(exclude, path)) continue;
+    if (content.find(kSkipMark) != content.npos) continue;
     auto docs = yaml::parse_all(content);
-    if (!docs.ok()) return wrap(docs.error(), "Failed to unmarshal \"" + path + "\"");
-    for (auto& d : *docs) TRY_VOID(add_object(std::move(d), path, out));
+    std::vector<json::Value> objects;
+    Status read = ok();
+    if (!docs.ok()) {
+      read = wrap(docs.error(), "Failed to unmarshal \"" + path + "\"");
+    } else {
+      for (auto& d : *docs)
+        if (read.ok()) read = add_object(std::move(d), path, objects);
+    }
+    if (!read.ok() && (path.ends_with(".json") || !objects.empty() || looks_like_manifest(content))) return std::move(read).error();
+    for (auto& o : objects) out.push_back(std::move(o));
   }
   return out;
 }

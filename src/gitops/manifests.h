@@ -1,7 +1,8 @@
 // From the files of a source to the objects that it wants. Pure.
 //
 // A directory source: every .yaml, .yml and .json file, documents and lists, with include and exclude
-// globs. Kustomize, Helm and plugin sources are refused with a sentence that says so.
+// globs. YAML files that are no manifests at all are passed over, as are files with "+argocd:skip-file-rendering";
+// a manifest that cannot be read is an error that names its file. Kustomize, Helm and plugin sources are refused with a sentence that says so.
 #pragma once
 
 #include <map>

@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "ingress/annotations.h"
 #include "kube/dynamic_informer.h"
+#include "net/x509.h"
 
 namespace caravel::ingress {
 namespace {
@@ -36,6 +37,10 @@ const json::Value* find_port(const json::Value& service, const json::Value& want
   return nullptr;
 }
 
+std::string with_port(const std::string& address, int64_t port) {
+  return (address.find(':') == std::string::npos ? address : "[" + address + "]") + ":" + std::to_string(port);
+}
+
 std::vector<std::string> endpoints(const Lookup& l, const kube::ObjectKey& service, const json::Value& port) {
   std::set<std::string> ready, terminating;
   auto it = l.slices.find(service);
@@ -48,8 +53,7 @@ std::vector<std::string> endpoints(const Lookup& l, const kube::ObjectKey& servi
     for (auto& e : (*slice)["endpoints"].as_array()) {
       const json::Value& c = e["conditions"];
       for (auto& address : e["addresses"].as_array()) {
-        std::string text = address.as_string().find(':') == std::string::npos ? address.as_string() : "[" + address.as_string() + "]";
-        text += ":" + std::to_string(number);
+        std::string text = with_port(address.as_string(), number);
         if (c["ready"].as_bool(true)) ready.insert(text);
         else if (c["serving"].as_bool(false) && c["terminating"].as_bool(false)) terminating.insert(text);
       }
@@ -73,6 +77,7 @@ class Builder {
       return ta != tb ? ta < tb : key_of(*a) < key_of(*b);
     });
     for (auto& i : ours) add_ingress(*i);
+    for (auto& i : ours) add_default_of_hosts(*i);
     for (auto& i : ours) add_certificates(*i);
     add_default_certificate();
     return finish();
@@ -101,22 +106,38 @@ class Builder {
       return "";
     }
     std::string name = key.ns + "-" + key.name + "-" + std::to_string((*port)["port"].as_int());
+    // Another Service may come to the same name: "a-b/c" and "a/b-c". Their requests must not mix.
+    while (!(owners_.try_emplace(name, key).first->second == key)) name += "-x";
     Upstream& u = upstreams_[name];
     u.name = name;
-    if (kube::annotation(ingress, "nginx.ingress.kubernetes.io/service-upstream") == "true") {
-      u.name = name;
-      u.servers = {(*it->second)["spec"]["clusterIP"].as_string() + ":" + std::to_string((*port)["port"].as_int())};
+    const std::string& ip = (*it->second)["spec"]["clusterIP"].as_string();
+    if (kube::annotation(ingress, "nginx.ingress.kubernetes.io/service-upstream") == "true" && !ip.empty() && ip != "None") {
+      u.servers = {with_port(ip, (*port)["port"].as_int())};
     } else {
       u.servers = endpoints(lookup_, key, *port);
     }
     return name;
   }
 
-  void add_location(const json::Value& ingress, Server& s, std::string path, bool exact, const json::Value& backend, const LocationOptions& options) {
+  void add_location(const json::Value& ingress, Server& s, std::string path, const std::string& type, const json::Value& backend, const LocationOptions& options) {
+    bool exact = type == "Exact", plain = type == "ImplementationSpecific";
+    const std::string& service = backend["service"]["name"].as_string();
+    if (!service.empty() && !is_safe_host(service)) return problem(ingress, "\"" + service + "\" is no name of a Service");
+    // What nginx would take for the same place: by segments, "/app" and "/app/" are one.
+    auto place = [](const std::string& p, bool is_exact, bool is_plain) { return (is_exact ? "=" : "") + p + (is_exact || is_plain || p.ends_with("/") ? "" : "/"); };
     for (auto& l : s.locations)
-      if (l.path == path && l.exact == exact) return;  // an older Ingress has it
+      if (place(l.path, l.exact, l.plain) == place(path, exact, plain)) return;  // an older Ingress has it
     std::string upstream = use_upstream(ingress, backend);
-    s.locations.push_back({path, exact, upstream, options, key_of(ingress).text(), backend["service"]["name"].as_string()});
+    s.locations.push_back({path, exact, plain, upstream, options, key_of(ingress).text(), service});
+  }
+
+  // What no path of an Ingress' hosts matches goes to its default backend.
+  void add_default_of_hosts(const json::Value& ingress) {
+    const json::Value& backend = ingress["spec"]["defaultBackend"];
+    auto options = parse_annotations(ingress, in_.settings);
+    if (!backend["service"].is_object() || !options.ok()) return;
+    for (auto& rule : ingress["spec"]["rules"].as_array())
+      if (auto it = servers_.find(to_lower(rule["host"].as_string())); it != servers_.end()) add_location(ingress, it->second, "/", "Prefix", backend, *options);
   }
 
   void add_ingress(const json::Value& ingress) {
@@ -127,7 +148,7 @@ class Builder {
       return;
     }
     const json::Value& spec = ingress["spec"];
-    if (spec["defaultBackend"]["service"].is_object()) add_location(ingress, server("_"), "/", false, spec["defaultBackend"], *options);
+    if (spec["defaultBackend"]["service"].is_object()) add_location(ingress, server("_"), "/", "Prefix", spec["defaultBackend"], *options);
     for (auto& rule : spec["rules"].as_array()) {
       std::string host = rule["host"].as_string().empty() ? "_" : to_lower(rule["host"].as_string());
       if (host != "_" && !is_safe_host(host)) {
@@ -141,7 +162,7 @@ class Builder {
           problem(ingress, "path \"" + path + "\" holds characters that a path may not have");
           continue;
         }
-        add_location(ingress, s, path, p["pathType"].as_string() == "Exact", p["backend"], *options);
+        add_location(ingress, s, path, p["pathType"].as_string(), p["backend"], *options);
       }
     }
   }
@@ -151,7 +172,19 @@ class Builder {
     if (it == lookup_.secrets.end()) return nullptr;
     certificate = base64_decode((*it->second)["data"]["tls.crt"].as_string()).value_or("");
     private_key = base64_decode((*it->second)["data"]["tls.key"].as_string()).value_or("");
-    return certificate.empty() || private_key.empty() ? nullptr : it->second;
+    // What nginx cannot load would keep it from loading anything.
+    if (!net::key_matches_certificate(private_key, certificate)) {
+      certificate.clear();
+      private_key.clear();
+      return nullptr;
+    }
+    return it->second;
+  }
+
+  static bool has_rule(const json::Value& ingress, const std::string& host) {
+    for (auto& rule : ingress["spec"]["rules"].as_array())
+      if (to_lower(rule["host"].as_string()) == host) return true;
+    return false;
   }
 
   void add_certificates(const json::Value& ingress) {
@@ -160,7 +193,7 @@ class Builder {
       for (auto& h : tls["hosts"].as_array()) {
         std::string host = to_lower(h.as_string());
         auto it = servers_.find(host);
-        if (it == servers_.end()) continue;
+        if (it == servers_.end() || !has_rule(ingress, host)) continue;
         it->second.tls = true;
         if (!it->second.certificate.empty() || key.name.empty()) continue;
         std::string certificate, private_key;
@@ -199,6 +232,7 @@ class Builder {
   Model model_;
   std::map<std::string, Server> servers_;
   std::map<std::string, Upstream> upstreams_;
+  std::map<std::string, kube::ObjectKey> owners_;  // of the upstreams' names
 };
 
 }  // namespace

@@ -2,9 +2,10 @@
 //
 // Rules, as ingress-nginx documents them: an Ingress belongs to us by spec.ingressClassName (or the old
 // annotation), or by being classless while our class is the default; the oldest Ingress wins a duplicate
-// host and path; the first Ingress (by age) that names a host's TLS Secret owns its certificate; Exact
-// beats Prefix, longer paths beat shorter ones; endpoints are the ready ones, or the serving terminating
-// ones when none is ready. Anything unusable is left out and reported in `problems`, and the rest goes on.
+// host and path; a default backend also serves what no path of its Ingress' hosts matches; the first Ingress
+// (by age) that has a rule for a host and names its TLS Secret owns its certificate; Exact beats Prefix, longer
+// paths beat shorter ones; endpoints are the ready ones, or the serving terminating ones when none is ready.
+// Anything unusable is left out and reported in `problems`, and the rest goes on.
 #pragma once
 
 #include <map>
@@ -54,6 +55,7 @@ struct LocationOptions {
 struct Location {
   std::string path;  // "/"
   bool exact = false;
+  bool plain = false;    // ImplementationSpecific: by characters ("/app" matches "/apple"), not by path segments
   std::string upstream;  // name
   LocationOptions options;
   std::string ingress;  // "ns/name", for logs and metrics

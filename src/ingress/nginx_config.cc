@@ -8,10 +8,19 @@
 namespace caravel::ingress {
 namespace {
 
-std::string setting(const std::map<std::string, std::string>& settings, const char* key, const char* fallback) {
+// A number, with one of the units when there are any; "auto" where nginx knows it.
+std::string setting(const std::map<std::string, std::string>& settings, const char* key, const char* fallback, std::string_view units) {
   auto it = settings.find(key);
-  if (it == settings.end() || it->second.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789") != std::string::npos) return fallback;
-  return it->second;
+  if (it == settings.end()) return fallback;
+  std::string_view digits = it->second;
+  if (digits == "auto" && units.empty()) return it->second;
+  if (!digits.empty() && units.find(digits.back()) != units.npos) digits.remove_suffix(1);
+  return digits.empty() || digits.size() > 6 || digits.find_first_not_of("0123456789") != digits.npos ? fallback : it->second;
+}
+
+// A wildcard stands for exactly one label; nginx's own would take several.
+std::string server_name(const std::string& host) {
+  return host.starts_with("*.") ? "~^[\\w-]+" + replace_all(host.substr(1), ".", "\\.") + "$" : host;
 }
 
 std::string certificate_file(NginxFiles& out, const std::string& certificate, const std::string& key) {
@@ -87,12 +96,17 @@ std::string location_body(const Model& model, const Server& server, const Locati
 std::string locations(const Model& model, const Server& server) {
   std::string out;
   bool has_root = false;
-  auto block = [&](const std::string& match, const std::string& body) { out += "        location " + match + " {\n" + body + "        }\n"; };
+  std::set<std::string> taken;  // nginx refuses a configuration that has a location twice
+  auto block = [&](const std::string& match, const std::string& body) {
+    if (taken.insert(match).second) out += "        location " + match + " {\n" + body + "        }\n";
+  };
+  if (server.host == "_") block("= \"/healthz\"", "            access_log off; return 200;\n");
   for (auto& l : server.locations) {
     std::string body = location_body(model, server, l);
     if (l.exact) block("= \"" + l.path + "\"", body);
     else if (l.options.use_regex) block("~* \"^" + l.path + "\"", body);
     else if (l.path == "/") block("/", body);
+    else if (l.plain) block("\"" + l.path + "\"", body);
     else {
       // Prefix is by path segment: "/app" matches "/app" and "/app/...", not "/apple".
       std::string bare = l.path.ends_with("/") ? l.path.substr(0, l.path.size() - 1) : l.path;
@@ -113,8 +127,8 @@ NginxFiles render(const Model& model, const NginxPaths& paths, const std::map<st
   NginxFiles out;
   std::string c;
   c += "# Written by the ingress controller; changes are overwritten.\n";
-  c += "worker_processes " + setting(settings, "worker-processes", "1") + ";\n";
-  c += "worker_shutdown_timeout " + setting(settings, "worker-shutdown-timeout", "240s") + ";\n";
+  c += "worker_processes " + setting(settings, "worker-processes", "1", "") + ";\n";
+  c += "worker_shutdown_timeout " + setting(settings, "worker-shutdown-timeout", "240s", "smhd") + ";\n";
   c += "worker_rlimit_nofile 65536;\npid " + paths.directory + "/nginx.pid;\nerror_log stderr notice;\n";
   c += "events { multi_accept on; worker_connections 4096; }\n";
   c += "http {\n";
@@ -123,7 +137,7 @@ NginxFiles render(const Model& model, const NginxPaths& paths, const std::map<st
        "    default_type text/html;\n"
        "    server_tokens off;\n"
        "    keepalive_timeout 75s; keepalive_requests 10000;\n"
-       "    server_names_hash_bucket_size 128; variables_hash_max_size 2048;\n"
+       "    server_names_hash_bucket_size 512; variables_hash_max_size 2048;\n"
        "    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:SSL:10m; ssl_session_timeout 10m; ssl_session_tickets off;\n"
        "    log_format upstreaminfo '$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\" "
        "$request_length $request_time [$ingress_name] [$service_name] $upstream_addr $upstream_response_length $upstream_response_time $upstream_status $request_id';\n"
@@ -150,14 +164,13 @@ NginxFiles render(const Model& model, const NginxPaths& paths, const std::map<st
     bool catch_all = s.host == "_";
     std::string flag = catch_all ? " default_server" : "";
     std::string file = s.certificate.empty() ? default_file : certificate_file(out, s.certificate, s.key);
-    c += "    server {\n        server_name " + s.host + ";\n";
+    c += "    server {\n        server_name " + server_name(s.host) + ";\n";
     c += "        listen " + std::to_string(paths.http_port) + flag + (catch_all ? " backlog=4096 reuseport" : "") + ";\n";
     if (!file.empty()) {
       c += "        listen " + std::to_string(paths.https_port) + " ssl http2" + flag + (catch_all ? " backlog=4096 reuseport" : "") + ";\n";
       c += "        ssl_certificate " + paths.directory + "/" + file + "; ssl_certificate_key " + paths.directory + "/" + file + ";\n";
     }
     c += "        set $ingress_name \"\"; set $service_name \"\";\n";
-    if (catch_all) c += "        location = /healthz { access_log off; return 200; }\n";
     c += locations(model, s);
     c += "    }\n";
   }
