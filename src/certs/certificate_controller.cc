@@ -11,12 +11,15 @@
 namespace caravel::certs {
 namespace {
 
+constexpr Duration kCacheLag = std::chrono::seconds(1);
+
 class CertificateController {
  public:
   explicit CertificateController(Context& c) : c_(c) {}
   Task<Result<kube::Requeue>> reconcile(std::string key);
 
  private:
+  Task<bool> still_needed(const json::Value& certificate, const json::Value* request, Time now);
   Task<Status> issue(const json::Value& certificate, json::Value& status);
   Task<Result<std::string>> next_private_key(const json::Value& certificate, json::Value& status, std::string target_key);
   Task<Status> make_request(const json::Value& certificate, int64_t revision, std::string key_secret, std::string key_pem);
@@ -63,6 +66,8 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
     if (auto need = needs_issuance(certificate, get(secret), get(current_request), now)) {
       if (auto retry = held_back_until(status, generation, now)) {
         requeue = kube::Requeue::in(*retry - now);
+      } else if (!(co_await still_needed(certificate, get(current_request), now))) {
+        requeue = kube::Requeue::in(kCacheLag);
       } else {
         kube::set_condition(status["conditions"], "Issuing", "True", need->reason, need->message, now, generation);
         c_.events.normal(c_.about(certificate), "Issuing", need->message);
@@ -79,11 +84,19 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
     if (!fresh.ok()) co_return std::move(fresh).error();
     certificate = std::move(*fresh);
     status = certificate["status"];
+    // Another run has finished it and the cache has not heard of it yet; when it has, it wakes us.
+    if (!kube::condition_is(std::as_const(status)["conditions"], "Issuing", "True")) co_return kube::Requeue::never();
     CO_TRY_VOID(co_await issue(certificate, status));
     if (kube::condition_is(std::as_const(status)["conditions"], "Issuing", "True")) requeue = kube::Requeue::in(kLookInterval);
   }
   CO_TRY_VOID(co_await write_status(c_, kCertificates, certificate, status));
   co_return requeue;
+}
+
+// The cached Secret may be older than the certificate just put into it: the API server has the last word.
+Task<bool> CertificateController::still_needed(const json::Value& certificate, const json::Value* request, Time now) {
+  auto live = co_await c_.client.get(kSecrets, kube::namespace_of(certificate), certificate["spec"]["secretName"].as_string());
+  co_return !live.ok() || needs_issuance(certificate, &*live, request, now);
 }
 
 Task<Result<std::string>> CertificateController::next_private_key(const json::Value& certificate, json::Value& status, std::string target_key) {
