@@ -125,6 +125,7 @@ struct ControllersTest : testing::Test {
         "spec": {"secretName": "web-tls", "dnsNames": ["shop.example.com"], "privateKey": {"algorithm": "ECDSA"}, "issuerRef": {"name": "self"}}})");
     controllers.push_back(make_certificate_controller(context));
     controllers.push_back(make_request_controller(context));
+    controllers.push_back(make_ingress_shim(context));
     controllers.push_back(make_issuer_controller(context));
   }
   void put_json(const char* key, const char* text) { server.put(key, *json::parse(text)); }
@@ -146,8 +147,8 @@ struct ControllersTest : testing::Test {
   bool run(std::function<Task<bool>()> script) { return net::run_on(loop, play(std::move(script))); }
   Task<bool> play(std::function<Task<bool>()> script) {
     TaskScope scope;
-    for (auto* i : {&context.certificates, &context.requests, &context.issuers, &context.cluster_issuers, &context.orders, &context.secrets}) i->start(scope);
-    for (auto* i : {&context.certificates, &context.requests, &context.issuers, &context.cluster_issuers, &context.orders, &context.secrets}) co_await i->wait_synced();
+    for (auto* i : {&context.certificates, &context.requests, &context.issuers, &context.cluster_issuers, &context.orders, &context.secrets, &context.ingresses}) i->start(scope);
+    for (auto* i : {&context.certificates, &context.requests, &context.issuers, &context.cluster_issuers, &context.orders, &context.secrets, &context.ingresses}) co_await i->wait_synced();
     for (size_t i = 0; i < running; ++i) controllers[i]->start(scope);
     co_return co_await script();
   }
@@ -164,7 +165,7 @@ struct ControllersTest : testing::Test {
   MapServer server{loop};
   Context context;
   std::vector<std::unique_ptr<kube::Controller>> controllers;
-  size_t running = 3;  // of them
+  size_t running = 4;  // of them
 };
 
 TEST_F(ControllersTest, ACertificateIsIssuedOnceAndAgainWhenItsSpecChanges) {
@@ -204,7 +205,7 @@ TEST_F(ControllersTest, RotationPolicyNeverKeepsTheKey) {
 TEST_F(ControllersTest, ARequestThatFailsIsSaidAndHeldBack) {
   put_json("issuers/shop/self", R"({"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "self", "namespace": "shop", "uid": "i"},
       "spec": {"vault": {}}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})");
-  running = 2;  // without the issuers' controller: the issuer stays ready
+  running = 3;  // without the issuers' controller: the issuer stays ready
   EXPECT_TRUE(run([&]() -> Task<bool> {
     if (!co_await until([&] { return certificate()["status"]["failedIssuanceAttempts"].as_int() == 1; })) co_return false;
     co_await sleep(loop, std::chrono::milliseconds(200));
@@ -216,6 +217,58 @@ TEST_F(ControllersTest, ARequestThatFailsIsSaidAndHeldBack) {
   EXPECT_TRUE((*issuing)["message"].as_string().starts_with("The certificate request has failed to complete and will be retried: ")) << (*issuing)["message"].as_string();
   EXPECT_EQ(server.writes["create certificaterequests"], 1) << "the next one is an hour away";
   EXPECT_FALSE(kube::condition_is(certificate()["status"]["conditions"], "Ready", "True"));
+}
+
+TEST_F(ControllersTest, ACaIssuerSignsWithItsSecretOnceThatIsThere) {
+  put_json("issuers/shop/self", R"({"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "self", "namespace": "shop", "uid": "i"},
+      "spec": {"ca": {"secretName": "root"}}})");
+  std::string root_key = *net::generate_key(net::KeyType::kEcdsaP256), root;
+  net::CertificateSpec spec;
+  spec.names.common_name = "root";
+  spec.not_before = loop.now() - std::chrono::hours(1);
+  spec.not_after = loop.now() + std::chrono::hours(24 * 365);
+  spec.is_ca = true;
+  root = *net::make_certificate(spec, root_key, "", "");
+  std::string reason_before;
+  EXPECT_TRUE(run([&]() -> Task<bool> {
+    auto ready = [&] { return kube::find_condition(object("issuers/shop/self")["status"]["conditions"], "Ready"); };
+    if (!co_await until([&] { return ready() != nullptr; })) co_return false;
+    reason_before = (*ready())["reason"].as_string();
+    json::Value secret = json::Value::object();
+    secret["metadata"]["name"] = "root";
+    secret["metadata"]["namespace"] = "shop";
+    secret["data"]["tls.crt"] = base64_encode(root);
+    secret["data"]["tls.key"] = base64_encode(root_key);
+    server.put("secrets/shop/root", std::move(secret));
+    co_return co_await until([&] { return revision() == 1; });
+  }));
+  EXPECT_EQ(reason_before, "ErrGetKeyPair");
+  std::string chain = secret_data(object("secrets/shop/web-tls"), "tls.crt");
+  EXPECT_EQ(net::split_pem(chain).size(), 1u) << "the root is no part of the chain";
+  EXPECT_EQ(secret_data(object("secrets/shop/web-tls"), "ca.crt"), root);
+  EXPECT_TRUE(net::verify_chain(chain, "", root, loop.now()));
+}
+
+TEST_F(ControllersTest, TheShimFollowsTheIngressAndLeavesOthersCertificatesAlone) {
+  const char* both = R"([{"hosts": ["a.example.com"], "secretName": "a-tls"}, {"hosts": ["b.example.com"], "secretName": "b-tls"}, {"hosts": ["c.example.com"], "secretName": "web"}])";
+  auto put_ingress = [&](const char* annotations, const char* tls) {
+    json::Value i = *json::parse(R"({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "i", "namespace": "shop", "uid": "ing"}})");
+    i["metadata"]["annotations"] = *json::parse(annotations);
+    i["spec"]["tls"] = *json::parse(tls);
+    server.put("ingresses/shop/i", std::move(i));
+  };
+  auto there = [&](const char* name) { return server.objects.count(std::string("certificates/shop/") + name) > 0; };
+  put_ingress(R"({"cert-manager.io/issuer": "self"})", both);
+  EXPECT_TRUE(run([&]() -> Task<bool> {
+    if (!co_await until([&] { return there("a-tls") && there("b-tls"); })) co_return false;
+    put_ingress(R"({"cert-manager.io/issuer": "self", "cert-manager.io/common-name": "a.example.com"})", R"([{"hosts": ["a.example.com"], "secretName": "a-tls"}])");
+    if (!co_await until([&] { return !there("b-tls") && object("certificates/shop/a-tls")["spec"]["commonName"].is_string(); })) co_return false;
+    put_ingress("{}", "[]");
+    co_await sleep(loop, std::chrono::milliseconds(200));
+    co_return true;
+  }));
+  EXPECT_TRUE(there("a-tls")) << "without the issuer annotation the Ingress is not the shim's any more";
+  EXPECT_EQ(certificate()["spec"]["dnsNames"], json::Value::array({"shop.example.com"})) << "somebody else's, of the same name";
 }
 
 }  // namespace
