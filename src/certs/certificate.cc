@@ -203,6 +203,16 @@ Result<json::Value> request_for(const json::Value& certificate, int64_t revision
   return r;
 }
 
+std::optional<json::Value> template_update(const json::Value& certificate, const json::Value& secret) {
+  json::Value updated = secret;
+  for (auto part : {"labels", "annotations"})
+    for (auto& m : certificate["spec"]["secretTemplate"][part].as_object())
+      // What cert-manager reads back later is its own to write.
+      if (!m.key.str().starts_with("cert-manager.io/") && m.key.str() != kManagedSecretKey) updated["metadata"][part][m.key] = m.value;
+  if (updated == secret) return std::nullopt;
+  return updated;
+}
+
 json::Value issued_secret(const json::Value& certificate, const json::Value* existing, const json::Value& request, const std::string& key_pem) {
   json::Value secret = existing ? *existing : json::Value::object();
   if (!existing) {
@@ -216,9 +226,7 @@ json::Value issued_secret(const json::Value& certificate, const json::Value* exi
   secret["data"]["tls.crt"] = request["status"]["certificate"];
   if (!request["status"]["ca"].as_string().empty()) secret["data"]["ca.crt"] = request["status"]["ca"];
 
-  // The template first: what cert-manager reads back later is its own to write.
-  for (auto part : {"labels", "annotations"})
-    for (auto& m : certificate["spec"]["secretTemplate"][part].as_object()) secret["metadata"][part][m.key] = m.value;
+  if (auto with_template = template_update(certificate, secret)) secret = std::move(*with_template);
   const json::Value& ref = ref_of(certificate);
   json::Value& annotations = secret["metadata"]["annotations"];
   annotations[kCertificateNameKey] = kube::name_of(certificate);

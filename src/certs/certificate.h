@@ -51,6 +51,9 @@ json::Value issued_secret(const json::Value& certificate, const json::Value* exi
 
 // Data of a Secret, base64-decoded; "" when absent.
 std::string secret_data(const json::Value& secret, std::string_view key);
+// The Secret with the labels and annotations of secretTemplate, if it lacks one: no issuance is needed for
+// that. Those that a template no longer has stay.
+std::optional<json::Value> template_update(const json::Value& certificate, const json::Value& secret);
 
 // Exponential back-off after failed issuance: 1 h doubling to 32 h.
 Duration failure_backoff(int64_t failed_attempts);

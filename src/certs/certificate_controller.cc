@@ -74,6 +74,10 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
         issuing = true;
       }
     } else {
+      if (auto updated = template_update(certificate, *secret)) {
+        auto written = co_await c_.client.update(kSecrets, std::move(*updated));
+        if (!written.ok()) co_return std::move(written).error();
+      }
       auto renewal = parse_rfc3339(std::as_const(status)["renewalTime"].as_string());
       if (renewal.ok()) requeue = kube::Requeue::in(std::max<Duration>(*renewal - now, 1s));
     }

@@ -189,6 +189,16 @@ TEST_F(ControllersTest, ACertificateIsIssuedOnceAndAgainWhenItsSpecChanges) {
   EXPECT_NE(secret_data(object("secrets/shop/web-tls"), "tls.key"), first_key) << "rotationPolicy Always is the default";
 }
 
+TEST_F(ControllersTest, ANewSecretTemplateIsAppliedWithoutIssuing) {
+  EXPECT_TRUE(run([&]() -> Task<bool> {
+    if (!co_await until([&] { return revision() == 1; })) co_return false;
+    change_spec([](json::Value& spec) { spec["secretTemplate"] = *json::parse(R"({"labels": {"team": "a"}, "annotations": {"reflect": "yes"}})"); });
+    co_return co_await until([&] { return kube::label(object("secrets/shop/web-tls"), "team") == "a"; });
+  }));
+  EXPECT_EQ(kube::annotation(object("secrets/shop/web-tls"), "reflect"), "yes");
+  EXPECT_EQ(revision(), 1);
+}
+
 TEST_F(ControllersTest, RotationPolicyNeverKeepsTheKey) {
   change_spec([](json::Value& spec) { spec["privateKey"]["rotationPolicy"] = "Never"; });
   std::string first_key;
