@@ -17,16 +17,24 @@ std::string problem_text(const json::Value& problem) {
   return out;
 }
 
+std::string signature_algorithm(const json::Value& jwk) {
+  if (jwk["kty"].as_string() == "RSA") return "RS256";
+  return jwk["crv"].as_string() == "P-384" ? "ES384" : "ES256";
+}
+
 }  // namespace
 
 AcmeClient::AcmeClient(net::HttpClient& http, std::string directory_url, std::string account_key_pem, std::string account_url)
-    : http_(&http), directory_url_(std::move(directory_url)), key_(std::move(account_key_pem)), account_url_(std::move(account_url)) {}
+    : AcmeClient([&http](net::ClientRequest r) { return http.send(std::move(r)); }, std::move(directory_url), std::move(account_key_pem), std::move(account_url)) {}
+
+AcmeClient::AcmeClient(Send send, std::string directory_url, std::string account_key_pem, std::string account_url)
+    : send_(std::move(send)), directory_url_(std::move(directory_url)), key_(std::move(account_key_pem)), account_url_(std::move(account_url)) {}
 
 Task<Status> AcmeClient::load_directory() {
   if (directory_.is_object()) co_return ok();
   net::ClientRequest request;
   request.url = directory_url_;
-  auto r = co_await http_->send(std::move(request));
+  auto r = co_await send_(std::move(request));
   if (!r.ok()) co_return wrap(std::move(r).error(), "reading the ACME directory " + directory_url_);
   if (r->status != 200) co_return unavailable("the ACME directory " + directory_url_ + " answered " + std::to_string(r->status));
   CO_TRY(directory_, json::parse(r->body));
@@ -42,7 +50,7 @@ Task<Result<std::string>> AcmeClient::nonce() {
   net::ClientRequest request;
   request.method = "HEAD";
   request.url = directory_["newNonce"].as_string();
-  auto r = co_await http_->send(std::move(request));
+  auto r = co_await send_(std::move(request));
   if (!r.ok()) co_return std::move(r).error();
   std::string n = r->headers.get("replay-nonce");
   if (n.empty()) co_return unavailable("the ACME server " + directory_url_ + " gave no nonce");
@@ -54,18 +62,17 @@ Task<Result<AcmeClient::Answer>> AcmeClient::post(std::string url, std::string p
   for (int attempt = 0;; ++attempt) {
     CO_TRY(std::string n, co_await nonce());
     json::Value head = json::Value::object();
-    head["alg"] = "ES256";
-    if (with_jwk || account_url_.empty()) {
-      CO_TRY(std::string jwk, net::public_jwk(key_));
-      CO_TRY(head["jwk"], json::parse(jwk));
-    } else {
-      head["kid"] = account_url_;
-    }
+    CO_TRY(std::string jwk_text, net::public_jwk(key_));
+    CO_TRY(json::Value jwk, json::parse(jwk_text));
+    std::string algorithm = signature_algorithm(jwk);
+    head["alg"] = algorithm;
+    if (with_jwk || account_url_.empty()) head["jwk"] = std::move(jwk);
+    else head["kid"] = account_url_;
     head["nonce"] = n;
     head["url"] = url;
     std::string protected_part = base64url_encode(json::dump(head));
     std::string payload_part = payload.empty() ? "" : base64url_encode(payload);
-    CO_TRY(std::string signature, net::jose_sign("ES256", key_, protected_part + "." + payload_part));
+    CO_TRY(std::string signature, net::jose_sign(algorithm, key_, protected_part + "." + payload_part));
     json::Value jws = json::Value::object();
     jws["protected"] = protected_part;
     jws["payload"] = payload_part;
@@ -76,7 +83,7 @@ Task<Result<AcmeClient::Answer>> AcmeClient::post(std::string url, std::string p
     request.url = url;
     request.headers.set("content-type", "application/jose+json");
     request.body = json::dump(jws);
-    auto r = co_await http_->send(std::move(request));
+    auto r = co_await send_(std::move(request));
     if (!r.ok()) co_return std::move(r).error();
     if (auto* fresh = r->headers.find("replay-nonce"); fresh && nonces_.size() < kNoncesMax) nonces_.push_back(*fresh);
 

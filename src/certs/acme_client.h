@@ -1,10 +1,11 @@
 // An ACME client (RFC 8555): account, orders, authorizations, challenges, certificate download.
-// JWS signatures are ES256 with the account's key. Nonces are pooled; a badNonce answer is retried.
+// JWS signatures are made with the account's key: ES256, ES384 or RS256 by its kind. Nonces are pooled; a badNonce answer is retried.
 // Every URL comes from the directory or from the server's answers, as the RFC demands.
 // Threading: one executor. Errors: the server's problem document as one sentence; `details` holds its
 // type ("urn:ietf:params:acme:error:rateLimited").
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ class AcmeClient {
  public:
   // account_url may be empty before register_account(). The HTTP client outlives this object.
   AcmeClient(net::HttpClient& http, std::string directory_url, std::string account_key_pem, std::string account_url = "");
+  // Over anything that answers requests.
+  using Send = std::function<Task<Result<net::ClientResponse>>(net::ClientRequest)>;
+  AcmeClient(Send send, std::string directory_url, std::string account_key_pem, std::string account_url = "");
 
   // Finds or makes the account for the key (terms of service agreed) and returns its URL.
   Task<Result<std::string>> register_account(std::string email);
@@ -63,7 +67,7 @@ class AcmeClient {
   static AcmeOrder read_order(const json::Value& v, std::string url);
   static AcmeChallenge read_challenge(const json::Value& v);
 
-  net::HttpClient* http_;
+  Send send_;
   std::string directory_url_, key_, account_url_;
   json::Value directory_;
   std::vector<std::string> nonces_;

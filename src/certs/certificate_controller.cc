@@ -11,15 +11,18 @@
 namespace caravel::certs {
 namespace {
 
+constexpr Duration kCacheLag = std::chrono::seconds(1);
+
 class CertificateController {
  public:
   explicit CertificateController(Context& c) : c_(c) {}
   Task<Result<kube::Requeue>> reconcile(std::string key);
 
  private:
+  Task<bool> still_needed(const json::Value& certificate, const json::Value* request, Time now);
   Task<Status> issue(const json::Value& certificate, json::Value& status);
   Task<Result<std::string>> next_private_key(const json::Value& certificate, json::Value& status, std::string target_key);
-  Task<Status> make_request(const json::Value& certificate, std::string name, int64_t revision, std::string key_secret, std::string key_pem);
+  Task<Status> make_request(const json::Value& certificate, int64_t revision, std::string key_secret, std::string key_pem);
   Task<Status> complete(const json::Value& certificate, json::Value& status, json::Value request, std::string key_pem);
   Task<Status> fail(const json::Value& certificate, json::Value& status, const json::Value& request);
   Context& c_;
@@ -28,15 +31,6 @@ class CertificateController {
 std::string request_name(const json::Value& certificate, int64_t revision) { return kube::name_of(certificate) + "-" + std::to_string(revision); }
 
 const json::Value* get(const kube::DynamicInformer::Ptr& p) { return p.get(); }
-
-// Is the request made for this key? The CSR's public key decides.
-bool request_uses_key(const json::Value& request, const std::string& key_pem) {
-  auto csr = base64_decode(request["spec"]["request"].as_string());
-  if (!csr) return false;
-  auto of_key = net::public_key_pem(key_pem);
-  auto of_csr = net::csr_public_key_pem(*csr);
-  return of_key.ok() && of_csr.ok() && *of_key == *of_csr;
-}
 
 void write_dates(const json::Value& certificate, const json::Value* secret, json::Value& status) {
   auto info = secret ? net::parse_certificate(secret_data(*secret, "tls.crt")) : Result<net::CertificateInfo>(not_found(""));
@@ -70,19 +64,20 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
   bool issuing = kube::condition_is(status["conditions"], "Issuing", "True");
   if (!issuing) {
     if (auto need = needs_issuance(certificate, get(secret), get(current_request), now)) {
-      auto last_failure = parse_rfc3339(std::as_const(status)["lastFailureTime"].as_string());
-      int64_t attempts = std::as_const(status)["failedIssuanceAttempts"].as_int();
-      Time retry = last_failure.ok() ? *last_failure + failure_backoff(attempts) : Time{};
-      auto* failed = kube::find_condition(std::as_const(status)["conditions"], "Issuing");
-      bool spec_changed = failed && (*failed)["observedGeneration"].as_int() != generation;
-      if (last_failure.ok() && now < retry && !spec_changed) {
-        requeue = kube::Requeue::in(retry - now);
+      if (auto retry = held_back_until(status, generation, now)) {
+        requeue = kube::Requeue::in(*retry - now);
+      } else if (!(co_await still_needed(certificate, get(current_request), now))) {
+        requeue = kube::Requeue::in(kCacheLag);
       } else {
         kube::set_condition(status["conditions"], "Issuing", "True", need->reason, need->message, now, generation);
         c_.events.normal(c_.about(certificate), "Issuing", need->message);
         issuing = true;
       }
     } else {
+      if (auto updated = template_update(certificate, *secret)) {
+        auto written = co_await c_.client.update(kSecrets, std::move(*updated));
+        if (!written.ok()) co_return std::move(written).error();
+      }
       auto renewal = parse_rfc3339(std::as_const(status)["renewalTime"].as_string());
       if (renewal.ok()) requeue = kube::Requeue::in(std::max<Duration>(*renewal - now, 1s));
     }
@@ -93,11 +88,19 @@ Task<Result<kube::Requeue>> CertificateController::reconcile(std::string key) {
     if (!fresh.ok()) co_return std::move(fresh).error();
     certificate = std::move(*fresh);
     status = certificate["status"];
+    // Another run has finished it and the cache has not heard of it yet; when it has, it wakes us.
+    if (!kube::condition_is(std::as_const(status)["conditions"], "Issuing", "True")) co_return kube::Requeue::never();
     CO_TRY_VOID(co_await issue(certificate, status));
     if (kube::condition_is(std::as_const(status)["conditions"], "Issuing", "True")) requeue = kube::Requeue::in(kLookInterval);
   }
   CO_TRY_VOID(co_await write_status(c_, kCertificates, certificate, status));
   co_return requeue;
+}
+
+// The cached Secret may be older than the certificate just put into it: the API server has the last word.
+Task<bool> CertificateController::still_needed(const json::Value& certificate, const json::Value* request, Time now) {
+  auto live = co_await c_.client.get(kSecrets, kube::namespace_of(certificate), certificate["spec"]["secretName"].as_string());
+  co_return !live.ok() || needs_issuance(certificate, &*live, request, now);
 }
 
 Task<Result<std::string>> CertificateController::next_private_key(const json::Value& certificate, json::Value& status, std::string target_key) {
@@ -115,7 +118,14 @@ Task<Result<std::string>> CertificateController::next_private_key(const json::Va
   bool keep = certificate["spec"]["privateKey"]["rotationPolicy"].as_string() == "Never" && !target_key.empty();
   std::string pem = target_key;
   if (!keep) {
-    CO_TRY(pem, net::generate_key(requested_key_type(certificate)));
+    CO_TRY(auto type, requested_key_type(certificate));
+    CO_TRY(pem, net::generate_key(type));
+  } else if (auto fields = differing_key_fields(certificate, pem); !fields.empty()) {
+    std::string why = "User intervention required: existing private key in Secret \"" + certificate["spec"]["secretName"].as_string() +
+                      "\" does not match requirements on Certificate resource, mismatching fields: [" + join(fields, " ") +
+                      "], but cert-manager cannot create new private key as the Certificate's .spec.privateKey.rotationPolicy is Never";
+    c_.events.warning(c_.about(certificate), "CannotRegenerateKey", why);
+    co_return invalid(why);
   }
   json::Value secret = json::Value::object();
   secret["apiVersion"] = "v1";
@@ -146,9 +156,7 @@ Task<Status> CertificateController::issue(const json::Value& certificate, json::
   auto request = co_await c_.client.get(kCertificateRequests, ns, name);
   if (!request.ok() && request.error().code != Code::kNotFound) co_return std::move(request).error();
   if (request.ok()) {
-    auto csr = net::parse_csr(base64_decode((*request)["spec"]["request"].as_string()).value_or(""));
-    bool stale = !request_uses_key(*request, key_pem) || !csr.ok() || !differing_fields(certificate, csr->names).empty() ||
-                 !((*request)["spec"]["issuerRef"]["name"] == certificate["spec"]["issuerRef"]["name"]);
+    bool stale = !request_uses_key(*request, key_pem) || !differing_request_fields(certificate, *request).empty();
     if (stale) {
       auto removed = co_await c_.client.remove(kCertificateRequests, ns, name);
       if (!removed.ok() && removed.error().code != Code::kNotFound) co_return std::move(removed).error();
@@ -157,7 +165,7 @@ Task<Status> CertificateController::issue(const json::Value& certificate, json::
   }
   if (!request.ok()) {
     std::string key_secret = status["nextPrivateKeySecretName"].as_string();
-    co_return co_await make_request(certificate, name, revision, key_secret, key_pem);
+    co_return co_await make_request(certificate, revision, key_secret, key_pem);
   }
   const json::Value& conditions = (*request)["status"]["conditions"];
   if (kube::condition_is(conditions, "Ready", "True")) co_return co_await complete(certificate, status, std::move(*request), key_pem);
@@ -168,27 +176,9 @@ Task<Status> CertificateController::issue(const json::Value& certificate, json::
   co_return ok();  // the signer is at work; its answer wakes us
 }
 
-Task<Status> CertificateController::make_request(const json::Value& certificate, std::string name, int64_t revision, std::string key_secret, std::string key_pem) {
-  net::CertificateNames names = requested_names(certificate);
-  CO_TRY(std::string csr, net::make_csr(names, key_pem));
-  json::Value r = json::Value::object();
-  r["apiVersion"] = "cert-manager.io/v1";
-  r["kind"] = "CertificateRequest";
-  r["metadata"]["name"] = name;
-  r["metadata"]["namespace"] = kube::namespace_of(certificate);
-  if (certificate["metadata"]["labels"].size()) r["metadata"]["labels"] = certificate["metadata"]["labels"];
-  json::Value& annotations = r["metadata"]["annotations"];
-  annotations[kCertificateNameKey] = kube::name_of(certificate);
-  annotations[kRevisionKey] = std::to_string(revision);
-  annotations[kPrivateKeySecretKey] = key_secret;
-  r["metadata"]["ownerReferences"].push_back(kube::controller_reference(certificate));
-  json::Value& spec = r["spec"];
-  spec["request"] = base64_encode(csr);
-  spec["issuerRef"] = certificate["spec"]["issuerRef"];
-  if (certificate["spec"]["duration"].is_string()) spec["duration"] = certificate["spec"]["duration"];
-  if (certificate["spec"]["isCA"].as_bool()) spec["isCA"] = true;
-  spec["usages"] = certificate["spec"]["usages"].size() ? certificate["spec"]["usages"] : json::Value::array({"digital signature", "key encipherment"});
-  std::string ns = kube::namespace_of(certificate);
+Task<Status> CertificateController::make_request(const json::Value& certificate, int64_t revision, std::string key_secret, std::string key_pem) {
+  CO_TRY(json::Value r, request_for(certificate, revision, key_secret, key_pem));
+  std::string ns = kube::namespace_of(certificate), name = kube::name_of(r);
   auto made = co_await c_.client.create(kCertificateRequests, ns, std::move(r));
   if (!made.ok()) co_return std::move(made).error();
   c_.events.normal(c_.about(certificate), "Requested", "Created new CertificateRequest resource \"" + name + "\"");
@@ -197,38 +187,10 @@ Task<Status> CertificateController::make_request(const json::Value& certificate,
 
 Task<Status> CertificateController::complete(const json::Value& certificate, json::Value& status, json::Value request, std::string key_pem) {
   std::string ns = kube::namespace_of(certificate), name = certificate["spec"]["secretName"].as_string();
-  json::Value secret = json::Value::object();
-  secret["apiVersion"] = "v1";
-  secret["kind"] = "Secret";
-  secret["metadata"]["name"] = name;
-  secret["metadata"]["namespace"] = ns;
-  secret["type"] = "kubernetes.io/tls";
   auto existing = co_await c_.client.get(kSecrets, ns, name);
   bool exists = existing.ok();
-  if (exists) secret = *existing;
-  else if (existing.error().code != Code::kNotFound) co_return std::move(existing).error();
-
-  const json::Value& ref = certificate["spec"]["issuerRef"];
-  json::Value& annotations = secret["metadata"]["annotations"];
-  auto joined = [](const json::Value& list) {
-    std::vector<std::string> parts;
-    for (auto& v : list.as_array()) parts.push_back(v.as_string());
-    return join(parts, ",");
-  };
-  annotations[kCertificateNameKey] = kube::name_of(certificate);
-  annotations[kIssuerNameKey] = ref["name"];
-  annotations[kIssuerKindKey] = ref["kind"].is_string() ? ref["kind"].as_string() : "Issuer";
-  annotations[kIssuerGroupKey] = ref["group"].as_string();
-  annotations["cert-manager.io/common-name"] = certificate["spec"]["commonName"].as_string();
-  annotations["cert-manager.io/alt-names"] = joined(certificate["spec"]["dnsNames"]);
-  annotations["cert-manager.io/ip-sans"] = joined(certificate["spec"]["ipAddresses"]);
-  annotations["cert-manager.io/uri-sans"] = joined(certificate["spec"]["uris"]);
-  secret["metadata"]["labels"][kManagedSecretKey] = "true";
-  for (auto part : {"labels", "annotations"})
-    for (auto& m : certificate["spec"]["secretTemplate"][part].as_object()) secret["metadata"][part][m.key] = m.value;
-  secret["data"]["tls.key"] = base64_encode(key_pem);
-  secret["data"]["tls.crt"] = request["status"]["certificate"];
-  if (!request["status"]["ca"].as_string().empty()) secret["data"]["ca.crt"] = request["status"]["ca"];
+  if (!exists && existing.error().code != Code::kNotFound) co_return std::move(existing).error();
+  json::Value secret = issued_secret(certificate, exists ? &*existing : nullptr, request, key_pem);
   Result<json::Value> written = json::Value();
   if (exists) written = co_await c_.client.update(kSecrets, secret);
   else written = co_await c_.client.create(kSecrets, ns, secret);

@@ -1,6 +1,8 @@
 #include "certs/ingress_shim.h"
 
-#include <set>
+#include <arpa/inet.h>
+
+#include <algorithm>
 
 #include "base/clock.h"
 #include "base/strings.h"
@@ -57,7 +59,7 @@ Status pass_annotations(const json::Value& ingress, json::Value& spec) {
         break;
       }
       case PassedOn::kList:
-        *at = json::Value::array();
+        if (!at->is_array()) *at = json::Value::array();
         for (auto& item : split(text, ',')) at->push_back(trim(item));
         break;
     }
@@ -65,27 +67,47 @@ Status pass_annotations(const json::Value& ingress, json::Value& spec) {
   return ok();
 }
 
+bool is_address(const std::string& host) {
+  unsigned char bytes[sizeof(in6_addr)];
+  return inet_pton(AF_INET, host.c_str(), bytes) == 1 || inet_pton(AF_INET6, host.c_str(), bytes) == 1;
+}
+
+constexpr char kIssuer[] = "cert-manager.io/issuer";
+constexpr char kClusterIssuer[] = "cert-manager.io/cluster-issuer";
+constexpr char kIssuerKind[] = "cert-manager.io/issuer-kind";
+constexpr char kIssuerGroup[] = "cert-manager.io/issuer-group";
+
+Result<json::Value> issuer_of_ingress(const json::Value& ingress) {
+  auto given = [&](const char* name) { return !kube::annotation(ingress, name).empty(); };
+  for (auto* other : {kIssuer, kIssuerKind, kIssuerGroup})
+    if (given(kClusterIssuer) && given(other))
+      return invalid(std::string("Could not determine issuer for ingress due to bad annotations: both \"") + other + "\" and \"" + kClusterIssuer + "\" may not be set");
+  json::Value ref = json::Value::object();
+  ref["name"] = kube::annotation(ingress, given(kClusterIssuer) ? kClusterIssuer : kIssuer);
+  ref["kind"] = given(kClusterIssuer) ? "ClusterIssuer" : given(kIssuerKind) ? kube::annotation(ingress, kIssuerKind)
+                                                                             : "Issuer";
+  ref["group"] = given(kIssuerGroup) ? kube::annotation(ingress, kIssuerGroup) : "cert-manager.io";
+  return ref;
+}
+
 }  // namespace
 
-Result<std::vector<json::Value>> certificates_of_ingress(const json::Value& ingress) {
-  std::vector<json::Value> out;
-  std::string issuer = kube::annotation(ingress, "cert-manager.io/issuer"), kind = "Issuer", group = "cert-manager.io";
-  std::string cluster = kube::annotation(ingress, "cert-manager.io/cluster-issuer");
-  if (!issuer.empty() && !cluster.empty())
-    return invalid("both cert-manager.io/issuer and cert-manager.io/cluster-issuer may not be set on the Ingress " + kube::key_of(ingress).text());
-  if (!cluster.empty()) issuer = cluster, kind = "ClusterIssuer";
-  if (issuer.empty() || kube::is_deleting(ingress)) return out;
-  if (auto& k = kube::annotation(ingress, "cert-manager.io/issuer-kind"); !k.empty()) kind = k;
-  if (auto& g = kube::annotation(ingress, "cert-manager.io/issuer-group"); !g.empty()) group = g;
-
-  std::set<std::string> seen;
+Result<ShimPlan> certificates_of_ingress(const json::Value& ingress) {
+  ShimPlan out;
+  TRY(json::Value issuer, issuer_of_ingress(ingress));
+  if (std::as_const(issuer)["name"].as_string().empty() || kube::is_deleting(ingress)) return out;
+  out.managed = true;
   size_t index = 0;
   for (auto& tls : ingress["spec"]["tls"].as_array()) {
     std::string where = "spec.tls[" + std::to_string(index++) + "]";
     const std::string& secret = tls["secretName"].as_string();
-    if (secret.empty()) return invalid(where + ".secretName: Required value");
-    if (!tls["hosts"].size()) return invalid(where + ".hosts: Required value");
-    if (!seen.insert(secret).second) return invalid(where + ".secretName: Duplicate value: \"" + secret + "\"");
+    if (secret.empty() || !tls["hosts"].size()) {
+      out.problems.push_back("Skipped a TLS block: " + where + (secret.empty() ? ".secretName" : ".hosts") + ": Required value");
+      if (!secret.empty()) out.secrets_named.insert(secret);
+      continue;
+    }
+    if (!out.secrets_named.insert(secret).second)
+      return invalid(where + ".secretName: Invalid value: \"" + secret + "\": this secret name must only appear in a single TLS entry");
     json::Value c = json::Value::object();
     c["apiVersion"] = "cert-manager.io/v1";
     c["kind"] = "Certificate";
@@ -94,22 +116,28 @@ Result<std::vector<json::Value>> certificates_of_ingress(const json::Value& ingr
     if (ingress["metadata"]["labels"].size()) c["metadata"]["labels"] = ingress["metadata"]["labels"];
     c["metadata"]["ownerReferences"].push_back(kube::controller_reference(ingress));
     json::Value& spec = c["spec"];
-    spec["dnsNames"] = tls["hosts"];
+    for (auto& host : tls["hosts"].as_array()) spec[is_address(host.as_string()) ? "ipAddresses" : "dnsNames"].push_back(host);
     spec["secretName"] = secret;
-    spec["issuerRef"]["name"] = issuer;
-    spec["issuerRef"]["kind"] = kind;
-    spec["issuerRef"]["group"] = group;
-    spec["usages"] = json::Value::array({"digital signature", "key encipherment"});
+    spec["issuerRef"] = issuer;
     TRY_VOID(pass_annotations(ingress, spec));
-    out.push_back(std::move(c));
+    if (!spec.contains("usages")) spec["usages"] = json::Value::array({"digital signature", "key encipherment"});
+    out.certificates.push_back(std::move(c));
   }
   return out;
 }
 
-bool shim_differs(const json::Value& existing, const json::Value& wanted) {
-  for (auto& m : wanted["spec"].as_object())
-    if (!(existing["spec"][m.key] == m.value)) return true;
-  return false;
+std::optional<json::Value> shim_update(const json::Value& existing, const json::Value& wanted) {
+  std::set<std::string_view> fields = {"dnsNames", "secretName", "issuerRef"};
+  for (auto& p : kPassedOn) fields.insert(*p.field.begin());
+  json::Value updated = existing;
+  for (auto& f : fields) {
+    if (wanted["spec"].contains(f)) updated["spec"][f] = wanted["spec"][f];
+    else updated["spec"].erase(f);
+  }
+  if (wanted["metadata"]["labels"].size()) updated["metadata"]["labels"] = wanted["metadata"]["labels"];
+  else updated["metadata"].erase("labels");
+  if (updated == existing) return std::nullopt;
+  return updated;
 }
 
 }  // namespace caravel::certs

@@ -17,8 +17,10 @@ class IngressShim {
       c_.events.warning(c_.about(*ingress), "BadConfig", wanted.error().message);
       co_return kube::Requeue::never();
     }
+    if (!wanted->managed) co_return kube::Requeue::never();
+    for (auto& problem : wanted->problems) c_.events.warning(c_.about(*ingress), "BadConfig", problem);
     std::string ns = kube::namespace_of(*ingress);
-    for (auto& certificate : *wanted) {
+    for (auto& certificate : wanted->certificates) {
       std::string name = kube::name_of(certificate);
       auto existing = c_.certificates.get(ns, name);
       if (!existing) {
@@ -27,19 +29,17 @@ class IngressShim {
         c_.events.normal(c_.about(*ingress), "CreateCertificate", "Successfully created Certificate \"" + name + "\"");
         continue;
       }
-      if (!kube::is_owned_by(*existing, kube::uid_of(*ingress)) || !shim_differs(*existing, certificate)) continue;
-      json::Value updated = *existing;
-      for (auto& m : certificate["spec"].as_object()) updated["spec"][m.key] = m.value;
-      auto written = co_await c_.client.update(kCertificates, std::move(updated));
+      if (!kube::is_owned_by(*existing, kube::uid_of(*ingress))) continue;
+      auto updated = shim_update(*existing, certificate);
+      if (!updated) continue;
+      auto written = co_await c_.client.update(kCertificates, std::move(*updated));
       if (!written.ok()) co_return std::move(written).error();
       c_.events.normal(c_.about(*ingress), "UpdateCertificate", "Successfully updated Certificate \"" + name + "\"");
     }
     std::vector<std::string> unwanted;
     for (auto& [k, existing] : c_.certificates.all()) {
       if (k.ns != ns || !kube::is_owned_by(*existing, kube::uid_of(*ingress))) continue;
-      bool keep = false;
-      for (auto& certificate : *wanted) keep |= kube::name_of(certificate) == k.name;
-      if (!keep) unwanted.push_back(k.name);
+      if (!wanted->secrets_named.count((*existing)["spec"]["secretName"].as_string())) unwanted.push_back(k.name);
     }
     for (auto& name : unwanted) {
       auto removed = co_await c_.client.remove(kCertificates, ns, name);

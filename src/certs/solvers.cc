@@ -66,14 +66,15 @@ constexpr int kSolverPort = 8089;
 }  // namespace
 
 Result<ChosenSolver> choose_solver(const json::Value& issuer, const json::Value& order, const json::Value& authorization) {
-  const std::string& name = authorization["identifier"].as_string();
+  bool wildcard = authorization["wildcard"].as_bool();
+  std::string name = (wildcard ? "*." : "") + authorization["identifier"].as_string();
   const json::Value& labels = order["metadata"]["labels"];
   std::optional<Rank> best;
   ChosenSolver out;
   for (auto& solver : issuer["spec"]["acme"]["solvers"].as_array()) {
     std::string_view type = solver["http01"].is_object() ? "http-01" : solver["dns01"].is_object() ? "dns-01"
                                                                                                    : "";
-    if (authorization["wildcard"].as_bool() && type == "http-01") continue;  // RFC 8555: wildcards need DNS-01
+    if (wildcard && type == "http-01") continue;  // RFC 8555: wildcards need DNS-01
     const json::Value* offered = nullptr;
     for (auto& c : authorization["challenges"].as_array())
       if (c["type"].as_string() == type) offered = &c;
@@ -126,7 +127,7 @@ json::Value solver_service(const json::Value& challenge) {
   port["targetPort"] = kSolverPort;
   port["protocol"] = "TCP";
   const std::string& type = challenge.path({"spec", "solver", "http01", "ingress", "serviceType"}).as_string();
-  service["spec"]["type"] = type.empty() ? "ClusterIP" : type;
+  service["spec"]["type"] = type.empty() ? "NodePort" : type;
   service["spec"]["selector"] = solver_labels(challenge);
   service["spec"]["ports"].push_back(std::move(port));
   return service;

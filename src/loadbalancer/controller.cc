@@ -83,6 +83,7 @@ Task<Result<kube::Requeue>> LoadBalancerController::reconcile(std::string key) {
     CO_TRY_VOID(co_await write(informer, *object, std::move(changed), false));
     co_return kube::Requeue::never();  // the update wakes us again
   }
+  for (auto& problem : model->problems) events.warning(kube::reference_to(*object), "UnsupportedConfiguration", problem);
   auto deployed = co_await deployer_.deploy(std::move(*model), stack_tag);
   if (!deployed.ok()) {
     events.warning(kube::reference_to(*object), "FailedDeployModel", "Failed deploy model due to " + deployed.error().message);

@@ -18,34 +18,64 @@ json::Value tag(const std::string& key, const std::string& value) {
 
 bool is_absent(const Error& e) { return e.code == Code::kNotFound || e.details.find("NotFound") != std::string::npos; }
 
-json::Value forward_to(const std::string& group) {
-  json::Value action = json::Value::object();
-  action["Type"] = "forward";
-  action["TargetGroupArn"] = group;
+json::Value only(json::Value v) {
   json::Value list = json::Value::array();
-  list.push_back(std::move(action));
+  list.push_back(std::move(v));
   return list;
 }
 
-json::Value default_actions(const WantedListener& l, const std::vector<std::string>& groups) {
-  if (l.redirect_to_https) {
-    json::Value action = json::Value::object();
-    action["Type"] = "redirect";
-    action["RedirectConfig"]["Protocol"] = "HTTPS";
-    action["RedirectConfig"]["Port"] = "443";
-    action["RedirectConfig"]["StatusCode"] = "HTTP_301";
-    json::Value list = json::Value::array();
-    list.push_back(std::move(action));
-    return list;
-  }
-  if (l.default_target_group >= 0) return forward_to(groups[static_cast<size_t>(l.default_target_group)]);
+json::Value fixed_answer(const char* code, const char* text) {
   json::Value action = json::Value::object();
   action["Type"] = "fixed-response";
-  action["FixedResponseConfig"]["StatusCode"] = "404";
+  action["FixedResponseConfig"]["StatusCode"] = code;
   action["FixedResponseConfig"]["ContentType"] = "text/plain";
-  json::Value list = json::Value::array();
-  list.push_back(std::move(action));
-  return list;
+  if (*text) action["FixedResponseConfig"]["MessageBody"] = text;
+  return only(std::move(action));
+}
+
+json::Value actions_to(int target_group, const std::vector<std::string>& groups) {
+  if (target_group == kMissingBackendAnswer) return fixed_answer("503", "Backend service does not exist");
+  if (target_group < 0) return fixed_answer("404", "");
+  json::Value action = json::Value::object();
+  action["Type"] = "forward";
+  action["TargetGroupArn"] = groups[static_cast<size_t>(target_group)];
+  return only(std::move(action));
+}
+
+json::Value default_actions(const WantedListener& l, const std::vector<std::string>& groups) {
+  if (!l.redirect_to_https) return actions_to(l.default_target_group, groups);
+  json::Value action = json::Value::object();
+  action["Type"] = "redirect";
+  action["RedirectConfig"]["Protocol"] = "HTTPS";
+  action["RedirectConfig"]["Port"] = std::to_string(l.redirect_to_https);
+  action["RedirectConfig"]["StatusCode"] = "HTTP_301";
+  return only(std::move(action));
+}
+
+// The services' answers have more members than were asked for; those that were must agree.
+bool agrees(const json::Value& have, const json::Value& want) {
+  if (want.is_object()) {
+    for (auto& m : want.as_object())
+      if (!agrees(have[m.key], m.value)) return false;
+    return true;
+  }
+  if (!want.is_array()) return have == want;
+  bool same = have.size() == want.size();
+  for (size_t i = 0; same && i < want.size(); ++i) same = agrees(have.at(i), want.at(i));
+  return same;
+}
+
+json::Value health_check_of(const WantedTargetGroup& g) {
+  json::Value h = json::Value::object();
+  h["HealthCheckProtocol"] = g.health.protocol;
+  h["HealthCheckPort"] = g.health.port;
+  if (!g.health.path.empty() && g.health.protocol != "TCP") h["HealthCheckPath"] = g.health.path;
+  h["HealthCheckIntervalSeconds"] = g.health.interval_s;
+  h["HealthCheckTimeoutSeconds"] = g.health.timeout_s;
+  h["HealthyThresholdCount"] = g.health.healthy;
+  h["UnhealthyThresholdCount"] = g.health.unhealthy;
+  if (!g.health.matcher.empty() && g.health.protocol != "TCP") h["Matcher"]["HttpCode"] = g.health.matcher;
+  return h;
 }
 
 json::Value conditions_of(const WantedRule& r) {
@@ -56,9 +86,11 @@ json::Value conditions_of(const WantedRule& r) {
     c["Values"].push_back(r.host);
     list.push_back(std::move(c));
   }
+  if (r.paths.empty() && !r.host.empty()) return list;
   json::Value c = json::Value::object();
   c["Field"] = "path-pattern";
-  c["Values"].push_back(r.path.empty() ? "/*" : r.path);
+  for (auto& path : r.paths) c["Values"].push_back(path);
+  if (r.paths.empty()) c["Values"].push_back("/*");
   list.push_back(std::move(c));
   return list;
 }
@@ -66,9 +98,7 @@ json::Value conditions_of(const WantedRule& r) {
 json::Value certificates_of(const WantedListener& l) {
   json::Value c = json::Value::object();
   c["CertificateArn"] = l.certificate_arn;
-  json::Value list = json::Value::array();
-  list.push_back(std::move(c));
-  return list;
+  return only(std::move(c));
 }
 
 }  // namespace
@@ -104,7 +134,7 @@ Task<Result<std::vector<std::string>>> Deployer::subnets(bool internet_facing) {
   for (const json::Value& s : std::as_const(*r)["Subnets"].as_array()) by_zone.emplace(s["AvailabilityZone"].as_string(), s["SubnetId"].as_string());
   std::vector<std::string> out;
   for (auto& [zone, id] : by_zone) out.push_back(id);
-  if (out.empty()) co_return invalid("unable to resolve at least one subnet (0 match VPC and tags: [kubernetes.io/role/elb])");
+  if (out.empty()) co_return invalid("unable to resolve at least one subnet (0 match VPC and tags: [" + std::string(internet_facing ? "kubernetes.io/role/elb" : "kubernetes.io/role/internal-elb") + "])");
   co_return out;
 }
 
@@ -152,24 +182,20 @@ Task<Result<std::string>> Deployer::target_group(WantedTargetGroup g, std::strin
     json::Value vpcs = json::Value::object();
     auto described = co_await aws_.call("ec2", "DescribeVpcs", std::move(vpcs));
     if (!described.ok()) co_return std::move(described).error();
-    json::Value input = json::Value::object();
+    json::Value input = health_check_of(g);
     input["Name"] = g.name;
     input["Protocol"] = g.protocol;
     input["Port"] = g.port;
     input["VpcId"] = std::as_const(*described)["Vpcs"].at(0)["VpcId"];
     input["TargetType"] = "ip";
-    input["HealthCheckProtocol"] = g.health.protocol;
-    input["HealthCheckPort"] = g.health.port;
-    if (!g.health.path.empty() && g.health.protocol != "TCP") input["HealthCheckPath"] = g.health.path;
-    input["HealthCheckIntervalSeconds"] = g.health.interval_s;
-    input["HealthCheckTimeoutSeconds"] = g.health.timeout_s;
-    input["HealthyThresholdCount"] = g.health.healthy;
-    input["UnhealthyThresholdCount"] = g.health.unhealthy;
-    if (!g.health.matcher.empty() && g.health.protocol != "TCP") input["Matcher"]["HttpCode"] = g.health.matcher;
     input["Tags"] = tags(stack_tag, stack);
     auto made = co_await call("CreateTargetGroup", std::move(input));
     if (!made.ok()) co_return std::move(made).error();
     arn = std::as_const(*made)["TargetGroups"].at(0)["TargetGroupArn"].as_string();
+  } else if (json::Value health = health_check_of(g); !agrees(existing, health)) {
+    health["TargetGroupArn"] = arn;
+    auto changed = co_await call("ModifyTargetGroup", std::move(health));
+    if (!changed.ok()) co_return std::move(changed).error();
   }
   CO_TRY_VOID(co_await register_targets(arn, g.targets));
   co_return arn;
@@ -184,13 +210,11 @@ Task<Status> Deployer::rules(std::string listener_arn, WantedListener wanted, st
   for (const json::Value& r : std::as_const(*described)["Rules"].as_array())
     if (!r["IsDefault"].as_bool()) have[static_cast<int>(parse_int(r["Priority"].as_string()).value_or(0))] = r;
   for (auto& w : wanted.rules) {
-    json::Value conditions = conditions_of(w), actions = forward_to(groups[w.target_group]);
+    json::Value conditions = conditions_of(w), actions = actions_to(w.target_group, groups);
     auto it = have.find(w.priority);
     if (it != have.end()) {
       const json::Value& old = it->second;
-      bool same = old["Actions"].at(0)["TargetGroupArn"] == std::as_const(actions).at(0)["TargetGroupArn"] && old["Conditions"].size() == conditions.size();
-      for (size_t i = 0; same && i < conditions.size(); ++i)
-        same = old["Conditions"].at(i)["Field"] == std::as_const(conditions).at(i)["Field"] && old["Conditions"].at(i)["Values"] == std::as_const(conditions).at(i)["Values"];
+      bool same = agrees(old["Actions"], actions) && agrees(old["Conditions"], conditions);
       std::string arn = old["RuleArn"].as_string();
       have.erase(it);
       if (same) continue;
@@ -233,9 +257,9 @@ Task<Status> Deployer::listener(std::string balancer, json::Value existing, Want
     if (!made.ok()) co_return std::move(made).error();
     arn = std::as_const(*made)["Listeners"].at(0)["ListenerArn"].as_string();
   } else {
-    const json::Value& old = std::as_const(existing)["DefaultActions"].at(0);
-    const json::Value& now = std::as_const(actions).at(0);
-    bool same = old["Type"] == now["Type"] && old["TargetGroupArn"] == now["TargetGroupArn"] && std::as_const(existing)["Protocol"].as_string() == wanted.protocol;
+    const json::Value& old = std::as_const(existing);
+    bool same = agrees(old["DefaultActions"], actions) && old["Protocol"].as_string() == wanted.protocol &&
+                (wanted.certificate_arn.empty() || old["Certificates"].at(0)["CertificateArn"].as_string() == wanted.certificate_arn);
     if (!same) {
       json::Value input = json::Value::object();
       input["ListenerArn"] = arn;
@@ -257,6 +281,14 @@ Task<Result<Deployed>> Deployer::deploy(WantedBalancer wanted, std::string stack
     groups.push_back(arn);
   }
   CO_TRY(json::Value balancer, co_await find_by_name("DescribeLoadBalancers", "LoadBalancers", wanted.name));
+  if (const json::Value& old = balancer; !old["LoadBalancerArn"].as_string().empty() &&
+                                         (old["Type"].as_string() != wanted.type || (old["Scheme"].as_string() == "internet-facing") != wanted.internet_facing)) {
+    json::Value input = json::Value::object();  // neither can be changed: it is replaced
+    input["LoadBalancerArn"] = old["LoadBalancerArn"];
+    auto removed = co_await call("DeleteLoadBalancer", std::move(input));
+    if (!removed.ok() && !is_absent(removed.error())) co_return std::move(removed).error();
+    balancer = json::Value();
+  }
   if (std::as_const(balancer)["LoadBalancerArn"].as_string().empty()) {
     CO_TRY(auto ids, co_await subnets(wanted.internet_facing));
     json::Value input = json::Value::object();
@@ -298,10 +330,12 @@ Task<Result<Deployed>> Deployer::deploy(WantedBalancer wanted, std::string stack
     auto r = co_await call("DeleteListener", std::move(input));
     if (!r.ok() && !is_absent(r.error())) co_return std::move(r).error();
   }
+  CO_TRY_VOID(co_await remove_target_groups(stack_tag, wanted.stack, groups));
   co_return out;
 }
 
-Task<Status> Deployer::remove(std::string stack_tag, std::string stack) {
+// The ARNs of the kind's resources that carry the tags of the stack.
+Task<Result<std::vector<std::string>>> Deployer::arns_of(std::string describe, std::string list, std::string arn_member, std::string stack_tag, std::string stack) {
   auto has_tags = [&](const json::Value& description) {
     bool cluster = false, mine = false;
     for (const json::Value& t : description["Tags"].as_array()) {
@@ -310,25 +344,39 @@ Task<Status> Deployer::remove(std::string stack_tag, std::string stack) {
     }
     return cluster && mine;
   };
-  struct Kind {
-    const char *describe, *list, *arn, *remove;
-  };
-  for (auto& k : {Kind{"DescribeLoadBalancers", "LoadBalancers", "LoadBalancerArn", "DeleteLoadBalancer"}, Kind{"DescribeTargetGroups", "TargetGroups", "TargetGroupArn", "DeleteTargetGroup"}}) {
-    json::Value all = json::Value::object();
-    auto described = co_await call(k.describe, std::move(all));
-    if (!described.ok()) co_return std::move(described).error();
-    for (const json::Value& o : std::as_const(*described)[k.list].as_array()) {
-      json::Value ask = json::Value::object();
-      ask["ResourceArns"].push_back(o[k.arn]);
-      auto tagged = co_await call("DescribeTags", std::move(ask));
-      if (!tagged.ok() || !has_tags(std::as_const(*tagged)["TagDescriptions"].at(0))) continue;
-      json::Value input = json::Value::object();
-      input[k.arn] = o[k.arn];
-      auto r = co_await call(k.remove, std::move(input));
-      if (!r.ok() && !is_absent(r.error())) co_return std::move(r).error();
-    }
+  auto described = co_await call(describe, json::Value::object());
+  if (!described.ok()) co_return std::move(described).error();
+  std::vector<std::string> out;
+  for (const json::Value& o : std::as_const(*described)[list].as_array()) {
+    json::Value ask = json::Value::object();
+    ask["ResourceArns"].push_back(o[arn_member]);
+    auto tagged = co_await call("DescribeTags", std::move(ask));
+    if (tagged.ok() && has_tags(std::as_const(*tagged)["TagDescriptions"].at(0))) out.push_back(o[arn_member].as_string());
+  }
+  co_return out;
+}
+
+Task<Status> Deployer::remove_target_groups(std::string stack_tag, std::string stack, std::vector<std::string> except) {
+  CO_TRY(auto arns, co_await arns_of("DescribeTargetGroups", "TargetGroups", "TargetGroupArn", stack_tag, stack));
+  for (auto& arn : arns) {
+    if (std::find(except.begin(), except.end(), arn) != except.end()) continue;
+    json::Value input = json::Value::object();
+    input["TargetGroupArn"] = arn;
+    auto r = co_await call("DeleteTargetGroup", std::move(input));
+    if (!r.ok() && !is_absent(r.error())) co_return std::move(r).error();
   }
   co_return ok();
+}
+
+Task<Status> Deployer::remove(std::string stack_tag, std::string stack) {
+  CO_TRY(auto balancers, co_await arns_of("DescribeLoadBalancers", "LoadBalancers", "LoadBalancerArn", stack_tag, stack));
+  for (auto& arn : balancers) {
+    json::Value input = json::Value::object();
+    input["LoadBalancerArn"] = arn;
+    auto r = co_await call("DeleteLoadBalancer", std::move(input));
+    if (!r.ok() && !is_absent(r.error())) co_return std::move(r).error();
+  }
+  co_return co_await remove_target_groups(stack_tag, stack, {});
 }
 
 }  // namespace caravel::loadbalancer

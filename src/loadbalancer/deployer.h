@@ -26,6 +26,8 @@ class Deployer {
   Task<Status> register_targets(std::string arn, std::vector<TargetAddress> wanted);
   Task<Status> listener(std::string balancer, json::Value existing, WantedListener wanted, std::vector<std::string> groups);
   Task<Status> rules(std::string listener_arn, WantedListener wanted, std::vector<std::string> groups);
+  Task<Result<std::vector<std::string>>> arns_of(std::string describe, std::string list, std::string arn_member, std::string stack_tag, std::string stack);
+  Task<Status> remove_target_groups(std::string stack_tag, std::string stack, std::vector<std::string> except);
   json::Value tags(const std::string& stack_tag, const std::string& stack) const;
   aws::Client& aws_;
   std::string cluster_;

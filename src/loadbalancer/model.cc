@@ -15,7 +15,20 @@ constexpr char kIngressPrefix[] = "alb.ingress.kubernetes.io/";
 
 std::string note(const json::Value& o, const char* prefix, const char* name) { return kube::annotation(o, std::string(prefix) + name); }
 
-int number(const std::string& text, int fallback) { return static_cast<int>(parse_int(text).value_or(fallback)); }
+Result<int> number(const json::Value& o, const char* prefix, const char* name, int fallback) {
+  std::string text = note(o, prefix, name);
+  if (text.empty()) return fallback;
+  auto n = parse_int(text);
+  if (!n || *n < 0 || *n > INT32_MAX) return invalid(std::string("failed to parse int64 annotation, ") + prefix + name + ": " + text);
+  return static_cast<int>(*n);
+}
+
+Result<bool> is_internet_facing(const json::Value& o, const char* prefix) {
+  std::string scheme = note(o, prefix, "scheme");
+  if (!scheme.empty() && scheme != "internal" && scheme != "internet-facing")
+    return invalid(std::string("unknown scheme: ") + scheme + " in annotation " + prefix + "scheme; use internal or internet-facing");
+  return scheme == "internet-facing";
+}
 
 // Ready addresses of a Service's port.
 std::vector<TargetAddress> targets(const Objects& slices, const std::string& ns, const std::string& service, const std::string& port_name) {
@@ -33,7 +46,7 @@ std::vector<TargetAddress> targets(const Objects& slices, const std::string& ns,
   return {out.begin(), out.end()};
 }
 
-HealthCheck service_health(const json::Value& service) {
+Result<HealthCheck> service_health(const json::Value& service) {
   HealthCheck h;
   auto get = [&](const char* name) { return note(service, kServicePrefix, name); };
   std::string protocol = to_upper(get("healthcheck-protocol"));
@@ -43,10 +56,30 @@ HealthCheck service_health(const json::Value& service) {
     h.matcher = "200-399";
   }
   if (!get("healthcheck-port").empty()) h.port = get("healthcheck-port");
-  h.interval_s = number(get("healthcheck-interval"), 10);
-  h.timeout_s = std::min(number(get("healthcheck-timeout"), h.protocol == "TCP" ? 10 : 6), h.interval_s);
-  h.healthy = number(get("healthcheck-healthy-threshold"), 3);
-  h.unhealthy = number(get("healthcheck-unhealthy-threshold"), 3);
+  auto n = [&](const char* name, int fallback) { return number(service, kServicePrefix, name, fallback); };
+  TRY(h.interval_s, n("healthcheck-interval", 10));
+  TRY(h.timeout_s, n("healthcheck-timeout", h.protocol == "TCP" ? 10 : 6));
+  h.timeout_s = std::min(h.timeout_s, h.interval_s);
+  TRY(h.healthy, n("healthcheck-healthy-threshold", 3));
+  TRY(h.unhealthy, n("healthcheck-unhealthy-threshold", 3));
+  return h;
+}
+
+Result<HealthCheck> ingress_health(const json::Value& ingress, const std::string& backend_protocol) {
+  HealthCheck h;
+  auto get = [&](const char* name, const std::string& fallback) {
+    std::string text = note(ingress, kIngressPrefix, name);
+    return text.empty() ? fallback : text;
+  };
+  auto n = [&](const char* name, int fallback) { return number(ingress, kIngressPrefix, name, fallback); };
+  h.protocol = to_upper(get("healthcheck-protocol", backend_protocol));
+  h.path = get("healthcheck-path", "/");
+  h.port = get("healthcheck-port", "traffic-port");
+  h.matcher = get("success-codes", "200");
+  TRY(h.interval_s, n("healthcheck-interval-seconds", 15));
+  TRY(h.timeout_s, n("healthcheck-timeout-seconds", 5));
+  TRY(h.healthy, n("healthy-threshold-count", 2));
+  TRY(h.unhealthy, n("unhealthy-threshold-count", 2));
   return h;
 }
 
@@ -54,6 +87,65 @@ const json::Value* service_port(const json::Value& service, const json::Value& r
   for (auto& p : service["spec"]["ports"].as_array())
     if ((ref["name"].is_string() && p["name"] == ref["name"]) || (ref["number"].is_int() && p["port"] == ref["number"])) return &p;
   return nullptr;
+}
+
+// Exact paths first, then prefixes, the longest first, then the others as they stand.
+std::vector<const json::Value*> sorted_paths(const json::Value& paths) {
+  std::vector<const json::Value*> out;
+  for (auto& p : paths.as_array()) out.push_back(&p);
+  auto rank = [](const json::Value& p) {
+    const std::string& type = p["pathType"].as_string();
+    return type == "Exact" ? 0 : type == "Prefix" ? 1
+                                                  : 2;
+  };
+  std::stable_sort(out.begin(), out.end(), [&](const json::Value* a, const json::Value* b) {
+    if (rank(*a) != rank(*b)) return rank(*a) < rank(*b);
+    return rank(*a) == 1 && (*a)["path"].as_string().size() > (*b)["path"].as_string().size();
+  });
+  return out;
+}
+
+Result<std::vector<std::string>> path_patterns(const json::Value& p) {
+  std::string path = p["path"].as_string(), type = p["pathType"].as_string();
+  if (path.empty()) return std::vector<std::string>();
+  bool wildcards = path.find_first_of("*?") != std::string::npos;
+  if (wildcards && (type == "Exact" || type == "Prefix")) return invalid(to_lower(type) + " path shouldn't contain wildcards: " + path);
+  if (type != "Prefix") return std::vector<std::string>{path};
+  if (path == "/") return std::vector<std::string>{"/*"};
+  if (path.ends_with("/")) path.pop_back();
+  return std::vector<std::string>{path, path + "/*"};
+}
+
+// Ports and protocols without what they lead to.
+Result<std::vector<WantedListener>> listen_ports(const json::Value& ingress) {
+  std::string certificate = note(ingress, kIngressPrefix, "certificate-arn"), text = note(ingress, kIngressPrefix, "listen-ports");
+  std::string annotation = std::string("annotation ") + kIngressPrefix + "listen-ports: ";
+  if (text.empty()) text = certificate.empty() ? R"([{"HTTP": 80}])" : R"([{"HTTPS": 443}])";
+  auto entries = json::parse(text);
+  if (!entries.ok()) return invalid(annotation + entries.error().message);
+  std::vector<WantedListener> out;
+  for (auto& entry : std::as_const(*entries).as_array())
+    for (auto& m : entry.as_object()) {
+      WantedListener l;
+      l.protocol = m.key;
+      int64_t port = m.value.as_int();
+      if (l.protocol != "HTTP" && l.protocol != "HTTPS") return invalid(annotation + "listen protocol must be HTTP or HTTPS: " + l.protocol);
+      if (port < 1 || port > 65535) return invalid(annotation + "listen port must be within [1, 65535]: " + json::dump(m.value));
+      l.port = static_cast<int>(port);
+      if (l.protocol == "HTTPS") l.certificate_arn = trim(certificate.substr(0, certificate.find(',')));
+      if (l.protocol == "HTTPS" && l.certificate_arn.empty())
+        return invalid("no certificate for the HTTPS listener on port " + std::to_string(port) + "; name one in " + kIngressPrefix + "certificate-arn");
+      out.push_back(std::move(l));
+    }
+  if (out.empty()) return invalid(annotation + "empty listen-ports");
+  TRY(int redirect, number(ingress, kIngressPrefix, "ssl-redirect", 0));
+  if (!redirect) return out;
+  auto target = std::find_if(out.begin(), out.end(), [&](auto& l) { return l.port == redirect; });
+  if (target == out.end()) return invalid("listener does not exist for SSLRedirect port: " + std::to_string(redirect));
+  if (target->protocol != "HTTPS") return invalid("listener protocol non-SSL for SSLRedirect port: " + std::to_string(redirect));
+  for (auto& l : out)
+    if (l.protocol == "HTTP") l.redirect_to_https = redirect;
+  return out;
 }
 
 }  // namespace
@@ -83,7 +175,10 @@ Result<WantedBalancer> balancer_of_service(const json::Value& service, const Obj
   out.name = note(service, kServicePrefix, "name");
   if (out.name.empty()) out.name = resource_name(ns, name, kube::uid_of(service));
   out.type = "network";
-  out.internet_facing = note(service, kServicePrefix, "scheme") == "internet-facing";
+  TRY(out.internet_facing, is_internet_facing(service, kServicePrefix));
+  TRY(HealthCheck health, service_health(service));
+  if (!note(service, kServicePrefix, "ssl-cert").empty())
+    out.problems.push_back(std::string("annotation ") + kServicePrefix + "ssl-cert is not supported here; the listeners carry plain TCP");
   out.stack = ns + "/" + name;
   for (auto& p : service["spec"]["ports"].as_array()) {
     if (p["protocol"].as_string() != "TCP" && !p["protocol"].as_string().empty()) {
@@ -92,11 +187,11 @@ Result<WantedBalancer> balancer_of_service(const json::Value& service, const Obj
     }
     WantedTargetGroup g;
     int64_t port = p["port"].as_int();
-    g.name = resource_name(ns, name, "tg" + std::to_string(port));
+    g.name = resource_name(ns, name, kube::uid_of(service) + "/TCP/" + std::to_string(port));
     g.protocol = "TCP";
     g.targets = targets(slices, ns, name, p["name"].as_string());
     g.port = g.targets.empty() ? static_cast<int>(port) : g.targets[0].port;
-    g.health = service_health(service);
+    g.health = health;
     WantedListener l;
     l.port = static_cast<int>(port);
     l.protocol = "TCP";
@@ -122,7 +217,14 @@ Result<WantedBalancer> balancer_of_ingress(const json::Value& ingress, const Obj
   WantedBalancer out;
   out.name = get("load-balancer-name").empty() ? resource_name(ns, name, kube::uid_of(ingress)) : get("load-balancer-name");
   out.type = "application";
-  out.internet_facing = get("scheme") == "internet-facing";
+  TRY(out.internet_facing, is_internet_facing(ingress, kIngressPrefix));
+  std::string backend_protocol = get("backend-protocol").empty() ? "HTTP" : to_upper(get("backend-protocol"));
+  if (backend_protocol != "HTTP" && backend_protocol != "HTTPS")
+    return invalid(std::string("annotation ") + kIngressPrefix + "backend-protocol: unsupported \"" + backend_protocol + "\"; use HTTP or HTTPS");
+  TRY(HealthCheck health, ingress_health(ingress, backend_protocol));
+  TRY(out.listeners, listen_ports(ingress));
+  if (!get("group.name").empty()) out.problems.push_back(std::string("annotation ") + kIngressPrefix + "group.name is not supported here; the Ingress has a load balancer of its own");
+  if (get("certificate-arn").find(',') != std::string::npos) out.problems.push_back(std::string("annotation ") + kIngressPrefix + "certificate-arn: only the first certificate is served");
   out.stack = ns + "/" + name;
 
   std::map<std::string, size_t> by_backend;
@@ -137,60 +239,32 @@ Result<WantedBalancer> balancer_of_ingress(const json::Value& ingress, const Obj
       auto it = by_backend.find(key);
       if (it != by_backend.end()) return static_cast<int>(it->second);
       WantedTargetGroup g;
-      g.name = resource_name(ns, service_name, name + key);
-      g.protocol = get("backend-protocol").empty() ? "HTTP" : to_upper(get("backend-protocol"));
+      g.protocol = backend_protocol;
+      g.name = resource_name(ns, service_name, kube::uid_of(ingress) + "/" + g.protocol + "/" + key);
       g.targets = targets(slices, ns, service_name, (*port)["name"].as_string());
       g.port = g.targets.empty() ? static_cast<int>((*port)["port"].as_int()) : g.targets[0].port;
-      g.health.protocol = get("healthcheck-protocol").empty() ? g.protocol : to_upper(get("healthcheck-protocol"));
-      g.health.path = get("healthcheck-path").empty() ? "/" : get("healthcheck-path");
-      if (!get("healthcheck-port").empty()) g.health.port = get("healthcheck-port");
-      g.health.matcher = get("success-codes").empty() ? "200" : get("success-codes");
-      g.health.interval_s = number(get("healthcheck-interval-seconds"), 15);
-      g.health.timeout_s = number(get("healthcheck-timeout-seconds"), 5);
-      g.health.healthy = number(get("healthy-threshold-count"), 2);
-      g.health.unhealthy = number(get("unhealthy-threshold-count"), 2);
+      g.health = health;
       by_backend[key] = out.target_groups.size();
       out.target_groups.push_back(std::move(g));
       return static_cast<int>(out.target_groups.size() - 1);
     }
-    out.problems.push_back("backend service " + ns + "/" + service_name + " or its port does not exist");
-    return -1;
+    std::string problem = "backend service " + ns + "/" + service_name + " or its port does not exist";
+    if (std::find(out.problems.begin(), out.problems.end(), problem) == out.problems.end()) out.problems.push_back(problem);
+    return kMissingBackendAnswer;
   };
 
   std::vector<WantedRule> rules;
   for (auto& rule : ingress["spec"]["rules"].as_array())
-    for (auto& p : rule["http"]["paths"].as_array()) {
-      int g = group(p["backend"]);
-      if (g < 0) continue;
-      std::string path = p["path"].as_string();
-      std::vector<std::string> patterns;
-      if (p["pathType"].as_string() == "Prefix" && path != "/" && !path.empty()) patterns = {path, path + (path.ends_with("/") ? "*" : "/*")};
-      else if (path == "/" && p["pathType"].as_string() != "Exact") patterns = {"/*"};
-      else patterns = {path};
-      for (auto& pattern : patterns) rules.push_back({static_cast<int>(rules.size()) + 1, rule["host"].as_string(), pattern, static_cast<size_t>(g)});
+    for (auto* p : sorted_paths(rule["http"]["paths"])) {
+      TRY(auto patterns, path_patterns(*p));
+      rules.push_back({static_cast<int>(rules.size()) + 1, rule["host"].as_string(), std::move(patterns), group((*p)["backend"])});
     }
-  int default_group = ingress["spec"]["defaultBackend"]["service"].is_object() ? group(ingress["spec"]["defaultBackend"]) : -1;
-  std::string certificate = get("certificate-arn");
-  auto ports = json::parse(get("listen-ports"));
-  if (!get("listen-ports").empty() && !ports.ok()) return invalid(std::string("annotation ") + kIngressPrefix + "listen-ports: " + ports.error().message);
-  json::Value wanted_ports = ports.ok() ? *ports : json::Value();
-  if (wanted_ports.size() == 0) {
-    json::Value p = json::Value::object();
-    p[certificate.empty() ? "HTTP" : "HTTPS"] = certificate.empty() ? 80 : 443;
-    wanted_ports.push_back(std::move(p));
+  const json::Value& fallback = ingress["spec"]["defaultBackend"];
+  int default_group = fallback["service"].is_object() ? group(fallback) : kNotFoundAnswer;
+  for (auto& l : out.listeners) {
+    if (!l.redirect_to_https) l.rules = rules;
+    l.default_target_group = default_group;
   }
-  int redirect = number(get("ssl-redirect"), 0);
-  for (const json::Value& entry : std::as_const(wanted_ports).as_array())
-    for (const auto& m : entry.as_object()) {
-      WantedListener l;
-      l.port = static_cast<int>(m.value.as_int());
-      l.protocol = m.key;
-      if (m.key == "HTTPS") l.certificate_arn = certificate.substr(0, certificate.find(','));
-      l.redirect_to_https = redirect && m.key == "HTTP";
-      if (!l.redirect_to_https) l.rules = rules;
-      l.default_target_group = default_group;
-      out.listeners.push_back(std::move(l));
-    }
   return out;
 }
 

@@ -36,10 +36,15 @@ struct WantedTargetGroup {
   std::vector<TargetAddress> targets;
 };
 
+// Where a listener or a rule sends requests: the index of a target group, or a fixed answer.
+constexpr int kNotFoundAnswer = -1;        // 404: nothing was asked for
+constexpr int kMissingBackendAnswer = -2;  // 503: the Service or its port does not exist
+
 struct WantedRule {
   int priority = 0;
-  std::string host, path;   // "" for any; ELBv2 patterns
-  size_t target_group = 0;  // index
+  std::string host;                // "" for any
+  std::vector<std::string> paths;  // any of these ELBv2 patterns; none for any path
+  int target_group = kMissingBackendAnswer;
 };
 
 struct WantedListener {
@@ -47,8 +52,8 @@ struct WantedListener {
   std::string protocol;  // TCP, HTTP, HTTPS
   std::string certificate_arn;
   std::vector<WantedRule> rules;
-  int default_target_group = -1;  // -1: a fixed 404
-  bool redirect_to_https = false;
+  int default_target_group = kNotFoundAnswer;
+  int redirect_to_https = 0;  // the HTTPS port to redirect to; 0: none
 };
 
 struct WantedBalancer {
@@ -58,13 +63,14 @@ struct WantedBalancer {
   std::string stack;  // "ns/name": the tag that finds it again
   std::vector<WantedTargetGroup> target_groups;
   std::vector<WantedListener> listeners;
-  std::vector<std::string> problems;
+  std::vector<std::string> problems;  // what could not be done as asked, to be told in events
 };
 
 bool is_ours(const json::Value& service);
 Result<WantedBalancer> balancer_of_service(const json::Value& service, const Objects& slices);
 bool is_alb_ingress(const json::Value& ingress, const Objects& classes);
-// The Ingresses of one group (one, without alb.ingress.kubernetes.io/group.name).
+// Each Ingress has a load balancer of its own: groups (group.name) are not formed, which is one of the problems.
+// Rules: per host in the Ingress's order; exact paths first, then prefixes, the longest first, then the others.
 Result<WantedBalancer> balancer_of_ingress(const json::Value& ingress, const Objects& services, const Objects& slices);
 
 // "k8s-demo-web-0123456789": readable, unique by the hash, at most 32 characters.

@@ -12,11 +12,19 @@ namespace caravel::net {
 
 enum class KeyType { kEcdsaP256,
                      kEcdsaP384,
+                     kEcdsaP521,
                      kRsa2048,
+                     kRsa3072,
                      kRsa4096,
+                     kRsa8192,
                      kEd25519 };
 Result<std::string> generate_key(KeyType type);
 Result<std::string> public_key_pem(std::string_view key_pem);
+struct KeyInfo {
+  std::string algorithm;  // "RSA", "ECDSA", "Ed25519"
+  int bits = 0;
+};
+Result<KeyInfo> parse_key(std::string_view key_pem);
 
 struct CertificateNames {
   std::string common_name;

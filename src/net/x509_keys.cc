@@ -41,8 +41,11 @@ Result<std::string> generate_key(KeyType type) {
   switch (type) {
     case KeyType::kEcdsaP256: key.reset(EVP_EC_gen("P-256")); break;
     case KeyType::kEcdsaP384: key.reset(EVP_EC_gen("P-384")); break;
+    case KeyType::kEcdsaP521: key.reset(EVP_EC_gen("P-521")); break;
     case KeyType::kRsa2048: key.reset(EVP_RSA_gen(2048)); break;
+    case KeyType::kRsa3072: key.reset(EVP_RSA_gen(3072)); break;
     case KeyType::kRsa4096: key.reset(EVP_RSA_gen(4096)); break;
+    case KeyType::kRsa8192: key.reset(EVP_RSA_gen(8192)); break;
     case KeyType::kEd25519: key.reset(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")); break;
   }
   if (!key) return openssl_error("making a key");
@@ -54,6 +57,14 @@ Result<std::string> generate_key(KeyType type) {
 Result<std::string> public_key_pem(std::string_view key_pem) {
   TRY(KeyPtr key, read_private_key(key_pem));
   return public_key_text(key.get());
+}
+
+Result<KeyInfo> parse_key(std::string_view key_pem) {
+  TRY(KeyPtr key, read_private_key(key_pem));
+  int type = EVP_PKEY_base_id(key.get());
+  return KeyInfo{type == EVP_PKEY_RSA ? "RSA" : type == EVP_PKEY_EC ? "ECDSA"
+                                                                    : "Ed25519",
+                 EVP_PKEY_bits(key.get())};
 }
 
 Result<std::string> jose_sign(std::string_view alg, std::string_view key_pem, std::string_view data) {
