@@ -39,6 +39,7 @@ TEST(Health, OfAStatefulSetFollowsItsRevision) {
   EXPECT_EQ(s("replicas: 1", "observedGeneration: 1, readyReplicas: 1, updateRevision: c, currentRevision: b").status, "Progressing");
   EXPECT_EQ(s("replicas: 3", "observedGeneration: 1, readyReplicas: 1").message, "Waiting for 2 pods to be ready...");
   EXPECT_EQ(s("replicas: 0", "").status, "Progressing") << "not observed yet";
+  EXPECT_EQ(status("apps/v1", "StatefulSet", "{spec: {replicas: 0}}"), "Progressing") << "no controller has seen it";
   EXPECT_EQ(s("replicas: 1, updateStrategy: {type: OnDelete}", "observedGeneration: 1, readyReplicas: 1, updateRevision: c, currentRevision: b").status, "Healthy");
   const char* partition = "replicas: 3, updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 2}}";
   EXPECT_EQ(s(partition, "observedGeneration: 1, readyReplicas: 3, updatedReplicas: 0, updateRevision: c, currentRevision: b").status, "Progressing");

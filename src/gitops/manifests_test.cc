@@ -61,6 +61,7 @@ TEST(Manifests, ABrokenManifestNamesItsFile) {
   EXPECT_TRUE(says(names({{"ok.yaml", config_map("a")}, {"env/bad.yaml", config_map("b") + "data: [unclosed\n"}}), {"Failed to unmarshal", "env/bad.yaml"}));
   EXPECT_TRUE(says(names({{"bad.json", "{\"kind\": "}}), {"Failed to unmarshal", "bad.json"}));
   EXPECT_TRUE(says(names({{"half.yaml", config_map("a") + "---\nfoo: bar\n"}}), {"half.yaml", "Object 'Kind' is missing"})) << "a document of a file with manifests must be one";
+  EXPECT_TRUE(says(names({{"flow.yaml", "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {\"name\": \"a\"}}\n---\nfoo: bar\n"}}), {"flow.yaml", "Object 'Kind' is missing"}));
   EXPECT_TRUE(says(names({{"nameless.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n"}}), {"nameless.yaml", "metadata.name"}));
 }
 

@@ -94,6 +94,12 @@ TEST(Class, IngressesOfOthersLeaveNoTrace) {
   EXPECT_TRUE(has_server(m, "_")) << "the catch-all is always there";
 }
 
+TEST(Class, IngressesThatAreBeingDeletedServeNoMore) {
+  Inputs in = world();
+  add(in.ingresses, "{metadata: {name: i, namespace: demo, deletionTimestamp: '2026-01-01T00:00:00Z'}, spec: {ingressClassName: nginx, rules: [" + rule("a.example", path("/", "Prefix")) + "]}}");
+  EXPECT_FALSE(has_server(build_model(in), "a.example"));
+}
+
 TEST(Locations, LongerPathsFirstAndExactBeforePrefix) {
   Inputs in = world();
   ingress(in, "i", "rules: [" + rule("a.example", path("/", "Prefix") + "," + path("/app", "Prefix") + "," + path("/app", "Exact", kApi) + "," + path("/app/long", "Prefix") + "," + path("/appl", "ImplementationSpecific")) + "]");

@@ -95,7 +95,6 @@ std::string location_body(const Model& model, const Server& server, const Locati
 
 std::string locations(const Model& model, const Server& server) {
   std::string out;
-  bool has_root = false;
   std::set<std::string> taken;  // nginx refuses a configuration that has a location twice
   auto block = [&](const std::string& match, const std::string& body) {
     if (taken.insert(match).second) out += "        location " + match + " {\n" + body + "        }\n";
@@ -115,9 +114,8 @@ std::string locations(const Model& model, const Server& server) {
       if (!exact_elsewhere) block("= \"" + bare + "\"", body);
       block("\"" + bare + "/\"", body);
     }
-    has_root |= !l.exact && l.path == "/";
   }
-  if (!has_root) block("/", "            return 404;\n");
+  block("/", "            return 404;\n");
   return out;
 }
 

@@ -75,10 +75,11 @@ TEST(NginxConfig, AnImplementationSpecificPathMatchesByCharacters) {
 TEST(NginxConfig, AnExactPathTakesItsPlaceFromAPrefix) {
   Location exact = location("/app", "demo-empty-80");
   exact.exact = true;
-  Model m = model("a.example", {exact, location("/app")});
-  EXPECT_EQ(times(config(m), "location = \"/app\" {"), 1u);
-  EXPECT_TRUE(has(body(m, "= \"/app\""), "return 503;"));
-  EXPECT_TRUE(has(body(m, "\"/app/\""), "proxy_pass http://demo-web-80;"));
+  for (auto& m : {model("a.example", {exact, location("/app")}), model("a.example", {location("/app/"), exact})}) {
+    EXPECT_EQ(times(config(m), "location = \"/app\" {"), 1u);
+    EXPECT_TRUE(has(body(m, "= \"/app\""), "return 503;"));
+    EXPECT_TRUE(has(body(m, "\"/app/\""), "proxy_pass http://demo-web-80;"));
+  }
 }
 
 TEST(NginxConfig, TheHealthPathOfTheCatchAllIsTheControllers) {
