@@ -101,9 +101,9 @@ struct ServedType {
   std::shared_ptr<Storage> storage;  // null: nothing is stored (reviews)
   std::shared_ptr<const TypeModel> model;
   std::shared_ptr<const Strategy> strategy;
-  bool custom = false;              // from a CRD
+  bool custom = false;                  // from a CRD
   std::vector<std::string> selectable;  // of a custom resource: those of storage->selectable that this version has
-  std::string deprecation_warning;  // for every answer of a deprecated version
+  std::string deprecation_warning;      // for every answer of a deprecated version
   // From and to the storage's version; null: the same.
   Convert from_storage, to_storage;
   // A webhook that converts between versions; with it from_storage and to_storage are null, and what is stored must
