@@ -31,16 +31,10 @@ WaitReason out_of(const std::string& resource, int64_t asked, int64_t used, int6
                                   ", capacity: " + std::to_string(capacity)};
 }
 
-int64_t units(const Amounts& a, const char* resource) {
-  auto it = a.find(resource);
-  if (it == a.end()) return 0;
-  return std::string_view(resource) == "cpu" ? it->second.milli_value() : it->second.value();
-}
-
 }  // namespace
 
 std::optional<WaitReason> judge_pod(const core::Pod& pod, const std::vector<AdmittedPod>& others, const Amounts& allocatable) {
-  const int64_t room = units(allocatable, "pods");
+  const int64_t room = amount_of(allocatable, "pods");
   if (room > 0 && static_cast<int64_t>(others.size()) >= room) return out_of("pods", 1, static_cast<int64_t>(others.size()), room);
   Amounts used;
   for (auto& o : others)
@@ -48,7 +42,7 @@ std::optional<WaitReason> judge_pod(const core::Pod& pod, const std::vector<Admi
   const Amounts asked = running_requests(pod);
   for (const char* resource : {"cpu", "memory"}) {
     if (!allocatable.count(resource)) continue;
-    const int64_t wants = units(asked, resource), has = units(used, resource), all = units(allocatable, resource);
+    const int64_t wants = amount_of(asked, resource), has = amount_of(used, resource), all = amount_of(allocatable, resource);
     if (wants > 0 && wants + has > all) return out_of(resource, wants, has, all);
   }
   const std::vector<UsedPort> wanted = used_ports(pod);

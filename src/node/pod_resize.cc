@@ -22,13 +22,13 @@ const kube::Quantity* of(const Amounts& a, const char* resource) {
 
 bool same(const kube::Quantity* a, const kube::Quantity* b) { return a && b ? *a == *b : a == b; }
 
-int64_t count(const Amounts& a, const char* resource) {
+}  // namespace
+
+int64_t amount_of(const Amounts& a, const char* resource) {
   const kube::Quantity* q = of(a, resource);
   if (!q) return 0;
   return std::string_view(resource) == "cpu" ? q->milli_value() : q->value();
 }
-
-}  // namespace
 
 Granted granted_before(const core::Pod& pod) {
   Granted out;
@@ -67,13 +67,13 @@ Amounts running_requests(const core::Pod& pod, const Granted* granted) {
 
 std::optional<WaitReason> judge_resize(const Amounts& wanted, const Amounts& granted, const Amounts& used_by_others, const Amounts& allocatable) {
   for (const char* r : kResizable)
-    if (count(wanted, r) > count(allocatable, r))
-      return WaitReason{"Infeasible", std::string("Node didn't have enough capacity: ") + r + ", requested: " + std::to_string(count(wanted, r)) + ", capacity: " + std::to_string(count(allocatable, r))};
+    if (amount_of(wanted, r) > amount_of(allocatable, r))
+      return WaitReason{"Infeasible", std::string("Node didn't have enough capacity: ") + r + ", requested: " + std::to_string(amount_of(wanted, r)) + ", capacity: " + std::to_string(amount_of(allocatable, r))};
   for (const char* r : kResizable) {
-    if (count(wanted, r) <= count(granted, r)) continue;  // less always fits
-    if (count(wanted, r) + count(used_by_others, r) > count(allocatable, r))
-      return WaitReason{"Deferred", std::string("Node didn't have enough resource: ") + r + ", requested: " + std::to_string(count(wanted, r)) + ", used: " + std::to_string(count(used_by_others, r)) +
-                                        ", capacity: " + std::to_string(count(allocatable, r))};
+    if (amount_of(wanted, r) <= amount_of(granted, r)) continue;  // less always fits
+    if (amount_of(wanted, r) + amount_of(used_by_others, r) > amount_of(allocatable, r))
+      return WaitReason{"Deferred", std::string("Node didn't have enough resource: ") + r + ", requested: " + std::to_string(amount_of(wanted, r)) + ", used: " + std::to_string(amount_of(used_by_others, r)) +
+                                        ", capacity: " + std::to_string(amount_of(allocatable, r))};
   }
   return std::nullopt;
 }

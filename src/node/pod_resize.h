@@ -13,6 +13,8 @@ namespace caravel::node {
 using Amounts = std::map<std::string, kube::Quantity>;
 using Granted = std::map<std::string, core::ResourceRequirements>;  // by container name
 
+// CPU in thousandths, anything else in its own unit; absent: 0.
+int64_t amount_of(const Amounts& a, const char* resource);
 // What the node granted according to the pod's status; its spec where the status does not tell.
 Granted granted_before(const core::Pod& pod);
 // Whether the spec asks for something else for a container that stays (app containers and sidecars).

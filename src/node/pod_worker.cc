@@ -163,7 +163,7 @@ void PodWorker::decide_resize() {
   auto refused = judge_resize(running_requests(*pod_), running_requests(*pod_, &rt_.granted), c_->granted_to_others(uid_), c_->allocatable);
   if (refused) {
     if (!rt_.resize_pending || rt_.resize_pending->reason != refused->reason)
-      event(true, "Resize" + refused->reason, "Pod resize " + std::string(refused->reason == "Infeasible" ? "Infeasible" : "Deferred") + ": " + refused->message);
+      event(true, "Resize" + refused->reason, "Pod resize " + refused->reason + ": " + refused->message);
     rt_.resize_pending = std::move(refused);
     plan_.look_again = c_->loop->now() + kResizeAgain;
     return;

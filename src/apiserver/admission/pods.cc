@@ -93,8 +93,7 @@ class TolerationSecondsPlugin final : public AdmissionPlugin {
   std::string_view name() const override { return "DefaultTolerationSeconds"; }
   Status admit(AdmissionRequest& r) override {
     // An update, too: who replaces a pod's tolerations does not mean to take these away.
-    const bool whole_pod = r.type->resource.kind == "Pod" && r.type->resource.group.empty() && r.subresource.empty() && r.object;
-    if (!whole_pod || (r.operation != Operation::kCreate && r.operation != Operation::kUpdate)) return ok();
+    if (!r.is("", "pods") || !r.subresource.empty() || (r.operation != Operation::kCreate && r.operation != Operation::kUpdate)) return ok();
     Value& spec = (*r.object)["spec"];
     for (std::string_view key : {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}) {
       bool tolerated = false;
