@@ -154,8 +154,8 @@ void pod_spec(Value& s) {
   make(s, "securityContext");
   each(s, "volumes", volume);
   for (std::string_view list : {"initContainers", "containers", "ephemeralContainers"}) each(s, list, container);
-  if (!s["serviceAccountName"].as_string().empty()) s["serviceAccount"] = s["serviceAccountName"];
-  else if (!s["serviceAccount"].as_string().empty()) s["serviceAccountName"] = s["serviceAccount"];
+  if (!s["serviceAccountName"].as_string().empty()) s["serviceAccount"] = Value(s["serviceAccountName"]);
+  else if (!s["serviceAccount"].as_string().empty()) s["serviceAccountName"] = Value(s["serviceAccount"]);
   else s.erase("serviceAccountName");
   if (s["serviceAccount"].as_string().empty()) s.erase("serviceAccount");
   each(s, "topologySpreadConstraints", [](Value& c) {
@@ -174,7 +174,7 @@ void pod(Value& o) {
       for (std::string_view list : {"initContainers", "containers"})
         each(*s, list, [](Value& c) {
           each(c, "ports", [](Value& p) {
-            if (p["hostPort"].as_int() == 0) p["hostPort"] = p["containerPort"];
+            if (p["hostPort"].as_int() == 0) p["hostPort"] = Value(p["containerPort"]);
           });
         });
     if (std::as_const(*s)["terminationGracePeriodSeconds"].as_int() < 0) (*s)["terminationGracePeriodSeconds"] = 1;
@@ -266,7 +266,7 @@ void service(Value& s) {
   each(s, "ports", [](Value& p) {
     put(p, "protocol", "TCP");
     Value* t = p.find("targetPort");
-    if (!t || t->is_null() || (t->is_int() && t->as_int() == 0) || (t->is_string() && t->as_string().empty())) p["targetPort"] = p["port"];
+    if (!t || t->is_null() || (t->is_int() && t->as_int() == 0) || (t->is_string() && t->as_string().empty())) p["targetPort"] = Value(p["port"]);
   });
   const std::string type = s["type"].as_string();
   if (type == "NodePort" || type == "LoadBalancer" || (type == "ClusterIP" && std::as_const(s)["externalIPs"].size() > 0)) put(s, "externalTrafficPolicy", "Cluster");

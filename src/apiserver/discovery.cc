@@ -224,7 +224,7 @@ bool Discovery::serve(const Request& r, Response* out) {
     auto parts = split(options_->version, '.');
     v["minor"] = parts.size() > 1 ? parts[1] : "";
     v["emulationMajor"] = "1";
-    v["emulationMinor"] = v["minor"];
+    v["emulationMinor"] = json::Value(v["minor"]);
     v["gitVersion"] = options_->version;
     v["gitCommit"] = options_->git_commit;
     v["gitTreeState"] = "clean";

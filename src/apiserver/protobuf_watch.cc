@@ -28,9 +28,9 @@ Result<std::string> partial_metadata_message(const json::Value& object) {
   return kube::to_protobuf(typed);
 }
 
-Result<std::string> partial_metadata_protobuf(const json::Value& object) {
+Result<std::string> partial_metadata_protobuf(const json::Value& object, const char* meta_version) {
   TRY(std::string raw, partial_metadata_message(object));
-  return protobuf_envelope("meta.k8s.io/v1", "PartialObjectMetadata", raw);
+  return protobuf_envelope(meta_version, "PartialObjectMetadata", raw);
 }
 
 Result<std::string> status_protobuf(const json::Value& status) {
@@ -39,7 +39,7 @@ Result<std::string> status_protobuf(const json::Value& status) {
 }
 
 Result<std::string> object_protobuf(const ServedType& t, const Output& out, const json::Value& object) {
-  if (out.as == Output::kPartial) return partial_metadata_protobuf(object);
+  if (out.as == Output::kPartial) return partial_metadata_protobuf(object, out.meta_version);
   TRY(std::string raw, t.model->to_protobuf(object));
   return protobuf_envelope(t.resource.api_version(), t.resource.kind, raw);
 }

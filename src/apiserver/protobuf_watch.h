@@ -15,7 +15,7 @@ inline constexpr std::string_view kProtobufWatch = "application/vnd.kubernetes.p
 std::string watch_frame(std::string_view type, std::string_view object);
 // A PartialObjectMetadata of the object, without and with its envelope.
 Result<std::string> partial_metadata_message(const json::Value& object);
-Result<std::string> partial_metadata_protobuf(const json::Value& object);
+Result<std::string> partial_metadata_protobuf(const json::Value& object, const char* meta_version);
 // A Status with its envelope.
 Result<std::string> status_protobuf(const json::Value& status);
 // The object in the form that `out` asks for, with its envelope.

@@ -35,7 +35,6 @@ static Result<Output> choose(const Request& r, bool protobuf) {
   Output out;
   if (auto* i = r.param("includeObject")) out.include_object = *i;
   if (r.accept.empty() || r.accept == "application/json" || r.accept == "*/*") return out;
-  bool other_group = false;
   for (auto& part : split(r.accept, ',')) {
     auto fields = split(part, ';');
     std::string_view type = trim(fields[0]);
@@ -52,10 +51,8 @@ static Result<Output> choose(const Request& r, bool protobuf) {
       if (f.substr(0, 2) == "g=") group = f.substr(2);
     }
     if (!as.empty()) {
-      if (group != "meta.k8s.io" || version != "v1") {
-        other_group = true;
-        continue;
-      }
+      if (group != "meta.k8s.io" || (version != "v1" && version != "v1beta1")) continue;
+      if (version == "v1beta1") o.meta_version = "meta.k8s.io/v1beta1";
       if (as == "Table") o.as = Output::kTable;
       else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList") o.as = Output::kPartial;
       else continue;
@@ -65,7 +62,6 @@ static Result<Output> choose(const Request& r, bool protobuf) {
     }
     return o;
   }
-  (void)other_group;
   return not_acceptable(protobuf);
 }
 
@@ -85,10 +81,10 @@ Bytes served_bytes(const ServedType& t, const Object& o) {
   return std::make_shared<const std::string>(json::dump(*served_value(t, o)));
 }
 
-json::Value partial_metadata(const json::Value& object) {
+json::Value partial_metadata(const json::Value& object, const char* meta_version) {
   json::Value p = json::Value::object();
   p["kind"] = "PartialObjectMetadata";
-  p["apiVersion"] = "meta.k8s.io/v1";
+  p["apiVersion"] = meta_version;
   p["metadata"] = object["metadata"];
   return p;
 }
@@ -103,7 +99,7 @@ Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<Valu
   json::Value made = t.model->table(objects, now);
   json::Value table = json::Value::object();
   table["kind"] = "Table";
-  table["apiVersion"] = "meta.k8s.io/v1";
+  table["apiVersion"] = out.meta_version;
   json::Value meta = json::Value::object();
   if (!revision.empty()) meta["resourceVersion"] = revision;
   if (!continue_token.empty()) meta["continue"] = continue_token;
@@ -113,7 +109,7 @@ Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<Valu
   json::Array rows = made["rows"].as_array();
   for (size_t i = 0; i < rows.size() && i < objects.size(); ++i) {
     if (out.include_object == "None") continue;
-    rows[i]["object"] = out.include_object == "Object" ? *objects[i] : partial_metadata(*objects[i]);
+    rows[i]["object"] = out.include_object == "Object" ? *objects[i] : partial_metadata(*objects[i], out.meta_version);
   }
   table["rows"] = json::Value(std::move(rows));
   return std::make_shared<const std::string>(json::dump(table) + "\n");
@@ -135,7 +131,7 @@ Response Rest::render(const ServedType& t, const Output& out, int status, const 
     r.body = std::make_shared<const std::string>(std::move(*bytes));
     r.content_type = kProtobuf;
   } else if (out.as == Output::kPartial) {
-    r.body = std::make_shared<const std::string>(json::dump(partial_metadata(*s.value)));
+    r.body = std::make_shared<const std::string>(json::dump(partial_metadata(*s.value, out.meta_version)));
   } else {
     r.body = s.bytes;
   }
@@ -214,7 +210,7 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
       if (!b.ok()) return error_response(b.error());
       put_bytes(list, 2, *b);
     }
-    r.body = std::make_shared<const std::string>(partial ? protobuf_envelope("meta.k8s.io/v1", "PartialObjectMetadataList", list)
+    r.body = std::make_shared<const std::string>(partial ? protobuf_envelope(out.meta_version, "PartialObjectMetadataList", list)
                                                          : protobuf_envelope(t.resource.api_version(), t.list_kind, list));
     r.content_type = kProtobuf;
     return r;
@@ -222,11 +218,11 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
     auto parts = std::make_shared<BodyParts>();
     parts->items.reserve(page.items.size());
     for (auto& o : page.items) {
-      if (out.as == Output::kPartial) parts->items.push_back(std::make_shared<const std::string>(json::dump(partial_metadata(*o->value()))));
+      if (out.as == Output::kPartial) parts->items.push_back(std::make_shared<const std::string>(json::dump(partial_metadata(*o->value(), out.meta_version))));
       else parts->items.push_back(served_bytes(t, *o));
     }
     std::string& head = parts->head;
-    if (out.as == Output::kPartial) head = "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"";
+    if (out.as == Output::kPartial) head = "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"" + std::string(out.meta_version) + "\"";
     else head = "{\"kind\":\"" + t.list_kind + "\",\"apiVersion\":\"" + t.resource.api_version() + "\"";
     head += ",\"metadata\":{\"resourceVersion\":\"" + (revision ? std::to_string(revision) : "") + "\"";
     if (!continue_token.empty()) head += ",\"continue\":\"" + continue_token + "\"";

@@ -17,6 +17,8 @@
 namespace caravel::apiserver {
 
 // The form in which the caller wants objects.
+inline constexpr const char* kMetaVersion = "meta.k8s.io/v1";
+
 struct Output {
   enum As { kFull,
             kTable,
@@ -24,7 +26,8 @@ struct Output {
   enum Format { kJson,
                 kYaml,
                 kProtobuf } format = kJson;
-  std::string include_object;  // of tables: "", "None", "Metadata", "Object"
+  std::string include_object;               // of tables: "", "None", "Metadata", "Object"
+  const char* meta_version = kMetaVersion;  // of tables and metadata alone; a caller may ask for v1beta1
 };
 Result<Output> negotiate(const Request& r);
 // For objects of this kind: whole ones of custom resources have no protobuf.
@@ -141,7 +144,7 @@ class Rest {
 // Bytes of a stored object in the served version (converted when the versions differ).
 Bytes served_bytes(const ServedType& t, const Object& o);
 ValuePtr served_value(const ServedType& t, const Object& o);
-json::Value partial_metadata(const json::Value& object);
+json::Value partial_metadata(const json::Value& object, const char* meta_version);
 Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<ValuePtr>& objects, const std::string& revision, const std::string& continue_token,
                   int64_t remaining, Time now);
 std::string yaml_text(const std::string& json);

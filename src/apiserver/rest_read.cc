@@ -362,7 +362,7 @@ class ResourceWatch final : public WatchSession {
       return w;
     }
     if (out_.as == Output::kFull) w.object = served_bytes(*type_, o);
-    else if (out_.as == Output::kPartial) w.object = std::make_shared<const std::string>(json::dump(partial_metadata(*o.value())));
+    else if (out_.as == Output::kPartial) w.object = std::make_shared<const std::string>(json::dump(partial_metadata(*o.value(), out_.meta_version)));
     else w.object = table_bytes(*type_, out_, {served_value(*type_, o)}, std::to_string(o.revision), "", 0, core_->ex.now());
     w.wire = make_wire(type, *w.object);
     return w;
@@ -371,7 +371,7 @@ class ResourceWatch final : public WatchSession {
     json::Value v = json::Value::object();
     if (out_.as == Output::kPartial) {
       v["kind"] = "PartialObjectMetadata";
-      v["apiVersion"] = "meta.k8s.io/v1";
+      v["apiVersion"] = out_.meta_version;
     } else {
       v["kind"] = type_->resource.kind;
       v["apiVersion"] = type_->resource.api_version();
@@ -389,7 +389,7 @@ class ResourceWatch final : public WatchSession {
     if (out_.as == Output::kTable) {
       json::Value table = json::Value::object();
       table["kind"] = "Table";
-      table["apiVersion"] = "meta.k8s.io/v1";
+      table["apiVersion"] = out_.meta_version;
       table["metadata"]["resourceVersion"] = std::to_string(revision);
       table["columnDefinitions"] = json::Value();
       json::Value row = json::Value::object();

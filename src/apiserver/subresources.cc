@@ -149,7 +149,7 @@ Response scale_response(const Output& form, const Value& scale, Time now) {
     };
     Value table = Value::object();
     table["kind"] = "Table";
-    table["apiVersion"] = "meta.k8s.io/v1";
+    table["apiVersion"] = form.meta_version;
     table["metadata"]["resourceVersion"] = scale["metadata"]["resourceVersion"];
     table["columnDefinitions"] = Value::array({column("Name", "string", "name", "Name must be unique within a namespace; it cannot be changed."),
                                                column("Desired", "integer", "", "Number of desired replicas."), column("Available", "integer", "", "Number of replicas that there are."),
@@ -158,11 +158,11 @@ Response scale_response(const Output& form, const Value& scale, Time now) {
     auto made = parse_rfc3339(scale["metadata"]["creationTimestamp"].as_string());
     row["cells"] = Value::array({scale["metadata"]["name"], scale["spec"]["replicas"].as_int(), scale["status"]["replicas"].as_int(),
                                  made.ok() ? human_duration(now - *made) : std::string("<unknown>")});
-    if (form.include_object != "None") row["object"] = form.include_object == "Object" ? scale : partial_metadata(scale);
+    if (form.include_object != "None") row["object"] = form.include_object == "Object" ? scale : partial_metadata(scale, form.meta_version);
     table["rows"] = Value::array({std::move(row)});
     res = json_response(200, table);
   } else if (form.as == Output::kPartial) {
-    res = json_response(200, partial_metadata(scale));
+    res = json_response(200, partial_metadata(scale, form.meta_version));
   } else if (form.format == Output::kProtobuf) {
     const kube::TypeInfo& type = kube::autoscaling_v1::Scale::type_info();
     kube::autoscaling_v1::Scale typed;

@@ -51,6 +51,20 @@ TEST(Quota, ServicesAndClaims) {
             "persistentvolumeclaims=1,requests.storage=2Gi");
 }
 
+TEST(Quota, DeviceClaimsCountTheMostDevicesThatTheyMayTakeOfAClass) {
+  const Kind claims{"resource.k8s.io", "resourceclaims"};
+  Value claim = parse(R"({"spec":{"devices":{"requests":[
+    {"name":"a","exactly":{"deviceClassName":"gold","allocationMode":"ExactCount","count":2}},
+    {"name":"b","exactly":{"deviceClassName":"all","allocationMode":"All"}},
+    {"name":"c","firstAvailable":[{"deviceClassName":"gold","allocationMode":"ExactCount","count":3},{"deviceClassName":"gold","allocationMode":"ExactCount","count":1},
+                                  {"deviceClassName":"tin","allocationMode":"ExactCount","count":4}]}]}}})");
+  EXPECT_EQ(text(usage(claims, claim, kNow)),
+            "all.deviceclass.resource.k8s.io/devices=32,count/resourceclaims.resource.k8s.io=1,gold.deviceclass.resource.k8s.io/devices=5,tin.deviceclass.resource.k8s.io/devices=4");
+  EXPECT_EQ(kinds_for({"gold.deviceclass.resource.k8s.io/devices"}), std::set<Kind>{claims});
+  // A quota of a namespace without claims says 0.
+  EXPECT_EQ(text(total(quota(R"({"gold.deviceclass.resource.k8s.io/devices":"1"})", "{}"), {{claims, {}}}, kNow)), "gold.deviceclass.resource.k8s.io/devices=0");
+}
+
 TEST(Quota, RefusalsNameWhatWasRequestedUsedAndLimited) {
   Value pod = parse(R"({"spec":{"containers":[{"name":"c"}]}})");
   EXPECT_EQ(judged(quota(R"({"pods":"2"})", R"({"pods":"1"})"), pod), "pods=2");

@@ -11,8 +11,11 @@ using json::Value;
 namespace {
 
 constexpr std::string_view kClassSuffix = ".storageclass.storage.k8s.io/";
+constexpr std::string_view kDevicesOfClass = ".deviceclass.resource.k8s.io/devices";
+constexpr int64_t kDevicesOfAll = 32;  // what allocationMode All counts for: the most that one claim may get
 
 bool is_core(const Kind& k, std::string_view plural) { return k.group.empty() && k.plural == plural; }
+bool is_device_claim(const Kind& k) { return k.group == "resource.k8s.io" && k.plural == "resourceclaims"; }
 std::string count_name(const Kind& k) { return "count/" + k.plural + (k.group.empty() ? "" : "." + k.group); }
 bool starts_with(std::string_view s, std::string_view p) { return s.substr(0, p.size()) == p; }
 bool ends_with(std::string_view s, std::string_view p) { return s.size() >= p.size() && s.substr(s.size() - p.size()) == p; }
@@ -159,6 +162,26 @@ bool is_claim_name(std::string_view n) {
   return n == "persistentvolumeclaims" || n == "count/persistentvolumeclaims" || n == "requests.storage" || ends_with(n, std::string(kClassSuffix) + "persistentvolumeclaims") ||
          ends_with(n, std::string(kClassSuffix) + "requests.storage");
 }
+bool is_device_name(std::string_view n) { return n == "count/resourceclaims.resource.k8s.io" || ends_with(n, kDevicesOfClass); }
+
+// Devices by class; of alternatives, the most that any of a class may take.
+Amounts devices_of(const Value& claim) {
+  auto number = [](const Value& request) -> Amounts {
+    const std::string& mode = request["allocationMode"].as_string();
+    const int64_t n = mode == "ExactCount" ? request["count"].as_int() : mode == "All" ? kDevicesOfAll
+                                                                                       : 0;
+    return {{request["deviceClassName"].as_string() + std::string(kDevicesOfClass), Quantity(n)}};
+  };
+  Amounts out;
+  for (auto& r : claim["spec"]["devices"]["requests"].as_array()) {
+    Amounts worst;
+    for (auto& alternative : r["firstAvailable"].as_array()) raise(worst, number(alternative));
+    if (worst.empty() && r["exactly"].is_object()) worst = number(r["exactly"]);
+    add(out, worst);
+  }
+  return out;
+}
+
 bool is_service_name(std::string_view n) { return n == "services" || n == "count/services" || n == "services.nodeports" || n == "services.loadbalancers"; }
 
 }  // namespace
@@ -207,6 +230,8 @@ Amounts usage(const Kind& kind, const Value& o, Time now) {
       out[p + "persistentvolumeclaims"] = Quantity(1);
       if (auto it = asked.find("storage"); it != asked.end()) out[p + "requests.storage"] = it->second;
     }
+  } else if (is_device_claim(kind)) {
+    add(out, devices_of(o));
   } else if (kind.group.empty() && has_alias(kind.plural)) {
     out[kind.plural] = Quantity(1);
   }
@@ -219,6 +244,7 @@ std::vector<std::string> matching(const Kind& kind, const std::vector<std::strin
     bool yes = is_core(kind, "pods")                     ? is_pod_name(n)
                : is_core(kind, "services")               ? is_service_name(n)
                : is_core(kind, "persistentvolumeclaims") ? is_claim_name(n)
+               : is_device_claim(kind)                   ? is_device_name(n)
                                                          : n == count_name(kind) || (kind.group.empty() && has_alias(kind.plural) && n == kind.plural);
     if (yes) out.push_back(n);
   }
@@ -231,6 +257,7 @@ std::set<Kind> kinds_for(const std::vector<std::string>& names) {
     if (is_pod_name(n)) out.insert({"", "pods"});
     else if (is_service_name(n)) out.insert({"", "services"});
     else if (is_claim_name(n)) out.insert({"", "persistentvolumeclaims"});
+    else if (is_device_name(n)) out.insert({"resource.k8s.io", "resourceclaims"});
     else if (has_alias(n)) out.insert({"", n});
     else if (starts_with(n, "count/")) {
       std::string rest = n.substr(6);
