@@ -1,6 +1,8 @@
 // Warnings by kind.
 #include "kube/warnings.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "kube/quantity.h"
 #include "kube/validate_kinds.h"
@@ -202,6 +204,36 @@ void pod_status_warnings(const Value& o, Warnings& out) {
     for (size_t i = 0; i < o["status"][list].size(); ++i) ip_warnings(FieldPath("status").child(list).index(i).child("ip"), o["status"][list].at(i)["ip"].as_string(), out);
 }
 
+void unknown_formats(const Value& schema, std::vector<std::string>& out) {
+  static constexpr std::string_view kText[] = {"bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10", "isbn13",
+                                               "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime", "k8sshortname", "k8slongname"};
+  if (!schema.is_object()) return;
+  if (const std::string& f = schema["format"].as_string(); !f.empty()) {
+    const std::string& type = schema["type"].as_string();
+    std::string plain = f;
+    std::erase(plain, '-');
+    const bool known = type.empty() || type == "string" ? std::find(std::begin(kText), std::end(kText), plain) != std::end(kText)
+                       : type == "integer"              ? f == "int32" || f == "int64"
+                       : type == "number"               ? f == "float" || f == "double"
+                                                        : false;
+    if (!known) out.push_back(f);
+  }
+  for (auto list : {"allOf", "anyOf", "oneOf"})
+    for (const Value& v : schema[list].as_array()) unknown_formats(v, out);
+  for (auto member : {"items", "not", "additionalProperties"}) unknown_formats(schema[member], out);
+  for (auto& m : schema["properties"].as_object()) unknown_formats(m.value, out);
+}
+
+// Of an update only those that are new.
+void crd_format_warnings(const Value& o, const Value* old, Warnings& out) {
+  std::vector<std::string> now, before;
+  for (const Value& v : o["spec"]["versions"].as_array()) unknown_formats(v["schema"]["openAPIV3Schema"], now);
+  if (old)
+    for (const Value& v : (*old)["spec"]["versions"].as_array()) unknown_formats(v["schema"]["openAPIV3Schema"], before);
+  for (auto& f : now)
+    if (std::find(before.begin(), before.end(), f) == before.end()) out.push_back("unrecognized format " + json::quote(f));
+}
+
 void core_warnings(std::string_view kind, const Value& o, const Value* old, Warnings& out) {
   if (kind == "Pod") {
     if (old) return;
@@ -264,6 +296,7 @@ Warnings object_warnings(std::string_view group, std::string_view kind, const Va
   }
   if (!subresource.empty()) return out;
   if (group.empty()) core_warnings(kind, o, old, out);
+  else if (group == "apiextensions.k8s.io") crd_format_warnings(o, old, out);
   else if (group == "apps" && kind != "ControllerRevision") workload_warnings(kind, o, old, out);
   else if (group == "batch") workload_warnings(kind, o, old, out);
   else if (group == "networking.k8s.io" && kind == "NetworkPolicy") {
