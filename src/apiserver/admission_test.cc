@@ -236,5 +236,16 @@ TEST_F(AdmissionTest, OwnersAreListedOnce) {
   EXPECT_NE(made.warnings[0].find("duplicate UID(s) observed: u"), std::string::npos);
 }
 
+TEST_F(AdmissionTest, FinalizersWithoutADomainAreTheServersOwn) {
+  auto made = [&](const char* finalizer) { return call("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", std::string(R"({"metadata":{"name":"f","finalizers":[")") + finalizer + R"("]}})"); };
+  EXPECT_EQ(made("orphan").code, 201);
+  auto good = made("a.b/c");
+  EXPECT_EQ(good.code, 201);
+  EXPECT_EQ(good.object["metadata"].find("resourceVersion"), nullptr);  // nothing was stored
+  auto bad = made("foo");
+  EXPECT_EQ(bad.code, 422);
+  EXPECT_NE(bad.message().find("metadata.finalizers[0]: Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully qualified"), std::string::npos) << bad.message();
+}
+
 }  // namespace
 }  // namespace caravel::apiserver

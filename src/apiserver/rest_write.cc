@@ -52,7 +52,7 @@ Status check_write_options(const Request& r, std::string_view kind) {
   if (std::any_of(dry.begin(), dry.end(), [](auto& v) { return v != "All"; })) {
     std::string shown;
     for (auto& v : dry) shown += (shown.empty() ? "" : ", ") + json::quote(v);
-    bad.push_back({"dryRun", "FieldValueNotSupported", "Unsupported value: []string{" + shown + "}: supported values: \"All\""});
+    bad.push_back({"dryRun", "FieldValueNotSupported", "Unsupported value: [" + shown + "]: supported values: \"All\""});
   }
   std::string validation = r.param_or("fieldValidation");
   if (!validation.empty() && validation != "Ignore" && validation != "Strict" && validation != "Warn")
@@ -116,6 +116,16 @@ std::vector<std::string> problems_in_order(const json::Value& document, const st
   std::vector<std::string> out;
   for (auto& [where, text] : found) out.push_back(std::move(text));
   return out;
+}
+
+// What was not stored has no version: takes the empty one out of the text.
+void cut_version(std::string& text, size_t stamp_at) {
+  constexpr std::string_view kBefore = "\"resourceVersion\":\"";
+  if (stamp_at < kBefore.size() || text.compare(stamp_at - kBefore.size(), kBefore.size(), kBefore) != 0) return;
+  size_t from = stamp_at - kBefore.size(), to = stamp_at + 1;
+  if (to < text.size() && text[to] == ',') ++to;
+  else if (from > 0 && text[from - 1] == ',') --from;
+  text.erase(from, to - from);
 }
 
 void add_warnings(const ServedType& t, const json::Value& object, const json::Value* old, std::string_view subresource, std::vector<std::string>& out) {
@@ -345,7 +355,9 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
       }
       if (core_->store_has(t, call->ns, name)) co_return status::already_exists(t.resource, name);
       size_t at = 0;
-      out.bytes = std::make_shared<const std::string>(encode_object(o, &at));
+      std::string text = encode_object(o, &at);
+      cut_version(text, at);
+      out.bytes = std::make_shared<const std::string>(std::move(text));
       out.value = json::share(std::move(o));
       co_return out;
     }
