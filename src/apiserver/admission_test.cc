@@ -178,5 +178,74 @@ TEST_F(AdmissionTest, LimitRangerBoundsPodsAndClaims) {
   EXPECT_EQ(claim("1Gi"), "");
 }
 
+TEST_F(AdmissionTest, ANewPodsLabelKeysBecomeSelectors) {
+  auto pod = call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"k","labels":{"app":"x","rev":"7"}},"spec":{"containers":[{"name":"c","image":"i"}],
+    "affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"h","labelSelector":{"matchLabels":{"a":"b"}},"matchLabelKeys":["rev","none"],"mismatchLabelKeys":["app"]}]}},
+    "topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"z","whenUnsatisfiable":"DoNotSchedule","labelSelector":{},"matchLabelKeys":["rev"]}]}})");
+  ASSERT_EQ(pod.code, 201) << pod.message();
+  const Value& term = pod.object.path({"spec", "affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution"}).at(0);
+  EXPECT_EQ(json::dump(term["labelSelector"]["matchExpressions"]), R"([{"key":"rev","operator":"In","values":["7"]},{"key":"app","operator":"NotIn","values":["x"]}])");
+  EXPECT_EQ(json::dump(pod.object.path({"spec", "topologySpreadConstraints"}).at(0)["labelSelector"]), R"({"matchExpressions":[{"key":"rev","operator":"In","values":["7"]}]})");
+  // A key that the selector had already is there twice then.
+  auto twice = call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"t","labels":{"rev":"7"}},"spec":{"containers":[{"name":"c","image":"i"}],
+    "topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"z","whenUnsatisfiable":"DoNotSchedule","labelSelector":{"matchLabels":{"rev":"7"}},"matchLabelKeys":["rev"]}]}})");
+  EXPECT_EQ(twice.code, 422);
+  EXPECT_NE(twice.message().find("spec.topologySpreadConstraints[0][0]: Invalid value: \"rev\": exists in both matchLabelKeys and labelSelector"), std::string::npos) << twice.message();
+}
+
+TEST_F(AdmissionTest, AppArmorAnnotationsBecomeFields) {
+  auto pod = call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"aa","annotations":{"container.apparmor.security.beta.kubernetes.io/c":"runtime/default"}},"spec":{"containers":[{"name":"c","image":"i"}]}})");
+  ASSERT_EQ(pod.code, 201) << pod.message();
+  EXPECT_EQ(json::dump(pod.object.path({"spec", "containers"}).at(0)["securityContext"]["appArmorProfile"]), R"({"type":"RuntimeDefault"})");
+  ASSERT_EQ(pod.warnings.size(), 1u);
+  EXPECT_EQ(pod.warnings[0], "metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: deprecated since v1.30; use the \"appArmorProfile\" field instead");
+}
+
+TEST_F(AdmissionTest, QosClassKnowsWhatLimitRangesAdded) {
+  ASSERT_EQ(call("POST", "/api/v1/namespaces/default/limitranges", R"({"metadata":{"name":"l"},"spec":{"limits":[{"type":"Container","defaultRequest":{"cpu":"1"},"default":{"cpu":"2"}}]}})").code, 201);
+  auto pod = call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"q"},"spec":{"containers":[{"name":"c","image":"i"}]}})");
+  EXPECT_EQ(pod.object.path({"status", "qosClass"}).as_string(), "Burstable");
+}
+
+TEST_F(AdmissionTest, RuntimeClassMergesAndRefusesOnlyWhatDiffers) {
+  ASSERT_EQ(call("POST", "/apis/node.k8s.io/v1/runtimeclasses", R"({"metadata":{"name":"kata"},"handler":"h","overhead":{"podFixed":{"cpu":"250m"}},
+    "scheduling":{"nodeSelector":{"a":"b"},"tolerations":[{"key":"k","operator":"Exists"}]}})")
+                .code,
+            201);
+  auto pod = [&](const std::string& name, const std::string& spec) {
+    return call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":")" + name + R"("},"spec":{"runtimeClassName":"kata","containers":[{"name":"c","image":"i"}])" + spec + "}}");
+  };
+  auto plain = pod("r1", R"(,"tolerations":[{"key":"k","operator":"Equal","value":"v","effect":"NoSchedule"}])");
+  ASSERT_EQ(plain.code, 201) << plain.message();
+  EXPECT_EQ(json::dump(plain.object["spec"]["overhead"]), R"({"cpu":"250m"})");
+  EXPECT_EQ(json::dump(plain.object["spec"]["nodeSelector"]), R"({"a":"b"})");
+  ASSERT_EQ(plain.object["spec"]["tolerations"].size(), 3u);  // two of every pod's; the class's covers the pod's own
+  EXPECT_EQ(json::dump(plain.object["spec"]["tolerations"].at(2)), R"({"key":"k","operator":"Exists"})");
+  EXPECT_EQ(pod("r2", R"(,"overhead":{"cpu":"0.25"})").code, 201);
+  auto other = pod("r3", R"(,"overhead":{"cpu":"1"})");
+  EXPECT_EQ(other.code, 403);
+  EXPECT_NE(other.message().find("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"), std::string::npos) << other.message();
+  EXPECT_EQ(pod("r4", R"(,"nodeSelector":{"a":"z"})").code, 403);
+}
+
+TEST_F(AdmissionTest, OwnersAreListedOnce) {
+  auto made = call("POST", "/api/v1/namespaces/default/configmaps", R"({"metadata":{"name":"o","ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"p","uid":"u"},{"apiVersion":"v1","kind":"Pod","name":"p","uid":"u"}]}})");
+  ASSERT_EQ(made.code, 201) << made.message();
+  EXPECT_EQ(made.object["metadata"]["ownerReferences"].size(), 1u);
+  ASSERT_EQ(made.warnings.size(), 1u);
+  EXPECT_NE(made.warnings[0].find("duplicate UID(s) observed: u"), std::string::npos);
+}
+
+TEST_F(AdmissionTest, FinalizersWithoutADomainAreTheServersOwn) {
+  auto made = [&](const char* finalizer) { return call("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", std::string(R"({"metadata":{"name":"f","finalizers":[")") + finalizer + R"("]}})"); };
+  EXPECT_EQ(made("orphan").code, 201);
+  auto good = made("a.b/c");
+  EXPECT_EQ(good.code, 201);
+  EXPECT_EQ(good.object["metadata"].find("resourceVersion"), nullptr);  // nothing was stored
+  auto bad = made("foo");
+  EXPECT_EQ(bad.code, 422);
+  EXPECT_NE(bad.message().find("metadata.finalizers[0]: Invalid value: \"foo\": name is neither a standard finalizer name nor is it fully qualified"), std::string::npos) << bad.message();
+}
+
 }  // namespace
 }  // namespace caravel::apiserver

@@ -52,15 +52,17 @@ std::string FlowControl::dump_levels() const {
 }
 
 std::string FlowControl::dump_queues() const {
-  std::vector<Row> rows = {{"PriorityLevelName", "Index", "PendingRequests", "InitialSeatsSum", "MaxSeatsSum", "NextToServe"}};
+  // Seats are given out by turns here, not by virtual time: the columns of that time stay at zero.
+  const std::string zero = "0.00000000ss";
+  std::vector<Row> rows = {{"PriorityLevelName", "Index", "PendingRequests", "ExecutingRequests", "SeatsInUse", "NextDispatchR", "InitialSeatsSum", "MaxSeatsSum", "TotalWorkSum"}};
   for (auto& [name, l] : levels_)
     for (size_t i = 0; i < l.queue.size(); ++i) {
-      int64_t initial = 0, most = 0;
+      int64_t initial = 0, most = 0, executing = 0, seats = 0;
       for (auto& w : l.queue[i]) {
         initial += w->request.width.seats;
         most += w->request.width.most();
       }
-      rows.push_back({name, text(static_cast<int64_t>(i)), text(static_cast<int64_t>(l.queue[i].size())), text(initial), text(most), text(i == l.turn % l.queue.size())});
+      rows.push_back({name, text(static_cast<int64_t>(i)), text(static_cast<int64_t>(l.queue[i].size())), text(executing), text(seats), zero, text(initial), text(most), zero});
     }
   return table(rows);
 }

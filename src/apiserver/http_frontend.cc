@@ -72,13 +72,43 @@ std::vector<std::string> tried(const Credentials& c) {
   return out;
 }
 
-std::string quote_warning(const std::string& text) {
+std::string quote_warning(std::string_view text) {
   std::string out = "299 - \"";
   for (char c : text) {
     if (c == '"' || c == '\\') out.push_back('\\');
     if (static_cast<unsigned char>(c) >= 0x20) out.push_back(c);
   }
   return out + "\"";
+}
+
+size_t character_count(std::string_view s) {
+  return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](unsigned char c) { return (c & 0xc0) != 0x80; }));
+}
+
+std::string_view first_characters(std::string_view s, size_t n) {
+  for (size_t i = 0; i < s.size(); ++i)
+    if ((static_cast<unsigned char>(s[i]) & 0xc0) != 0x80 && n-- == 0) return s.substr(0, i);
+  return s;
+}
+
+// Each text once. Headers have a limit: where all of them are too much, each is cut short, and the last are left out.
+void add_warnings(net::Headers& h, const std::vector<std::string>& warnings) {
+  constexpr size_t kAllMax = 4 * 1024, kEachMax = 256;
+  std::vector<std::string_view> once;
+  size_t all = 0;
+  for (const std::string& w : warnings) {
+    if (w.empty() || std::find(once.begin(), once.end(), w) != once.end()) continue;
+    once.push_back(w);
+    all += character_count(w);
+  }
+  const bool cut = all > kAllMax;
+  size_t written = 0;
+  for (std::string_view w : once) {
+    if (cut && written >= kAllMax) break;
+    if (cut) w = first_characters(w, kEachMax);
+    written += character_count(w);
+    h.add("warning", quote_warning(w));
+  }
 }
 
 // As upstream's filter answers: text, not a Status.
@@ -326,7 +356,7 @@ Task<void> HttpFrontend::send(net::ServerRequest& in, net::ResponseWriter& out, 
   h.add("audit-id", r.audit_id.empty() ? audit_id(in, *server_) : r.audit_id);
   h.add("cache-control", "no-cache, private");
   h.add("content-type", res.content_type);
-  for (auto& w : res.warnings) h.add("warning", quote_warning(w));
+  add_warnings(h, res.warnings);
   for (auto& [k, v] : res.headers) {
     if (equals_ignore_case(k, "cache-control")) h.set("cache-control", v);
     else h.add(k, v);
@@ -376,7 +406,7 @@ Task<void> HttpFrontend::send_watch(net::ResponseWriter& out, Response res, doub
   h.add("audit-id", new_uid(server_->core().ex));
   h.add("cache-control", "no-cache, private");
   h.add("content-type", res.content_type);
-  for (auto& w : res.warnings) h.add("warning", quote_warning(w));
+  add_warnings(h, res.warnings);
   for (auto& [k, v] : res.headers) h.add(k, v);
   auto started = co_await out.start(200, std::move(h));
   if (!started.ok()) co_return;

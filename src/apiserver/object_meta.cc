@@ -1,5 +1,7 @@
 #include "apiserver/object_meta.h"
 
+#include <utility>
+
 #include <algorithm>
 
 #include "apiserver/selector.h"
@@ -217,6 +219,21 @@ void remove_finalizer(json::Value& object, std::string_view name) {
   if (!f || !f->is_array()) return;
   std::erase_if(f->arr(), [&](const json::Value& v) { return v.as_string() == name; });
   if (f->arr().empty()) object["metadata"].erase("finalizers");
+}
+
+void unique_owners(json::Value& object, bool after_admission, std::vector<std::string>& warnings) {
+  const json::Value& refs = std::as_const(object)["metadata"]["ownerReferences"];
+  if (refs.size() < 2) return;
+  json::Array kept;
+  std::string again;
+  for (const json::Value& ref : refs.as_array()) {
+    if (std::find(kept.begin(), kept.end(), ref) == kept.end()) kept.push_back(ref);
+    else again += (again.empty() ? "" : ", ") + ref["uid"].as_string();
+  }
+  if (again.empty()) return;
+  warnings.push_back(std::string(".metadata.ownerReferences contains duplicate entries") + (after_admission ? " after mutating admission happens" : "") +
+                     "; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: " + again);
+  object["metadata"]["ownerReferences"] = std::move(kept);
 }
 
 }  // namespace caravel::apiserver

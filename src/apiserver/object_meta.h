@@ -28,6 +28,9 @@ std::string check_path_segment(std::string_view name);
 void validate_object_meta(const json::Value& object, bool namespaced, std::vector<Cause>& causes);
 void validate_object_meta_update(const json::Value& object, const json::Value& old, std::vector<Cause>& causes);
 
+// Drops ownerReferences that are there already and warns of them.
+void unique_owners(json::Value& object, bool after_admission, std::vector<std::string>& warnings);
+
 // Equality for deciding whether a write changes anything: managedFields' times do not count.
 bool same_object(const json::Value& a, const json::Value& b);
 // Everything but metadata and status is equal.

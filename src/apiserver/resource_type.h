@@ -74,7 +74,8 @@ struct Strategy {
   bool create_on_update = false;
   bool returns_deleted_object = false;
   // Removing these fields compares specs; default: everything but metadata and status.
-  std::function<void(json::Value& object)> prepare_create;
+  std::function<void(json::Value& object, std::vector<std::string>& warnings)> prepare_create;  // after mutating admission
+  std::function<void(json::Value& object)> accepted;                                            // another spelling of what was sent, before anybody looks at it
   std::function<void(json::Value& object, const json::Value& old)> prepare_update;
   std::function<void(json::Value& object, const json::Value& old)> prepare_status_update;
   // Takes what the object needs of shared things (addresses, ports) and writes it into it; `old` is null

@@ -56,7 +56,7 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
       if (d.as_string() == "All") c.dry_run = true;
   }
   if (!c.propagation.empty() && c.propagation != "Orphan" && c.propagation != "Background" && c.propagation != "Foreground")
-    return status::invalid("", "DeleteOptions", "", {{"propagationPolicy", "FieldValueNotSupported", "Unsupported value: " + json::quote(c.propagation) + ": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""}});
+    return status::invalid("meta.k8s.io", "DeleteOptions", "", {{"propagationPolicy", "FieldValueNotSupported", "Unsupported value: " + json::quote(c.propagation) + ": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""}});
   if (c.grace && *c.grace < 0) c.grace = 1;
   c.trail = r.trail;
   c.options["kind"] = "DeleteOptions";

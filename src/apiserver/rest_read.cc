@@ -123,8 +123,7 @@ Result<Filter> Rest::filter_of(const Request& r, const ServedType& t) const {
     if (t.storage)
       for (auto& name : t.custom ? t.selectable : t.storage->selectable) known = known || name == term.field;
     if (!known)
-      return status::bad_request("Unable to find \"" + t.resource.api_version() + ", Resource=" + t.resource.plural + "\" that match label selector \"" +
-                                 r.param_or("labelSelector") + "\", field selector \"" + text + "\": field label not supported: " + std::string(trim(term.field)));
+      return status::bad_request("field label not supported: " + std::string(trim(term.field)));
   }
   if (t.converter) {  // the fields are those of the version that is asked for
     auto& terms = f.fields.terms();

@@ -9,6 +9,7 @@
 #include "apiserver/rest.h"
 #include "base/strings.h"
 #include "base/yaml.h"
+#include "kube/warnings.h"
 
 namespace caravel::apiserver {
 
@@ -51,7 +52,7 @@ Status check_write_options(const Request& r, std::string_view kind) {
   if (std::any_of(dry.begin(), dry.end(), [](auto& v) { return v != "All"; })) {
     std::string shown;
     for (auto& v : dry) shown += (shown.empty() ? "" : ", ") + json::quote(v);
-    bad.push_back({"dryRun", "FieldValueNotSupported", "Unsupported value: []string{" + shown + "}: supported values: \"All\""});
+    bad.push_back({"dryRun", "FieldValueNotSupported", "Unsupported value: [" + shown + "]: supported values: \"All\""});
   }
   std::string validation = r.param_or("fieldValidation");
   if (!validation.empty() && validation != "Ignore" && validation != "Strict" && validation != "Warn")
@@ -115,6 +116,21 @@ std::vector<std::string> problems_in_order(const json::Value& document, const st
   std::vector<std::string> out;
   for (auto& [where, text] : found) out.push_back(std::move(text));
   return out;
+}
+
+// What was not stored has no version: takes the empty one out of the text.
+void cut_version(std::string& text, size_t stamp_at) {
+  constexpr std::string_view kBefore = "\"resourceVersion\":\"";
+  if (stamp_at < kBefore.size() || text.compare(stamp_at - kBefore.size(), kBefore.size(), kBefore) != 0) return;
+  size_t from = stamp_at - kBefore.size(), to = stamp_at + 1;
+  if (to < text.size() && text[to] == ',') ++to;
+  else if (from > 0 && text[from - 1] == ',') --from;
+  text.erase(from, to - from);
+}
+
+void add_warnings(const ServedType& t, const json::Value& object, const json::Value* old, std::string_view subresource, std::vector<std::string>& out) {
+  if (t.custom) return;
+  for (auto& w : kube::object_warnings(t.resource.group, t.resource.kind, object, old, subresource)) out.push_back(std::move(w));
 }
 
 }  // namespace
@@ -278,6 +294,8 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
   meta["creationTimestamp"] = format_rfc3339(now);
   if (t.strategy->generation) meta["generation"] = 1;
   if (t.strategy->status_subresource && !t.strategy->status_at_create) object.erase("status");
+  unique_owners(object, false, call->warnings);
+  if (t.strategy->accepted) t.strategy->accepted(object);
   t.model->set_defaults(object);
   if (generated || t.strategy->companions) object.freeze();  // each attempt changes a copy
   for (int attempt = 0;; ++attempt) {
@@ -287,7 +305,6 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     json::Value& m = o["metadata"];  // until the strategy adds members
     if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
     m["uid"] = new_uid(core_->ex);
-    if (t.strategy->prepare_create) t.strategy->prepare_create(o);
     AdmissionRequest a;
     a.operation = Operation::kCreate;
     a.type = &t;
@@ -308,7 +325,10 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
       a.name = meta_string(o, "name");
     }
     t.model->set_defaults(o);
+    unique_owners(o, true, call->warnings);
+    if (t.strategy->prepare_create) t.strategy->prepare_create(o, call->warnings);
     if (Status s = check_new(*call, o); !s.ok()) co_return std::move(s).error();
+    add_warnings(t, o, nullptr, "", call->warnings);
     Status valid = co_await validate_admission(core_, &a);
     if (!valid.ok()) co_return std::move(valid).error();
     if (remote) {
@@ -335,7 +355,9 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
       }
       if (core_->store_has(t, call->ns, name)) co_return status::already_exists(t.resource, name);
       size_t at = 0;
-      out.bytes = std::make_shared<const std::string>(encode_object(o, &at));
+      std::string text = encode_object(o, &at);
+      cut_version(text, at);
+      out.bytes = std::make_shared<const std::string>(std::move(text));
       out.value = json::share(std::move(o));
       co_return out;
     }
@@ -416,6 +438,7 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
   m.erase("selfLink");
   if (auto* g = old_meta.find("generateName")) m["generateName"] = *g;
   if (!m.find("managedFields") && old_meta.find("managedFields")) m["managedFields"] = old_meta["managedFields"];
+  if (t.strategy->accepted) t.strategy->accepted(object);
   t.model->set_defaults(object, status_only || call->subresource == "binding");
   if (t.resource.kind == "Pod" && t.resource.group.empty() && !status_only && call->subresource != "binding") {
     TRY(object, limited_pod_update(call->subresource, live, std::move(object)));
@@ -473,6 +496,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
         else m.erase(f);
       }
     }
+    unique_owners(*object, true, call->warnings);
     if (t.strategy->allocate && call->subresource.empty()) {
       if (Status s = t.strategy->allocate(*object, live.get(), call->dry_run); !s.ok()) co_return std::move(s).error();
     }
@@ -484,6 +508,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
     t.model->validate(*object, live.get(), causes);
     dedupe(causes);
     if (!causes.empty()) co_return status::invalid(t.resource.group, t.resource.kind, call->name, causes);
+    add_warnings(t, *object, live.get(), call->subresource, call->warnings);
     Status valid = co_await validate_admission(core_, &a);
     if (!valid.ok()) co_return std::move(valid).error();
     if (remote) {
@@ -626,9 +651,11 @@ Task<Response> Rest::update(Request& r, ServedTypePtr t) {
   if (t->strategy->create_on_update && r.subresource.empty() && !conditional && !find(*t, t->resource.namespaced ? r.ns : "", r.name)) {
     if (meta_string(*object, "name").empty()) (*object)["metadata"]["name"] = r.name;
     auto stored = co_await create_object(&call, std::move(*object));
-    if (!stored.ok()) co_return error_response(stored.error());
-    co_return render(*t, *out, 201, *stored);
+    Response res = stored.ok() ? render(*t, *out, 201, *stored) : error_response(stored.error());
+    res.warnings = std::move(call.warnings);
+    co_return res;
   }
+  unique_owners(*object, false, call.warnings);
   auto shared = std::make_shared<json::Value>(std::move(*object));
   auto stored = co_await update_object(&call, replace_with(shared, conditional), !conditional);
   Response res = stored.ok() ? render(*t, *out, 200, *stored) : error_response(stored.error());

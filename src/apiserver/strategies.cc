@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "apiserver/defaults.h"
+#include "apiserver/pod_creation.h"
 #include "apiserver/service_allocator.h"
 #include "base/strings.h"
 
@@ -94,7 +95,7 @@ void drop_by_type(Value& o, const Value& old) {
 }
 
 // Drops conditions' leftovers of a create: most kinds start with an empty status.
-void empty_status(Value& o) { o["status"] = Value::object(); }
+void empty_status(Value& o, std::vector<std::string>&) { o["status"] = Value::object(); }
 
 }  // namespace
 
@@ -106,26 +107,13 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
   if (group.empty()) {
     if (kind == "Pod") {
       s->returns_deleted_object = true;
-      s->prepare_create = [](Value& o) {
-        Value st = Value::object();
-        st["phase"] = "Pending";
-        st["qosClass"] = qos_class(o);
-        if (o.path({"spec", "schedulingGates"}).size()) {
-          Value c = Value::object();
-          c["type"] = "PodScheduled";
-          c["status"] = "False";
-          c["reason"] = "SchedulingGated";
-          c["message"] = "Scheduling is blocked due to non-empty scheduling gates";
-          st["conditions"] = Value::array({c});
-        }
-        o["status"] = std::move(st);
-      };
+      s->prepare_create = prepare_new_pod;
       s->grace = pod_grace;
     } else if (kind == "Node") {
       s->prepare_create = nullptr;
       s->status_at_create = true;  // a kubelet registers with its capacity and conditions
     } else if (kind == "Namespace") {
-      s->prepare_create = [](Value& o) {
+      s->prepare_create = [](Value& o, std::vector<std::string>&) {
         o["status"] = Value::object();
         o["status"]["phase"] = "Active";
         bool has = false;
@@ -134,7 +122,7 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
       };
     } else if (kind == "Service") {
       s->returns_deleted_object = true;
-      s->prepare_create = [](Value& o) {
+      s->prepare_create = [](Value& o, std::vector<std::string>&) {
         o["status"] = Value::object();
         o["status"]["loadBalancer"] = Value::object();
       };
@@ -146,13 +134,12 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
       s->companions = [a](const Value* o, const Value* old, store::Txn& txn) { a->companions(o, old, txn); };
       s->updated = [a](const Value& o, const Value& old) { a->updated(o, old); };
     } else if (kind == "Secret") {
-      s->prepare_create = secret_strings;
-      s->prepare_update = [](Value& o, const Value&) { secret_strings(o); };
+      s->accepted = secret_strings;
     } else if (kind == "PersistentVolumeClaim" || kind == "PersistentVolume") {
       s->returns_deleted_object = true;
       bool timed = kind == "PersistentVolume";  // the server itself notes when a volume's phase changes
       Executor* ex = &core.ex;
-      s->prepare_create = [timed, ex](Value& o) {
+      s->prepare_create = [timed, ex](Value& o, std::vector<std::string>&) {
         o["status"] = Value::object();
         o["status"]["phase"] = "Pending";
         if (timed) o["status"]["lastPhaseTransitionTime"] = format_rfc3339(ex->now());
@@ -172,14 +159,14 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
     return s;
   }
   if (group == "batch" && kind == "Job") {
-    s->prepare_create = [](Value& o) {
+    s->prepare_create = [](Value& o, std::vector<std::string>&) {
       o["status"] = Value::object();
       job_create(o);
     };
   }
   if (group == "coordination.k8s.io" && kind == "Lease") s->create_on_update = true;
   if (group == "apiextensions.k8s.io" && kind == "CustomResourceDefinition") {
-    s->prepare_create = [](Value& o) {
+    s->prepare_create = [](Value& o, std::vector<std::string>&) {
       Value st = Value::object();
       for (auto& v : o["spec"]["versions"].as_array())
         if (v["storage"].as_bool()) st["storedVersions"].push_back(v["name"].as_string());

@@ -14,13 +14,13 @@ constexpr int kMaxSchemaDepth = 100;
 
 bool has_newline(std::string_view s) { return s.find_first_of("\r\n") != s.npos; }
 
-// Go's %#v of the rule, which upstream shows as the invalid value.
+// The rule as upstream shows it as the invalid value: its own struct in JSON.
 std::string shown(const json::Value& rule) {
   auto text = [&](const char* key) { return json::quote(rule[key].as_string()); };
-  std::string reason = rule.find("reason") ? "(*apiextensions.FieldValueErrorReason)(" + text("reason") + ")" : "(*apiextensions.FieldValueErrorReason)(nil)";
-  std::string optional = rule.find("optionalOldSelf") ? (rule["optionalOldSelf"].as_bool() ? "true" : "false") : "nil";
-  return "apiextensions.ValidationRule{Rule:" + text("rule") + ", Message:" + text("message") + ", MessageExpression:" + text("messageExpression") +
-         ", Reason:" + reason + ", FieldPath:" + text("fieldPath") + ", OptionalOldSelf:(*bool)(" + optional + ")}";
+  const std::string reason = rule.find("reason") ? text("reason") : "null";
+  const std::string optional = rule.find("optionalOldSelf") ? (rule["optionalOldSelf"].as_bool() ? "true" : "false") : "null";
+  return "{\"Rule\":" + text("rule") + ",\"Message\":" + text("message") + ",\"MessageExpression\":" + text("messageExpression") + ",\"Reason\":" + reason +
+         ",\"FieldPath\":" + text("fieldPath") + ",\"OptionalOldSelf\":" + optional + "}";
 }
 FieldError bad_rule(const FieldPath& p, const json::Value& rule, const std::string& why) {
   return {p.text(), "FieldValueInvalid", "Invalid value: " + shown(rule) + ": " + why};
@@ -103,8 +103,8 @@ class Compiler {
     const std::string& message = v["message"].as_string();
     std::string trimmed(trim(message));
     if (text.empty()) errors_.push_back(required_error(path.child("rule"), "rule is not specified"));
-    else if (!message.empty() && trimmed.empty()) errors_.push_back(invalid_error(path.child("message"), message, "message must be non-empty if specified"));
-    else if (has_newline(trimmed)) errors_.push_back(invalid_error(path.child("message"), message, "message must not contain line breaks"));
+    else if (!message.empty() && trimmed.empty()) errors_.push_back(invalid_error(path.child("message"), message, "must be non-empty if specified"));
+    else if (has_newline(trimmed)) errors_.push_back(invalid_error(path.child("message"), message, "must not contain line breaks"));
     else if (has_newline(text) && trimmed.empty()) errors_.push_back(required_error(path.child("message"), "message must be specified if rule contains line breaks"));
     const std::string& expression = v["messageExpression"].as_string();
     if (!expression.empty() && trim(expression).empty())
@@ -113,8 +113,8 @@ class Compiler {
     if (v.find("reason") && std::find(kReasons.begin(), kReasons.end(), v["reason"].as_string()) == kReasons.end())
       errors_.push_back(not_supported(path.child("reason"), v["reason"], kReasons));
     const std::string& field = v["fieldPath"].as_string();
-    if (!field.empty() && trim(field).empty()) errors_.push_back(invalid_error(path.child("fieldPath"), field, "fieldPath must be non-empty if specified"));
-    else if (has_newline(field)) errors_.push_back(invalid_error(path.child("fieldPath"), field, "fieldPath must not contain line breaks"));
+    if (!field.empty() && trim(field).empty()) errors_.push_back(invalid_error(path.child("fieldPath"), field, "must be non-empty if specified"));
+    else if (has_newline(field)) errors_.push_back(invalid_error(path.child("fieldPath"), field, "must not contain line breaks"));
     return errors_.size() == before;
   }
 
@@ -132,7 +132,7 @@ class Compiler {
     if (const std::string& field = v["fieldPath"].as_string(); !field.empty()) {
       auto normal = normal_field_path(*n.schema, trim(field));
       if (!normal) {
-        errors_.push_back(invalid_error(path.child("fieldPath"), field, "fieldPath must be a valid path"));
+        errors_.push_back(invalid_error(path.child("fieldPath"), field, "must be a valid path"));
         return;
       }
       r.field_path = *normal;

@@ -90,13 +90,13 @@ TEST(CrdRules, WrongRulesAreRefused) {
   auto rule = [](const std::string& r) { return compiled(spec(r, kCounts)); };
   const std::string at = "s.properties[spec].x-kubernetes-validations[0]";
   EXPECT_EQ(rule(R"({"rule":" "})"), at + ".rule: Required value: rule is not specified");
-  EXPECT_EQ(rule(R"({"rule":"self.a"})"), at + R"(.rule: Invalid value: apiextensions.ValidationRule{Rule:"self.a", Message:"", MessageExpression:"", Reason:(*apiextensions.FieldValueErrorReason)(nil), FieldPath:"", OptionalOldSelf:(*bool)(nil)}: cel expression must evaluate to a bool)");
+  EXPECT_EQ(rule(R"({"rule":"self.a"})"), at + R"(.rule: Invalid value: {"Rule":"self.a","Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}: cel expression must evaluate to a bool)");
   EXPECT_NE(rule(R"({"rule":"self.a > 'x'"})").find("compilation failed: ERROR: <input>:1:8: found no matching overload for '_>_' applied to '(int, string)'"), std::string::npos);
   EXPECT_NE(rule(R"~({"rule":"has(self.x)"})~").find("ERROR: <input>:1:4: undefined field 'x'"), std::string::npos);
   EXPECT_NE(rule(R"({"rule":"true","messageExpression":"1"})").find(".messageExpression: Invalid value: "), std::string::npos);
-  EXPECT_EQ(rule(R"({"rule":"true","message":"a\nb"})"), at + R"(.message: Invalid value: "a\nb": message must not contain line breaks)");
+  EXPECT_EQ(rule(R"({"rule":"true","message":"a\nb"})"), at + R"(.message: Invalid value: "a\nb": must not contain line breaks)");
   EXPECT_EQ(rule(R"({"rule":"true","reason":"Nope"})"), at + R"(.reason: Unsupported value: "Nope": supported values: "FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")");
-  EXPECT_EQ(rule(R"({"rule":"true","fieldPath":".nope"})"), at + R"(.fieldPath: Invalid value: ".nope": fieldPath must be a valid path)");
+  EXPECT_EQ(rule(R"({"rule":"true","fieldPath":".nope"})"), at + R"(.fieldPath: Invalid value: ".nope": must be a valid path)");
   EXPECT_EQ(rule(R"({"rule":"true","optionalOldSelf":true})"), at + ".optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule");
 }
 

@@ -101,11 +101,14 @@ NodeTerm node_term_of(const core::NodeSelectorTerm& t) {
   return out;
 }
 
-// matchLabelKeys narrows the selector to pods with this pod's values; mismatchLabelKeys to those without.
+// The API server wrote matchLabelKeys into the selectors of affinity terms; of spread constraints it does so since
+// v1.34, and pods that are older wait for it here.
 void add_label_keys(Selector& s, const std::vector<std::string>& keys, Op op, const Labels& labels) {
   for (const auto& key : keys) {
     auto it = labels.find(key);
-    if (it != labels.end() && !s.nothing) s.all.push_back({key, op, {it->second}});
+    if (it == labels.end() || s.nothing) continue;
+    const bool there = std::any_of(s.all.begin(), s.all.end(), [&](auto& r) { return r.key == key && r.op == op && r.values == std::vector<std::string>{it->second}; });
+    if (!there) s.all.push_back({key, op, {it->second}});
   }
 }
 
@@ -119,8 +122,6 @@ Selector optional_selector(const std::optional<meta::LabelSelector>& s) {
 PodTerm pod_term_of(const core::PodAffinityTerm& t, const core::Pod& pod) {
   PodTerm out;
   out.selector = optional_selector(t.label_selector);
-  add_label_keys(out.selector, t.match_label_keys, Op::kIn, pod.metadata.labels);
-  add_label_keys(out.selector, t.mismatch_label_keys, Op::kNotIn, pod.metadata.labels);
   out.namespaces = t.namespaces;
   if (t.namespace_selector) out.namespace_selector = selector_of(*t.namespace_selector);
   if (t.namespaces.empty() && !t.namespace_selector) out.namespaces = {pod.metadata.namespace_};

@@ -54,20 +54,22 @@ void label_keys(const Value& keys, bool selector, const FieldPath& p, FieldError
   for (size_t i = 0; i < keys.size(); ++i) text_must(check_qualified_name, keys.at(i), p.index(i), e);
 }
 
-// matchLabelKeys becomes part of the selector when the pod is made, so a key that is in both is there twice.
-void match_label_keys(const Value& owner, const PodParts& pod, const FieldPath& p, FieldErrors& e) {
+// The selector of a pod's term holds what matchLabelKeys stood for by now; a key that is there once more was said twice.
+void match_label_keys(const Value& owner, const FieldPath& p, FieldErrors& e) {
   const Value &match = owner["matchLabelKeys"], &mismatch = owner["mismatchLabelKeys"], &selector = owner["labelSelector"];
   if (match.size() + mismatch.size() == 0) return;
   label_keys(match, selector.is_object(), p.child("matchLabelKeys"), e);
   label_keys(mismatch, selector.is_object(), p.child("mismatchLabelKeys"), e);
-  const Value none;
-  const Value& labels = pod.is_pod() ? (*pod.metadata)["labels"] : none;
-  for (size_t i = 0; i < match.size() && selector.is_object(); ++i) {
-    const std::string& key = match.at(i).as_string();
-    size_t times = (selector["matchLabels"].find(key) ? 1 : 0) + (labels.find(key) ? 1 : 0);
-    for (const Value& x : selector["matchExpressions"].as_array()) times += x["key"].as_string() == key;
-    for (const Value& other : mismatch.as_array()) times += labels.find(key) && other.as_string() == key;
-    for (size_t n = 1; n < times; ++n) e.push_back(invalid_error(p.index(i), key, "exists in both matchLabelKeys and labelSelector"));
+  std::set<std::string_view> seen;
+  for (auto& m : selector["matchLabels"].as_object()) seen.insert(m.key.view());
+  for (const Value& x : selector["matchExpressions"].as_array()) {
+    const std::string& key = x["key"].as_string();
+    for (size_t i = match.size(); i-- > 0;)
+      if (match.at(i).as_string() == key) {
+        if (seen.count(key)) e.push_back(invalid_error(p.index(i), key, "exists in both matchLabelKeys and labelSelector"));
+        break;
+      }
+    seen.insert(key);
   }
   for (size_t i = 0; i < match.size(); ++i)
     for (const Value& other : mismatch.as_array())
@@ -77,23 +79,23 @@ void match_label_keys(const Value& owner, const PodParts& pod, const FieldPath& 
       }
 }
 
-void pod_term(const Value& t, const PodParts& pod, const FieldPath& p, FieldErrors& e) {
+void pod_term(const Value& t, const FieldPath& p, FieldErrors& e) {
   if (t["labelSelector"].is_object()) validate_label_selector(t["labelSelector"], p.child("labelSelector"), e);
   if (t["namespaceSelector"].is_object()) validate_label_selector(t["namespaceSelector"], p.child("namespaceSelector"), e);
   for (const Value& ns : t["namespaces"].as_array()) text_must(check_dns1123_label, ns, p.child("namespace"), e);
-  match_label_keys(t, pod, p, e);
+  match_label_keys(t, p, e);
   const std::string& key = t["topologyKey"].as_string();
   if (key.empty()) e.push_back(required_error(p.child("topologyKey"), "can not be empty"));
   text_must(check_qualified_name, key, p.child("topologyKey"), e);
 }
 
-void pod_terms(const Value& a, const PodParts& pod, const FieldPath& p, FieldErrors& e) {
+void pod_terms(const Value& a, const FieldPath& p, FieldErrors& e) {
   const Value &required = a["requiredDuringSchedulingIgnoredDuringExecution"], &preferred = a["preferredDuringSchedulingIgnoredDuringExecution"];
-  for (size_t i = 0; i < required.size(); ++i) pod_term(required.at(i), pod, p.child("requiredDuringSchedulingIgnoredDuringExecution").index(i), e);
+  for (size_t i = 0; i < required.size(); ++i) pod_term(required.at(i), p.child("requiredDuringSchedulingIgnoredDuringExecution").index(i), e);
   for (size_t i = 0; i < preferred.size(); ++i) {
     const FieldPath at = p.child("preferredDuringSchedulingIgnoredDuringExecution").index(i);
     term_weight(preferred.at(i)["weight"], at, e);
-    pod_term(preferred.at(i)["podAffinityTerm"], pod, at.child("podAffinityTerm"), e);
+    pod_term(preferred.at(i)["podAffinityTerm"], at.child("podAffinityTerm"), e);
   }
 }
 
@@ -120,7 +122,7 @@ void pod_affinity(const PodParts& pod, const FieldPath& p, FieldErrors& e) {
     }
   }
   for (std::string_view kind : {"podAffinity", "podAntiAffinity"})
-    if (a[kind].is_object()) pod_terms(a[kind], pod, p.child(kind), e);
+    if (a[kind].is_object()) pod_terms(a[kind], p.child(kind), e);
 }
 
 void tolerations(const Value& list, const FieldPath& p, FieldErrors& e) {
@@ -164,7 +166,7 @@ void topology_spread(const PodParts& pod, const FieldPath& p, FieldErrors& e) {
     }
     for (std::string_view policy : {"nodeAffinityPolicy", "nodeTaintsPolicy"})
       if (c[policy].is_string()) supported(c[policy], {"Honor", "Ignore"}, at.child(policy), e);
-    match_label_keys(c, pod, at, e);
+    match_label_keys(c, at, e);
     if (c["labelSelector"].is_object()) validate_label_selector(c["labelSelector"], at.child("labelSelector"), e);
   }
 }

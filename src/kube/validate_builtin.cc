@@ -112,6 +112,16 @@ bool selects(const json::Value& selector, const json::Value& labels) {
 
 namespace {
 
+// A name without a domain is one of the server's own. Groups that are upstream's libraries do not look.
+void standard_finalizers(const json::Value& list, std::string_view group, const FieldPath& p, FieldErrors& e) {
+  if (group == "apiextensions.k8s.io" || group == "apiregistration.k8s.io" || group == "admissionregistration.k8s.io") return;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const std::string& f = list.at(i).as_string();
+    if (f.find('/') == f.npos && f != "kubernetes" && f != "orphan" && f != "foregroundDeletion")
+      e.push_back(invalid_error(p.index(i), f, "name is neither a standard finalizer name nor is it fully qualified"));
+  }
+}
+
 FieldErrors judge(const KindInfo& kind, const json::Value& o, const json::Value* old, std::string_view subresource) {
   FieldErrors e;
   const Resource& r = kind.resource();
@@ -119,6 +129,7 @@ FieldErrors judge(const KindInfo& kind, const json::Value& o, const json::Value*
   NameCheck check_name = name_check(r.group, r.kind);
   if (check_name) {
     validate_object_meta(o["metadata"], r.namespaced, old ? nullptr : check_name, meta, e);
+    if (!old) standard_finalizers(o["metadata"]["finalizers"], r.group, meta.child("finalizers"), e);
     if (old) validate_object_meta_update(o["metadata"], (*old)["metadata"], meta, e);
   }
   if (!subresource.empty()) return e;

@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "kube/crd_rules.h"
 #include "kube/validate_admission_rules.h"
+#include "kube/validate_crd_parts.h"
 
 namespace caravel::kube::check {
 
@@ -88,6 +89,8 @@ void crd_subresources(const Value& s, const FieldPath& p, FieldErrors& e) {
   replicas_path(scale["labelSelectorPath"], false, {".spec.", ".status."}, "either .spec or .status", p.child("scale.labelSelectorPath"), e);
 }
 
+constexpr std::string_view kColumnFormats[] = {"byte", "date", "date-time", "double", "float", "int32", "int64", "password"};
+
 void crd_columns(const Value& list, const FieldPath& p, FieldErrors& e) {
   constexpr const char* kTypes = "must be one of boolean,date,integer,number,string";
   for (size_t i = 0; i < list.size(); ++i) {
@@ -97,6 +100,8 @@ void crd_columns(const Value& list, const FieldPath& p, FieldErrors& e) {
     must_have(c, {"name"}, at, e);
     if (type.empty()) e.push_back(required_error(at.child("type"), kTypes));
     else if (type != "boolean" && type != "date" && type != "integer" && type != "number" && type != "string") e.push_back(invalid_error(at.child("type"), type, kTypes));
+    if (const std::string& f = c["format"].as_string(); !f.empty() && std::find(std::begin(kColumnFormats), std::end(kColumnFormats), f) == std::end(kColumnFormats))
+      e.push_back(invalid_error(at.child("format"), f, "must be one of byte,date,date-time,double,float,int32,int64,password"));
     const std::string& path = c["jsonPath"].as_string();
     if (path.empty()) e.push_back(required_error(at.child("JSONPath")));
     else if (path[0] != '.') e.push_back(invalid_error(at.child("JSONPath"), path, "must be a simple json path starting with ."));
@@ -140,11 +145,13 @@ void value_validation(const Value& s, bool skip_any_of, bool skip_first, const F
   for (size_t i = 0; i < s["allOf"].size(); ++i) nested_value(s["allOf"].at(i), skip_first && i == 0, p.child("allOf").index(i), e);
   for (size_t i = 0; i < s["oneOf"].size(); ++i) nested_value(s["oneOf"].at(i), false, p.child("oneOf").index(i), e);
   if (s["not"].is_object()) nested_value(s["not"], false, p.child("not"), e);
+  if (const std::string& pattern = s["pattern"].as_string(); !pattern.empty())
+    if (const std::string why = regex_fault(pattern); !why.empty()) e.push_back(invalid_error(p.child("pattern"), pattern, "must be a valid regular expression, but isn't: " + why));
 }
 
 void nested_value(const Value& s, bool skip_any_of, const FieldPath& p, FieldErrors& e) {
   static constexpr std::pair<std::string_view, std::string_view> kForbidden[] = {
-      {"type", "must be empty to be structural"}, {"additionalProperties", "must be undefined to be structural"}, {"default", "must be undefined to be structural"}, {"title", "must be empty to be structural"}, {"description", "must be empty to be structural"}, {"nullable", "must be false to be structural"}, {"x-kubernetes-preserve-unknown-fields", "must be false to be structural"}, {"x-kubernetes-embedded-resource", "must be false to be structural"}, {"x-kubernetes-int-or-string", "must be false to be structural"}, {"x-kubernetes-list-map-keys", "must be empty to be structural"}, {"x-kubernetes-list-type", "must be undefined to be structural"}, {"x-kubernetes-map-type", "must be undefined to be structural"}};
+      {"type", "must be empty to be structural"}, {"additionalProperties", "must be undefined to be structural"}, {"default", "must be undefined to be structural"}, {"title", "must be empty to be structural"}, {"description", "must be empty to be structural"}, {"nullable", "must be false to be structural"}, {"x-kubernetes-preserve-unknown-fields", "must be false to be structural"}, {"x-kubernetes-embedded-resource", "must be false to be structural"}, {"x-kubernetes-int-or-string", "must be false to be structural"}, {"x-kubernetes-list-map-keys", "must be empty to be structural"}, {"x-kubernetes-list-type", "must be undefined to be structural"}, {"x-kubernetes-map-type", "must be undefined to be structural"}, {"x-kubernetes-validations", "must be empty to be structural"}};
   value_validation(s, skip_any_of, false, p, e);
   if (s["items"].is_object()) nested_value(s["items"], false, p.child("items"), e);
   for (auto& m : s["properties"].as_object()) nested_value(m.value, false, p.child("properties").key(m.key), e);
@@ -176,6 +183,8 @@ void merge_extensions(const Value& s, const FieldPath& p, FieldErrors& e) {
     if (items["type"].as_string() == "object" && items["x-kubernetes-map-type"].as_string() != "atomic")
       e.push_back(invalid_error(p.child("items").child("x-kubernetes-map-type"), items["x-kubernetes-map-type"], kAtomic));
   }
+  if (const std::string& kind = list.as_string(); (kind == "set" || kind == "map") && items["nullable"].as_bool())
+    e.push_back(forbidden_error(p.child("items").child("nullable"), "cannot be nullable when x-kubernetes-list-type is " + kind));
   if (keys.size() && list.as_string() != "map") {
     constexpr const char* kMap = "must be map if x-kubernetes-list-map-keys is non-empty";
     if (list.is_null()) e.push_back(required_error(p.child("x-kubernetes-list-type"), kMap));
@@ -186,8 +195,14 @@ void merge_extensions(const Value& s, const FieldPath& p, FieldErrors& e) {
   if (!items.is_object()) return e.push_back(required_error(p.child("items"), "must have a schema if x-kubernetes-list-type is map"));
   if (items["type"].as_string() != "object") e.push_back(invalid_error(p.child("items").child("type"), items["type"], "must be object if parent array's x-kubernetes-list-type is map"));
   const auto& required = items["required"].as_array();
+  std::set<std::string_view> seen;
   for (const Value& key : keys.as_array()) {
     const Value* property = items["properties"].find(key.as_string());
+    const FieldPath at = p.child("items").child("properties").key(key.as_string());
+    if (property && ((*property)["type"].as_string() == "array" || (*property)["type"].as_string() == "object"))
+      e.push_back(invalid_error(at.child("type"), items["type"], "must be a scalar type if parent array's x-kubernetes-list-type is map"));
+    if (!seen.insert(key.as_string()).second) e.push_back(invalid_error(p.child("x-kubernetes-list-map-keys"), keys, "must not contain duplicate entries"));
+    if (property && (*property)["nullable"].as_bool()) e.push_back(forbidden_error(at.child("nullable"), "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"));
     if (!property) {
       e.push_back(invalid_error(p.child("x-kubernetes-list-map-keys"), keys, "entries must all be names of item properties"));
     } else if ((*property)["default"].is_null() && std::find(required.begin(), required.end(), key) == required.end()) {
@@ -202,21 +217,30 @@ void default_value(const Value& s, const Value& given, const FieldPath& p, Field
   auto schema = schema_from_openapi(s);
   if (!schema.ok()) return;
   Value whole = given;
+  prune(**schema, whole);
+  if (!(whole == given)) e.push_back(invalid_error(p, given, "must not have unknown fields"));
   set_schema_defaults(**schema, whole);
-  validate_schema(**schema, whole, p, e);
+  // The value is checked as a document of its own: messages name what is inside it.
+  FieldErrors inside;
+  validate_schema(**schema, whole, FieldPath(), inside);
+  for (FieldError& x : inside) {
+    x.field = p.text() + (x.field.empty() || x.field[0] == '[' ? "" : ".") + x.field;
+    e.push_back(std::move(x));
+  }
 }
 
-void structural(const Value& s, Level level, const FieldPath& p, FieldErrors& e) {
+// `type_meta`: which of the root's apiVersion, kind and metadata this is in; their defaults would never be used.
+void structural(const Value& s, Level level, std::string_view type_meta, const FieldPath& p, FieldErrors& e) {
   const std::string& type = s["type"].as_string();
   const bool any = s["x-kubernetes-preserve-unknown-fields"].as_bool(), both = s["x-kubernetes-int-or-string"].as_bool(), embedded = s["x-kubernetes-embedded-resource"].as_bool();
   if (type == "array" && s["items"].is_null()) e.push_back(required_error(p.child("items"), "must be specified"));
   if (s["items"].is_array()) e.push_back(forbidden_error(p.child("items"), "items must be a schema object and not an array"));
-  if (s["items"].is_object()) structural(s["items"], Level::kItem, p.child("items"), e);
-  for (auto& m : s["properties"].as_object()) structural(m.value, Level::kField, p.child("properties").key(m.key), e);
+  if (s["items"].is_object()) structural(s["items"], Level::kItem, type_meta, p.child("items"), e);
+  for (auto& m : s["properties"].as_object()) structural(m.value, Level::kField, level == Level::kRoot && (m.key == "metadata" || m.key == "kind" || m.key == "apiVersion") ? m.key.view() : type_meta, p.child("properties").key(m.key), e);
   const Value& more = s["additionalProperties"];
   if (more.is_object() || more.is_bool()) {
     if (level == Level::kRoot) e.push_back(forbidden_error(p.child("additionalProperties"), "must not be used at the root"));
-    if (more.is_object()) structural(more, Level::kField, p.child("additionalProperties"), e);
+    if (more.is_object()) structural(more, Level::kField, type_meta, p.child("additionalProperties"), e);
     if (s["properties"].size() && more.is_object()) e.push_back(forbidden_error(p.child("additionalProperties"), "additionalProperties and properties are mutual exclusive"));
     if (embedded) e.push_back(forbidden_error(p.child("additionalProperties"), "must not be used if x-kubernetes-embedded-resource is set"));
   }
@@ -228,6 +252,8 @@ void structural(const Value& s, Level level, const FieldPath& p, FieldErrors& e)
   value_validation(s, int_or_string_choice(s["anyOf"]), int_or_string_choice(s["allOf"].at(0)["anyOf"]), p, e);
   merge_extensions(s, p, e);
   if (!type.empty()) supported(s["type"], {"array", "boolean", "integer", "number", "object", "string"}, p.child("type"), e);
+  if (type == "null") e.push_back(forbidden_error(p.child("type"), "type cannot be set to null, use nullable as an alternative"));
+  if (const Value& v = s["x-kubernetes-preserve-unknown-fields"]; v.is_bool() && !v.as_bool()) e.push_back(invalid_error(p.child("x-kubernetes-preserve-unknown-fields"), v, "must be true or undefined"));
   if (embedded && type != "object") {
     constexpr const char* kObject = "must be object if x-kubernetes-embedded-resource is true";
     e.push_back(type.empty() ? required_error(p.child("type"), kObject) : invalid_error(p.child("type"), type, kObject));
@@ -237,7 +263,8 @@ void structural(const Value& s, Level level, const FieldPath& p, FieldErrors& e)
                                                                         : "must not be empty for specified object fields"));
   }
   if (level == Level::kRoot && s["nullable"].as_bool()) e.push_back(forbidden_error(p.child("nullable"), "nullable cannot be true at the root"));
-  if (const Value& given = s["default"]; !given.is_null() && level != Level::kRoot) default_value(s, given, p.child("default"), e);
+  if (!type_meta.empty() && !s["default"].is_null()) e.push_back(forbidden_error(p.child("default"), "must not be set in top-level " + std::string(type_meta)));
+  else if (const Value& given = s["default"]; !given.is_null() && level != Level::kRoot) default_value(s, given, p.child("default"), e);
   if (level == Level::kRoot && !type.empty() && type != "object") e.push_back(invalid_error(p.child("type"), type, "must be object at the root"));
   if (level == Level::kRoot || embedded) {
     for (auto f : {"kind", "apiVersion"})
@@ -261,13 +288,14 @@ bool same_in_all(const Value& versions, std::string_view member) {
   return true;
 }
 
-void crd_versions(const Value& s, bool create, FieldErrors& e) {
+void crd_versions(const Value& s, const Value* was, FieldErrors& e) {
+  const bool create = !was;
   const FieldPath p = kCrdSpec.child("versions");
   const auto& versions = s["versions"].as_array();
   std::set<std::string> names;
   int storage = 0;
   bool unique = true;
-  const bool one_schema = same_in_all(s["versions"], "schema"), one_scale = same_in_all(s["versions"], "subresources"), one_table = same_in_all(s["versions"], "additionalPrinterColumns");
+  const bool one_schema = same_in_all(s["versions"], "schema"), one_scale = same_in_all(s["versions"], "subresources"), one_fields = same_in_all(s["versions"], "selectableFields"), one_table = same_in_all(s["versions"], "additionalPrinterColumns");
   for (size_t i = 0; i < versions.size(); ++i) {
     const Value& v = versions[i];
     const FieldPath at = p.index(i);
@@ -284,7 +312,11 @@ void crd_versions(const Value& s, bool create, FieldErrors& e) {
       continue;
     }
     const size_t before = e.size();
-    if (i == 0 || !one_schema) structural(schema, Level::kRoot, (one_schema ? kCrdSpec.child("validation") : at.child("schema")).child("openAPIV3Schema"), e);
+    const FieldPath root = (one_schema ? kCrdSpec.child("validation") : at.child("schema")).child("openAPIV3Schema");
+    if (v["subresources"]["status"].is_object() && (i == 0 || !one_schema)) crd_root_with_status(schema, root, e);
+    if (i == 0 || !one_fields)
+      crd_selectable_fields(v["selectableFields"], schema, was && same(v["selectableFields"], was->path({"versions"}).at(i)["selectableFields"]), (one_fields ? kCrdSpec : at).child("selectableFields"), e);
+    if (i == 0 || !one_schema) structural(schema, Level::kRoot, "", root, e);
     if (e.size() > before) continue;
     if (auto parsed = schema_from_crd(schema); !parsed.ok()) e.push_back(invalid_error(at.child("schema").child("openAPIV3Schema"), "", parsed.error().message));
   }
@@ -298,6 +330,7 @@ void crd_versions(const Value& s, bool create, FieldErrors& e) {
 void crd(const Value& o, const Value* old, FieldErrors& e) {
   const Value& s = o["spec"];
   const Value* was = old ? &(*old)["spec"] : nullptr;
+  crd_approval(o, old, e);
   if (was && s == *was) return;
   const Value& names = s["names"];
   const std::string &group = s["group"].as_string(), &plural = names["plural"].as_string();
@@ -310,11 +343,12 @@ void crd(const Value& o, const Value* old, FieldErrors& e) {
   if (s["preserveUnknownFields"].as_bool() && !was)
     e.push_back(invalid_error(kCrdSpec.child("preserveUnknownFields"), true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"));
   crd_names(names, e);
-  if (!was || !(s["versions"] == (*was)["versions"])) crd_versions(s, !was, e);
+  if (!was || !(s["versions"] == (*was)["versions"])) crd_versions(s, was, e);
   crd_conversion(s, e);
   // Rules that are stored already are not refused when something else changes.
   if (e.empty() && (!was || !(s["versions"] == (*was)["versions"]))) validate_crd_rules(o, e);
   if (!was) return;
+  crd_stored_versions(o, e);
   immutable(s["group"], (*was)["group"], kCrdSpec.child("group"), e);
   immutable(s["scope"], (*was)["scope"], kCrdSpec.child("scope"), e);
   immutable(names["kind"], (*was)["names"]["kind"], kCrdSpec.child("names").child("kind"), e);

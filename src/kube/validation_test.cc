@@ -217,5 +217,37 @@ TEST(Selectors, ParseMatchPrint) {
   EXPECT_FALSE(FieldSelector::parse("abc").ok());
 }
 
+std::string crd_faults(const std::string& spec_schema, const std::string& more = "", const std::string& group = "x.io", const std::string& root_more = "") {
+  const std::string text = R"({"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"foos.)" + group + R"("},"spec":{"group":")" + group +
+                           R"(","scope":"Cluster","names":{"plural":"foos","singular":"foo","kind":"Foo","listKind":"FooList"},"versions":[{"name":"v1","served":true,"storage":true)" + more +
+                           R"(,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":)" + spec_schema + "}" + root_more + "}}}]}}";
+  std::string out;
+  for (auto& e : validate_builtin(*find_by_name("crd"), *json::parse(text), nullptr)) out += (out.empty() ? "" : "; ") + e.text();
+  return out;
+}
+
+TEST(Validation, SelectableFieldsOfCrds) {
+  const std::string schema = R"({"type":"object","properties":{"a":{"type":"string"},"l":{"type":"array","items":{"type":"string"}}}})";
+  auto fields = [&](const char* list) { return crd_faults(schema, std::string(R"(,"selectableFields":)") + list); };
+  EXPECT_EQ(fields(R"([{"jsonPath":".spec.a"}])"), "");
+  EXPECT_EQ(fields(R"([{"jsonPath":".spec.a"},{"jsonPath":".spec.a"}])"), "spec.selectableFields[1].jsonPath: Duplicate value: \".spec.a\"");
+  EXPECT_EQ(fields(R"([{"jsonPath":"spec.a"}])"), "spec.selectableFields[0].jsonPath: Invalid value: \"spec.a\": is an invalid path: expected [ or . but got: spec");
+  EXPECT_EQ(fields(R"([{"jsonPath":".spec['a']"}])"), "spec.selectableFields[0].jsonPath: Invalid value: \".spec['a']\": is an invalid path: array notation is not allowed");
+  EXPECT_EQ(fields(R"([{"jsonPath":".metadata.name"}])"), "spec.selectableFields[0].jsonPath: Invalid value: \".metadata.name\": is an invalid path: does not refer to a valid field");
+  EXPECT_EQ(fields(R"([{"jsonPath":".spec.l"}])"), "spec.selectableFields[0].jsonPath: Invalid value: \".spec.l\": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.");
+}
+
+TEST(Validation, SchemasOfCrdsInDetail) {
+  const std::string at = "spec.validation.openAPIV3Schema.properties[spec]";
+  EXPECT_EQ(crd_faults(R"({"type":"string","pattern":"a("})"), at + ".pattern: Invalid value: \"a(\": must be a valid regular expression, but isn't: error parsing regexp: missing closing ): `a(`");
+  EXPECT_EQ(crd_faults(R"({"type":"object","x-kubernetes-preserve-unknown-fields":false})"), at + ".x-kubernetes-preserve-unknown-fields: Invalid value: false: must be true or undefined");
+  EXPECT_EQ(crd_faults(R"({"type":"object","default":{"z":1},"properties":{"a":{"type":"string"}}})"), at + ".default: Invalid value: {\"z\":1}: must not have unknown fields");
+  EXPECT_EQ(crd_faults(R"({"type":"array","x-kubernetes-list-type":"set","items":{"type":"string","nullable":true}})"), at + ".items.nullable: Forbidden: cannot be nullable when x-kubernetes-list-type is set");
+  EXPECT_EQ(crd_faults(R"({"type":"string","default":7})"), at + ".default: Invalid value: \"integer\":  in body must be of type string: \"integer\"");
+  EXPECT_NE(crd_faults("{\"type\":\"object\"}", R"(,"subresources":{"status":{}})", "x.io", R"(,"anyOf":[{"required":["spec"]}])").find("fields are allowed at the root of the schema if the status subresource is enabled"), std::string::npos);
+  EXPECT_EQ(crd_faults("{\"type\":\"object\"}", "", "x.k8s.io"),
+            "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111");
+}
+
 }  // namespace
 }  // namespace caravel::kube
