@@ -4,6 +4,7 @@
 
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "controllers/endpoint_plan.h"
 #include "kube/types/discovery.h"
 
 namespace caravel::controllers {
@@ -16,13 +17,10 @@ using kube::discovery::EndpointSlice;
 namespace {
 
 constexpr size_t kAddressesMax = 1000;  // of one subset, as upstream
-constexpr const char* kServiceName = "kubernetes.io/service-name";
-constexpr const char* kManagedBy = "endpointslice.kubernetes.io/managed-by";
 constexpr const char* kManager = "endpointslicemirroring-controller.k8s.io";
 constexpr const char* kSkip = "endpointslice.kubernetes.io/skip-mirror";
 constexpr const char* kLeader = "control-plane.alpha.kubernetes.io/leader";
 constexpr const char* kLastApplied = "kubectl.kubernetes.io/last-applied-configuration";
-constexpr const char* kTriggerTime = "endpoints.kubernetes.io/last-change-trigger-time";
 
 bool is_mirrored(const Endpoints& e) {
   auto skip = e.metadata.labels.find(kSkip);
@@ -51,8 +49,8 @@ std::vector<EndpointSlice> mirror(const Endpoints& from) {
       EndpointSlice s;
       s.metadata.namespace_ = from.metadata.namespace_;
       s.metadata.labels = from.metadata.labels;
-      s.metadata.labels[kServiceName] = from.metadata.name;
-      s.metadata.labels[kManagedBy] = kManager;
+      s.metadata.labels[kSliceService] = from.metadata.name;
+      s.metadata.labels[kSliceManagedBy] = kManager;
       s.metadata.annotations = from.metadata.annotations;
       s.metadata.annotations.erase(kLastApplied);
       s.metadata.annotations.erase(kTriggerTime);
@@ -96,8 +94,8 @@ class MirroringController final : public Runner {
     });
     slices_.add_handler([this](auto& old, auto& now) {
       const EndpointSlice& s = now ? *now : *old;
-      auto manager = s.metadata.labels.find(kManagedBy);
-      auto service = s.metadata.labels.find(kServiceName);
+      auto manager = s.metadata.labels.find(kSliceManagedBy);
+      auto service = s.metadata.labels.find(kSliceService);
       if (manager == s.metadata.labels.end() || manager->second != kManager || service == s.metadata.labels.end()) return;
       queue_.enqueue(kube::ObjectKey{s.metadata.namespace_, service->second});
     });
@@ -113,8 +111,8 @@ class MirroringController final : public Runner {
     if (svc && from && svc->spec.selector.empty() && !is_terminating(svc->metadata) && is_mirrored(*from)) wanted = mirror(*from);
     std::vector<std::shared_ptr<const EndpointSlice>> spare;
     for (auto& s : slices_.in_namespace(k.ns)) {
-      auto manager = s->metadata.labels.find(kManagedBy);
-      auto service = s->metadata.labels.find(kServiceName);
+      auto manager = s->metadata.labels.find(kSliceManagedBy);
+      auto service = s->metadata.labels.find(kSliceService);
       if (manager == s->metadata.labels.end() || manager->second != kManager || service == s->metadata.labels.end() || service->second != k.name) continue;
       if (!is_terminating(s->metadata)) spare.push_back(s);
     }
