@@ -313,6 +313,56 @@ spec:
   EXPECT_TRUE(std::as_const(*vip).path({"status", "nominatedNodeName"}).is_null());
 }
 
+// The server refuses every call at once: victims are asked for after the back-off (1, 2, 4, 8, then 10 s), not as fast as it
+// refuses, which was without end in virtual time. Found by storm 263.
+TEST_F(Sim, APreemptionThatTheServerRefusesWaitsItsBackoff) {
+  ClusterOptions options;
+  options.nodes = 2;
+  Cluster c(4, options);
+  ASSERT_TRUE(c.start());
+  ASSERT_TRUE(c.apply(R"(
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: high}
+value: 1000
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: low, namespace: default}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: low}}
+  template:
+    metadata: {labels: {app: low}}
+    spec:
+      containers: [{name: main, image: "nginx:1", resources: {requests: {cpu: "3"}}}]
+)")
+                  .ok());
+  c.run_for(10s);
+  c.faults().refused = 1;
+  c.trace().attempts().clear();
+  ASSERT_TRUE(c.apply(R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: vip, namespace: default}
+spec:
+  priorityClassName: high
+  containers: [{name: main, image: "nginx:1", resources: {requests: {cpu: "3"}}}]
+)")
+                  .ok());
+  c.run_for(60s);
+  int asked = 0;
+  for (auto& [what, n] : c.trace().attempts())
+    if (what.find("scheduler") != what.npos && what.find("default/low-") != what.npos) asked += n;
+  EXPECT_GE(asked, 4);
+  EXPECT_LE(asked, 12);
+  c.faults() = Faults();
+  c.run_for(60s);
+  auto vip = c.get(Pod::resource(), "default", "vip");
+  ASSERT_TRUE(vip.ok());
+  EXPECT_FALSE(std::as_const(*vip).path({"spec", "nodeName"}).is_null());
+}
+
 TEST_F(Sim, PodsFollowTheirVolumesAndVolumesThatWaitFollowThePods) {
   Cluster c(5);
   ASSERT_TRUE(c.start());
