@@ -82,6 +82,21 @@ TEST(Yaml, dump_reads_back_the_same) {
   EXPECT_TRUE(*back == *v) << yaml::dump(*v);
 }
 
+TEST(Yaml, dump_reads_back_names_of_any_length) {
+  for (size_t length : {999, 1000, 1001, 1024, 1025, 70000}) {
+    json::Value v = json::Value::object(), inner = json::Value::object();
+    inner[std::string(length, 'k')] = json::Value("text\nof two lines\n");
+    inner[std::string(length, '"')] = *json::parse(R"(["x",{"y":[]}])");
+    inner[std::string(length, ' ')] = *json::parse(R"({"z":1})");
+    v["list"] = *json::parse("[1]");
+    v["list"].push_back(inner);
+    v["map"] = inner;
+    auto back = yaml::parse(yaml::dump(v));
+    ASSERT_TRUE(back.ok()) << length << ": " << back.error().message;
+    EXPECT_EQ(json::dump_sorted(*back), json::dump_sorted(v)) << length;
+  }
+}
+
 TEST(Clock, formats_and_parses) {
   auto t = parse_rfc3339("2026-02-28T23:59:59.25+01:00");
   ASSERT_TRUE(t.ok());

@@ -206,6 +206,8 @@ bool needs_quotes(const std::string& s) {
   return false;
 }
 
+constexpr size_t kSimpleKey = 1000;  // bytes
+
 void emit(const json::Value& v, std::string& out, int indent, bool in_list) {
   std::string pad(static_cast<size_t>(indent), ' ');
   if (v.is_object()) {
@@ -220,7 +222,10 @@ void emit(const json::Value& v, std::string& out, int indent, bool in_list) {
     for (auto* m : order) {
       if (!(first && in_list)) out += pad;
       first = false;
-      out += needs_quotes(m->key) ? quoted(m->key) : m->key.str();
+      std::string name = needs_quotes(m->key) ? quoted(m->key) : m->key.str();
+      // YAML 1.2 §7.4.2: a name beyond 1024 characters is read in the explicit form alone.
+      if (name.size() > kSimpleKey) out += "? " + name + '\n' + pad;
+      else out += name;
       out += ':';
       if (m->value.is_object() && m->value.size()) {
         out += '\n';
