@@ -41,8 +41,8 @@ void add_endpoints(const std::vector<kube::core::EndpointAddress>& list, bool re
   }
 }
 
-// What the slices should be, without names.
-std::vector<EndpointSlice> mirror(const Endpoints& from) {
+// What the slices should be, without names. `skipped` addresses are too many.
+std::vector<EndpointSlice> mirror(const Endpoints& from, size_t* skipped) {
   std::vector<EndpointSlice> out;
   for (auto& subset : from.subsets)
     for (bool v6 : {false, true}) {
@@ -66,6 +66,9 @@ std::vector<EndpointSlice> mirror(const Endpoints& from) {
       }
       add_endpoints(subset.addresses, true, v6, s);
       add_endpoints(subset.not_ready_addresses, false, v6, s);
+      for (auto* list : {&subset.addresses, &subset.not_ready_addresses})
+        *skipped += static_cast<size_t>(std::count_if(list->begin(), list->end(), [&](auto& a) { return (a.ip.find(':') != std::string::npos) == v6; }));
+      *skipped -= s.endpoints.size();
       if (!s.endpoints.empty()) out.push_back(std::move(s));
     }
   return out;
@@ -79,6 +82,7 @@ class MirroringController final : public Runner {
  public:
   explicit MirroringController(const Context& c)
       : client_(c.client("endpointslicemirroring-controller")),
+        events_(c.ex, client_, "endpoint-slice-mirroring-controller"),
         services_(c.informer<Service>()),
         endpoints_(c.informer<Endpoints>()),
         slices_(c.informer<EndpointSlice>()),
@@ -108,7 +112,11 @@ class MirroringController final : public Runner {
     std::shared_ptr<const Service> svc = services_.get(k);
     std::shared_ptr<const Endpoints> from = endpoints_.get(k);
     std::vector<EndpointSlice> wanted;
-    if (svc && from && svc->spec.selector.empty() && !is_terminating(svc->metadata) && is_mirrored(*from)) wanted = mirror(*from);
+    size_t skipped = 0;
+    if (svc && from && svc->spec.selector.empty() && !is_terminating(svc->metadata) && is_mirrored(*from)) wanted = mirror(*from, &skipped);
+    if (skipped > 0)
+      events_.warning(kube::reference_to(*from), "TooManyAddressesToMirror",
+                      "A max of " + std::to_string(kAddressesMax) + " addresses can be mirrored to EndpointSlices per Endpoints subset. " + std::to_string(skipped) + " addresses were skipped");
     std::vector<std::shared_ptr<const EndpointSlice>> spare;
     for (auto& s : slices_.in_namespace(k.ns)) {
       auto manager = s->metadata.labels.find(kSliceManagedBy);
@@ -147,6 +155,7 @@ class MirroringController final : public Runner {
   }
 
   kube::Client client_;
+  kube::EventRecorder events_;
   kube::Informer<Service>& services_;
   kube::Informer<Endpoints>& endpoints_;
   kube::Informer<EndpointSlice>& slices_;

@@ -1208,6 +1208,9 @@ def _(k):
     k.merge(base + '/endpoints/m', {'subsets': [{'addresses': [{'ip': '10.2.3.4'}], 'ports': [{'port': 80}]}]})
     wait('mirrored again', lambda: [s for s in k.get(slices, labelSelector='kubernetes.io/service-name=m')['items'] if s['endpoints'][0]['addresses'] == ['10.2.3.4']])
     k.post(base + '/endpoints', {'metadata': {'name': 'alone'}, 'subsets': [{'addresses': [{'ip': '10.1.2.4'}], 'ports': [{'port': 80}]}]})
+    k.merge(base + '/endpoints/m', {'subsets': [{'addresses': [{'ip': f'10.7.{i // 250}.{i % 250 + 1}'} for i in range(1003)], 'ports': [{'port': 80}]}]})
+    wait('too many to mirror', lambda: [e for e in k.get(base + '/events')['items'] if e['reason'] == 'TooManyAddressesToMirror' and e['message'] ==
+                                        'A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. 3 addresses were skipped'])
     k.delete(base + '/endpoints/m')
     wait('mirror gone', lambda: not k.get(slices, labelSelector='kubernetes.io/service-name=m')['items'])
     k.post(base + '/endpoints', {'metadata': {'name': 'm'}, 'subsets': [{'addresses': [{'ip': '10.1.2.3'}], 'ports': [{'port': 80}]}]})
