@@ -3,6 +3,7 @@
 #include "kube/types/certificates.h"
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "controllers/housekeeping.h"
 #include "kube/types/authorization.h"
 
 namespace caravel::controllers {
@@ -135,23 +136,21 @@ class CsrSigner final : public Runner {
   }
 
  private:
-  // What upstream keeps requests for after their work is done.
-  static constexpr Duration kKeepApproved = 1h, kKeepPending = 24h;
-
   Task<Result<kube::Requeue>> sync(std::string name) {
     std::shared_ptr<const CertificateSigningRequest> c = csrs_.get("", name);
     if (!c) co_return kube::Requeue::never();
     bool decided = !c->status.certificate.empty() || find(*c, "Denied") || find(*c, "Failed");
-    Duration keep = decided ? kKeepApproved : kKeepPending;
-    Duration left = c->metadata.creation_timestamp + keep - ex_.now();
+    const std::optional<Time> end = csr_end(*c);
+    const Duration left = end ? *end - ex_.now() : Duration(1);
+    auto later = [&] { return end ? kube::Requeue::in(left) : kube::Requeue::never(); };
     if (left <= Duration(0)) {
       Status s = co_await client_.remove<CertificateSigningRequest>("", name);
       if (!s.ok() && s.error().code != Code::kNotFound) co_return std::move(s).error();
       co_return kube::Requeue::never();
     }
-    if (decided || !find(*c, "Approved")) co_return kube::Requeue::in(left);
+    if (decided || !find(*c, "Approved")) co_return later();
     const std::string& signer = c->spec.signer_name;
-    if (signer != kClient && signer != kKubeletClient && signer != kKubeletServing) co_return kube::Requeue::in(left);
+    if (signer != kClient && signer != kKubeletClient && signer != kKubeletServing) co_return later();
     CertificateSigningRequest next = *c;
     std::string wrong;
     Result<Signer::Subject> subject = signer_->inspect(c->spec.request);
@@ -174,7 +173,7 @@ class CsrSigner final : public Runner {
     }
     Result<CertificateSigningRequest> r = co_await client_.update_status<CertificateSigningRequest>(std::move(next));
     if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
-    co_return kube::Requeue::in(left);
+    co_return later();
   }
   Executor& ex_;
   kube::Client client_;

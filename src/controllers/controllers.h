@@ -36,14 +36,24 @@ class Signer {
   virtual Result<std::string> sign(const Request& request) = 0;  // PEM chain
 };
 
+// When nodes count as lost and how fast lost ones lose their pods. Names and defaults are kube-controller-manager's.
+struct NodeMonitor {
+  Duration period = std::chrono::seconds(5);  // between two looks
+  // A node whose Lease and status are silent for this long is Unknown.
+  Duration grace = std::chrono::seconds(50);
+  Duration startup_grace = std::chrono::seconds(60);  // the same for one that has just been made
+  double eviction_rate = 0.1;                         // nodes a second; 0: none
+  double secondary_eviction_rate = 0.01;              // in a zone in partial trouble
+  size_t large_cluster_size_threshold = 50;           // smaller zones in partial trouble lose none
+  double unhealthy_zone_threshold = 0.55;             // this part of the nodes, but at least three
+};
+
 struct Options {
   std::vector<std::string> disabled;  // controllers not to run, by name; "*" is all
   std::string root_ca;                // PEM, for kube-root-ca.crt in every namespace; empty: not published
   Signer* signer = nullptr;           // null: certificate requests are not signed
   Duration certificate_lifetime = std::chrono::hours(24 * 365);
-  Duration node_monitor_period = std::chrono::seconds(5);
-  // A node whose Lease and status are silent for this long is Unknown.
-  Duration node_monitor_grace = std::chrono::seconds(50);
+  NodeMonitor node_monitor;
   // Makes the token of a Secret of type kubernetes.io/service-account-token; not set: such Secrets stay empty.
   std::function<Result<std::string>(const std::string& ns, const std::string& account, const std::string& account_uid, const std::string& secret)> secret_token;
   int terminated_pod_threshold = 12500;

@@ -4,6 +4,7 @@
 
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "controllers/endpoint_plan.h"
 #include "kube/types/discovery.h"
 
 namespace caravel::controllers {
@@ -16,13 +17,10 @@ using kube::discovery::EndpointSlice;
 namespace {
 
 constexpr size_t kAddressesMax = 1000;  // of one subset, as upstream
-constexpr const char* kServiceName = "kubernetes.io/service-name";
-constexpr const char* kManagedBy = "endpointslice.kubernetes.io/managed-by";
 constexpr const char* kManager = "endpointslicemirroring-controller.k8s.io";
 constexpr const char* kSkip = "endpointslice.kubernetes.io/skip-mirror";
 constexpr const char* kLeader = "control-plane.alpha.kubernetes.io/leader";
 constexpr const char* kLastApplied = "kubectl.kubernetes.io/last-applied-configuration";
-constexpr const char* kTriggerTime = "endpoints.kubernetes.io/last-change-trigger-time";
 
 bool is_mirrored(const Endpoints& e) {
   auto skip = e.metadata.labels.find(kSkip);
@@ -43,16 +41,16 @@ void add_endpoints(const std::vector<kube::core::EndpointAddress>& list, bool re
   }
 }
 
-// What the slices should be, without names.
-std::vector<EndpointSlice> mirror(const Endpoints& from) {
+// What the slices should be, without names. `skipped` addresses are too many.
+std::vector<EndpointSlice> mirror(const Endpoints& from, size_t* skipped) {
   std::vector<EndpointSlice> out;
   for (auto& subset : from.subsets)
     for (bool v6 : {false, true}) {
       EndpointSlice s;
       s.metadata.namespace_ = from.metadata.namespace_;
       s.metadata.labels = from.metadata.labels;
-      s.metadata.labels[kServiceName] = from.metadata.name;
-      s.metadata.labels[kManagedBy] = kManager;
+      s.metadata.labels[kSliceService] = from.metadata.name;
+      s.metadata.labels[kSliceManagedBy] = kManager;
       s.metadata.annotations = from.metadata.annotations;
       s.metadata.annotations.erase(kLastApplied);
       s.metadata.annotations.erase(kTriggerTime);
@@ -68,6 +66,9 @@ std::vector<EndpointSlice> mirror(const Endpoints& from) {
       }
       add_endpoints(subset.addresses, true, v6, s);
       add_endpoints(subset.not_ready_addresses, false, v6, s);
+      for (auto* list : {&subset.addresses, &subset.not_ready_addresses})
+        *skipped += static_cast<size_t>(std::count_if(list->begin(), list->end(), [&](auto& a) { return (a.ip.find(':') != std::string::npos) == v6; }));
+      *skipped -= s.endpoints.size();
       if (!s.endpoints.empty()) out.push_back(std::move(s));
     }
   return out;
@@ -81,6 +82,7 @@ class MirroringController final : public Runner {
  public:
   explicit MirroringController(const Context& c)
       : client_(c.client("endpointslicemirroring-controller")),
+        events_(c.ex, client_, "endpoint-slice-mirroring-controller"),
         services_(c.informer<Service>()),
         endpoints_(c.informer<Endpoints>()),
         slices_(c.informer<EndpointSlice>()),
@@ -96,8 +98,8 @@ class MirroringController final : public Runner {
     });
     slices_.add_handler([this](auto& old, auto& now) {
       const EndpointSlice& s = now ? *now : *old;
-      auto manager = s.metadata.labels.find(kManagedBy);
-      auto service = s.metadata.labels.find(kServiceName);
+      auto manager = s.metadata.labels.find(kSliceManagedBy);
+      auto service = s.metadata.labels.find(kSliceService);
       if (manager == s.metadata.labels.end() || manager->second != kManager || service == s.metadata.labels.end()) return;
       queue_.enqueue(kube::ObjectKey{s.metadata.namespace_, service->second});
     });
@@ -110,11 +112,15 @@ class MirroringController final : public Runner {
     std::shared_ptr<const Service> svc = services_.get(k);
     std::shared_ptr<const Endpoints> from = endpoints_.get(k);
     std::vector<EndpointSlice> wanted;
-    if (svc && from && svc->spec.selector.empty() && !is_terminating(svc->metadata) && is_mirrored(*from)) wanted = mirror(*from);
+    size_t skipped = 0;
+    if (svc && from && svc->spec.selector.empty() && !is_terminating(svc->metadata) && is_mirrored(*from)) wanted = mirror(*from, &skipped);
+    if (skipped > 0)
+      events_.warning(kube::reference_to(*from), "TooManyAddressesToMirror",
+                      "A max of " + std::to_string(kAddressesMax) + " addresses can be mirrored to EndpointSlices per Endpoints subset. " + std::to_string(skipped) + " addresses were skipped");
     std::vector<std::shared_ptr<const EndpointSlice>> spare;
     for (auto& s : slices_.in_namespace(k.ns)) {
-      auto manager = s->metadata.labels.find(kManagedBy);
-      auto service = s->metadata.labels.find(kServiceName);
+      auto manager = s->metadata.labels.find(kSliceManagedBy);
+      auto service = s->metadata.labels.find(kSliceService);
       if (manager == s->metadata.labels.end() || manager->second != kManager || service == s->metadata.labels.end() || service->second != k.name) continue;
       if (!is_terminating(s->metadata)) spare.push_back(s);
     }
@@ -149,6 +155,7 @@ class MirroringController final : public Runner {
   }
 
   kube::Client client_;
+  kube::EventRecorder events_;
   kube::Informer<Service>& services_;
   kube::Informer<Endpoints>& endpoints_;
   kube::Informer<EndpointSlice>& slices_;

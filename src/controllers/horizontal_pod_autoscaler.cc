@@ -15,6 +15,7 @@ using kube::core::Pod;
 
 constexpr const char* kName = "horizontal-pod-autoscaler";
 constexpr Duration kSyncPeriod = std::chrono::seconds(15);
+constexpr int kRescaleTries = 5;
 
 class HpaController final : public Runner {
  public:
@@ -47,7 +48,7 @@ class HpaController final : public Runner {
     if (!hpa || is_terminating(hpa->metadata)) co_return kube::Requeue::never();
     const auto& ref = hpa->spec.scale_target_ref;
     Result<kube::Resource> resource = co_await resource_of(client_, ref.api_version, ref.kind);
-    Result<json::Value> scale = resource.ok() ? Result<json::Value>(json::Value()) : Result<json::Value>(invalid("unable to determine resource for scale target reference: " + resource.error().message));
+    Result<json::Value> scale = resource.ok() ? Result<json::Value>(json::Value()) : Result<json::Value>(resource.error());
     if (resource.ok()) {
       Result<json::Value> got = co_await client_.get(*resource, hpa->metadata.namespace_, ref.name, "scale");
       scale = std::move(got);
@@ -60,16 +61,28 @@ class HpaController final : public Runner {
     HpaInput in = co_await look(hpa, *scale, key);
     HpaDecision d = decide(in, memory_[key], ex_.now());
     if (d.rescale) {
-      (*scale)["spec"]["replicas"] = *d.rescale;
-      kube::WriteOptions o;
-      o.subresource = "scale";
-      json::Value body = std::move(*scale);
-      Result<json::Value> r = co_await client_.update(*resource, std::move(body), std::move(o));
+      Result<json::Value> r = co_await rescale(*resource, std::move(*scale), *d.rescale);
       if (r.ok()) note_rescaled(in, memory_[key], d, ex_.now());
       else note_rescale_failed(in, d, r.error().message, ex_.now());
     }
     co_await write(hpa, d);
     co_return kube::Requeue::in(kSyncPeriod);
+  }
+
+  // A target that changed since we read it (a rollout writes its status all the time) is read and written again.
+  Task<Result<json::Value>> rescale(kube::Resource resource, json::Value scale, int replicas) {
+    for (int left = kRescaleTries;; --left) {
+      const std::string ns = std::as_const(scale)["metadata"]["namespace"].as_string(), name = std::as_const(scale)["metadata"]["name"].as_string();
+      scale["spec"]["replicas"] = replicas;
+      kube::WriteOptions o;
+      o.subresource = "scale";
+      json::Value body = std::move(scale);
+      Result<json::Value> r = co_await client_.update(resource, std::move(body), std::move(o));
+      if (r.ok() || r.error().code != Code::kConflict || left <= 1) co_return std::move(r);
+      Result<json::Value> latest = co_await client_.get(resource, ns, name, "scale");
+      if (!latest.ok()) co_return std::move(r);
+      scale = std::move(*latest);
+    }
   }
 
   // All that the decision rests on.

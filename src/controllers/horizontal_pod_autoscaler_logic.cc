@@ -42,6 +42,24 @@ std::string selector_text(const std::optional<kube::meta::LabelSelector>& s) {
   return parsed.ok() ? parsed->text() : "";
 }
 
+// Go's way of printing a selector, which upstream puts into reasons and events.
+std::string go_text(const std::optional<kube::meta::LabelSelector>& s) {
+  if (!s) return "nil";
+  std::string labels, expressions;
+  for (auto& [k, v] : s->match_labels) labels += k + ": " + v + ",";
+  for (auto& r : s->match_expressions) {
+    expressions += "LabelSelectorRequirement{Key:" + r.key + ",Operator:" + r.operator_ + ",Values:[";
+    for (size_t i = 0; i < r.values.size(); ++i) expressions += (i ? " " : "") + r.values[i];
+    expressions += "],},";
+  }
+  return "&LabelSelector{MatchLabels:map[string]string{" + labels + "},MatchExpressions:[]LabelSelectorRequirement{" + expressions + "},}";
+}
+
+// Memory is told in binary units, as metrics-server does.
+Quantity amount(const std::string& resource, int64_t milli) {
+  return Quantity::from_milli(milli, resource == "memory" ? Quantity::Format::kBinarySI : Quantity::Format::kDecimalSI);
+}
+
 // What one metric asks for.
 struct Answer {
   Proposal proposal;
@@ -77,16 +95,16 @@ class Evaluator {
   }
 
   // Resource and ContainerResource differ in whose requests count and in what they are called.
-  std::optional<Proposal> of_resource(const std::string& name, const std::string& container, const MetricTarget& target, const Result<Measured>& measured, const char* reason,
-                                      const char* kind) {
+  std::optional<Proposal> of_resource(const std::string& name, const std::string& container, const MetricTarget& target, const Result<Measured>& measured, const char* reason) {
+    const std::string whole = "failed to get " + (container.empty() ? name + " resource" : container + " container") + " metric value: ";
     std::string what = target.average_value ? "usage" : "utilization";
     auto failed = [&](const std::string& why) {
       std::string inner = "failed to get " + name + " " + what + ": " + why;
-      return refuse(reason, inner, "failed to get " + name + " " + kind + " metric value: " + inner);
+      return refuse(reason, inner, whole + inner);
     };
     if (!target.average_value && !target.average_utilization) {
-      std::string why = std::string("invalid ") + kind + " metric source: neither an average utilization target nor an average value (usage) target was set";
-      return refuse(reason, why, "failed to get " + name + " " + kind + " metric value: " + why);
+      std::string why = "invalid resource metric source: neither an average utilization target nor an average value (usage) target was set";
+      return refuse(reason, why, whole + why);
     }
     if (!measured.ok()) return failed("unable to get metrics for resource " + name + ": " + measured.error().message);
     PodSample sample{measured->pods, name, container};
@@ -95,33 +113,33 @@ class Evaluator {
     if (!p.ok()) return failed(p.error().message);
     return *p;
   }
-  static kube::autoscaling::MetricValueStatus current(const Proposal& p, const MetricTarget& target) {
+  static kube::autoscaling::MetricValueStatus current(const Proposal& p, const std::string& resource, const MetricTarget& target) {
     kube::autoscaling::MetricValueStatus out;
-    out.average_value = Quantity::from_milli(p.usage);
+    out.average_value = amount(resource, p.usage);
     if (!target.average_value) out.average_utilization = p.utilization;
     return out;
   }
 
   std::optional<Answer> resource(const kube::autoscaling::ResourceMetricSource& m, const Result<Measured>& measured, Answer a) {
-    auto p = of_resource(m.name, "", m.target, measured, "FailedGetResourceMetric", "resource");
+    auto p = of_resource(m.name, "", m.target, measured, "FailedGetResourceMetric");
     if (!p) return std::nullopt;
     a.proposal = *p;
     a.metric = m.name + " resource" + (m.target.average_value ? "" : " utilization (percentage of request)");
     a.status.resource.emplace();
     a.status.resource->name = m.name;
-    a.status.resource->current = current(*p, m.target);
+    a.status.resource->current = current(*p, m.name, m.target);
     return a;
   }
 
   std::optional<Answer> container(const kube::autoscaling::ContainerResourceMetricSource& m, const Result<Measured>& measured, Answer a) {
-    auto p = of_resource(m.name, m.container, m.target, measured, "FailedGetContainerResourceMetric", "container");
+    auto p = of_resource(m.name, m.container, m.target, measured, "FailedGetContainerResourceMetric");
     if (!p) return std::nullopt;
     a.proposal = *p;
-    a.metric = m.name + " container resource" + (m.target.average_value ? "" : " utilization (percentage of request)");
+    a.metric = m.name + (m.target.average_value ? " resource" : " container resource utilization (percentage of request)");
     a.status.container_resource.emplace();
     a.status.container_resource->name = m.name;
     a.status.container_resource->container = m.container;
-    a.status.container_resource->current = current(*p, m.target);
+    a.status.container_resource->current = current(*p, m.name, m.target);
     return a;
   }
 
@@ -152,10 +170,14 @@ class Evaluator {
     auto failed = [&](const std::string& why) { return refuse("FailedGetObjectMetric", why, "failed to get object metric value: " + why); };
     const auto& o = m.described_object;
     if (!m.target.value && !m.target.average_value) return failed("invalid object metric source: neither a value target nor an average value target was set");
-    if (!measured.ok())
-      return failed("unable to get metric " + m.metric.name + ": " + o.kind + " on " + in_.hpa->metadata.namespace_ + " " + o.name + "/" + measured.error().message);
+    if (!measured.ok()) {
+      std::string why = "unable to get metric " + m.metric.name + ": " + o.kind + " on " + in_.hpa->metadata.namespace_ + " " + o.name + "/" + measured.error().message;
+      if (!m.target.average_value) return failed(why);
+      return refuse("FailedGetObjectMetric", why, "failed to get object metric value: failed to get " + m.metric.name + " object metric: " + why);
+    }
     a.proposal = of_value(m.target, measured->milli);
-    a.metric = o.kind + " metric " + m.metric.name;
+    // Upstream calls a value that is shared by the pods external.
+    a.metric = m.target.average_value ? "external metric " + m.metric.name + "(" + go_text(m.metric.selector) + ")" : o.kind + " metric " + m.metric.name;
     a.status.object.emplace();
     a.status.object->metric = m.metric;
     a.status.object->described_object = o;
@@ -165,12 +187,18 @@ class Evaluator {
 
   std::optional<Answer> external(const kube::autoscaling::ExternalMetricSource& m, const Result<Measured>& measured, Answer a) {
     const std::string& name = m.metric.name;
-    auto failed = [&](const std::string& why) { return refuse("FailedGetExternalMetric", why, "failed to get " + name + " external metric value: failed to get " + name + " external metric: " + why); };
-    if (!m.target.value && !m.target.average_value) return failed("invalid external metric source: neither a value target nor an average value target was set");
+    const std::string whole = "failed to get " + name + " external metric value: ";
+    auto failed = [&](const std::string& why) {
+      return refuse("FailedGetExternalMetric", why, whole + (m.target.average_value ? "failed to get " + name + " external metric: " : "failed to get external metric " + name + ": ") + why);
+    };
+    if (!m.target.value && !m.target.average_value) {
+      std::string why = "invalid external metric source: neither a value target nor an average value target was set";
+      return refuse("FailedGetExternalMetric", why, whole + why);
+    }
     const std::string selector = selector_text(m.metric.selector);
     if (!measured.ok()) return failed("unable to get external metric " + in_.hpa->metadata.namespace_ + "/" + name + "/" + selector + ": " + measured.error().message);
     a.proposal = of_value(m.target, measured->milli);
-    a.metric = "external metric " + name + "(" + selector + ")";
+    a.metric = "external metric " + name + "(" + go_text(m.metric.selector) + ")";
     a.status.external.emplace();
     a.status.external->metric = m.metric;
     enter(a.status.external->current, m.target, a.proposal);
@@ -276,7 +304,9 @@ HpaDecision decide(const HpaInput& in, HpaMemory& memory, Time now) {
     set(d.status, "AbleToScale", n.able.status, n.able.reason, n.able.message, now);
     set(d.status, "ScalingLimited", n.limited.status, n.limited.reason, n.limited.message, now);
     desired = n.replicas;
-    d.why = desired > current ? best->metric + " above target" : "All metrics below target";
+    // The reason is what the metrics ask for, even where the window or the limits make it something else.
+    if (proposed > current) d.why = best->metric + " above target";
+    else if (proposed < current) d.why = "All metrics below target";
   }
   d.decided = true;
   d.status.desired_replicas = desired;

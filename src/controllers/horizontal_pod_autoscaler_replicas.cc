@@ -51,8 +51,10 @@ Result<int64_t> request_of(const Pod& p, const PodSample& sample) {
     if (whole != p.spec.resources->requests.end()) return whole->second.milli_value();
   }
   int64_t sum = 0;
+  bool found = false;
   auto add = [&](const kube::core::Container& c) -> Status {
     if (!sample.container.empty() && c.name != sample.container) return ok();
+    found = true;
     if (!c.resources.requests.count(sample.resource)) return invalid("missing request for " + sample.resource + " in container " + c.name + " of Pod " + p.metadata.name);
     sum += c.resources.requests.at(sample.resource).milli_value();
     return ok();
@@ -60,6 +62,7 @@ Result<int64_t> request_of(const Pod& p, const PodSample& sample) {
   for (auto& c : p.spec.containers) TRY_VOID(add(c));
   for (auto& c : p.spec.init_containers)
     if (c.restart_policy == "Always") TRY_VOID(add(c));
+  if (!found && !sample.container.empty()) return invalid("container " + sample.container + " not found in Pod " + p.metadata.name);
   return sum;
 }
 

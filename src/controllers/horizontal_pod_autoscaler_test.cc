@@ -247,7 +247,64 @@ TEST(Hpa, AValueSharedByThePods) {
   HpaDecision d = w.look();
   EXPECT_EQ(d.rescale, 4);
   EXPECT_EQ(d.status.current_metrics[0].external->current.average_value->text(), "9");
-  EXPECT_EQ(events(d), "SuccessfulRescale: New size: 4; reason: external metric queue() above target");
+  EXPECT_EQ(events(d), "SuccessfulRescale: New size: 4; reason: external metric queue(nil) above target");
+  // The selector as Go prints it.
+  World chosen(2);
+  chosen.external(nullptr, "5", 18'000);
+  auto& selector = chosen.hpa.spec.metrics[0].external->metric.selector.emplace();
+  selector.match_labels = {{"app", "x"}, {"tier", "y"}};
+  selector.match_expressions.emplace_back();
+  selector.match_expressions[0].key = "k";
+  selector.match_expressions[0].operator_ = "In";
+  selector.match_expressions[0].values = {"a", "b"};
+  EXPECT_EQ(events(chosen.look()),
+            "SuccessfulRescale: New size: 4; reason: external metric queue(&LabelSelector{MatchLabels:map[string]string{app: x,tier: y,},MatchExpressions:"
+            "[]LabelSelectorRequirement{LabelSelectorRequirement{Key:k,Operator:In,Values:[a b],},},}) above target");
+  World broken(2);
+  broken.external(nullptr, "5", 0).external("5", nullptr, 0);
+  broken.metrics[0] = invalid("x");
+  broken.metrics[1] = invalid("y");
+  EXPECT_EQ(events(broken.look()),
+            "FailedGetExternalMetric: unable to get external metric team/queue/: x\nFailedGetExternalMetric: unable to get external metric team/queue/: y\n"
+            "FailedComputeMetricsReplicas: invalid metrics (2 invalid out of 2), first error is: failed to get queue external metric value: failed to get queue external metric: "
+            "unable to get external metric team/queue/: x");
+}
+
+TEST(Hpa, MemoryIsToldInBinaryUnitsAndAContainerThatIsNotThereIsNamed) {
+  World w(2);
+  w.cpu(50, 100);
+  MetricSpec& m = w.hpa.spec.metrics[0];
+  m.resource->name = "memory";
+  for (auto& p : w.pods) p.spec.containers[0].resources.requests["memory"] = Quantity::of("20Mi");
+  for (auto& [name, sample] : w.metrics[0]->pods) sample.milli = int64_t{10} * 1024 * 1024 * 1000;
+  HpaDecision d = w.look();
+  EXPECT_EQ(d.status.current_metrics.at(0).resource->current.average_value->text(), "10Mi");
+  EXPECT_EQ(d.status.current_metrics[0].resource->current.average_utilization, 50);
+  m.type = "ContainerResource";
+  m.container_resource.emplace();
+  m.container_resource->name = "cpu";
+  m.container_resource->container = "sidecar";
+  m.container_resource->target = m.resource->target;
+  m.resource.reset();
+  d = w.look();
+  EXPECT_EQ(events(d),
+            "FailedGetContainerResourceMetric: failed to get cpu utilization: container sidecar not found in Pod " + w.pods[0].metadata.name +
+                "\nFailedComputeMetricsReplicas: invalid metrics (1 invalid out of 1), first error is: failed to get sidecar container metric value: failed to get cpu utilization: container sidecar not "
+                "found in Pod " +
+                w.pods[0].metadata.name);
+}
+
+// What the metrics ask for is the reason, also where the highest recommendation of the last minutes decides.
+TEST(Hpa, AScaleUpByTheWindowHasTheReasonOfTheMetrics) {
+  World w(8);
+  w.cpu(50, 500);
+  EXPECT_FALSE(w.look().rescale);
+  for (auto& [name, m] : w.metrics[0]->pods) m.milli = 100;
+  w.now = w.now + 15s;
+  w.target.spec_replicas = 6;  // somebody has scaled it down by hand
+  HpaDecision d = w.look();
+  EXPECT_EQ(d.rescale, 8);
+  EXPECT_EQ(d.why, "All metrics below target");
 }
 
 TEST(Hpa, BoundsDecideWithoutMetrics) {

@@ -96,6 +96,19 @@ int node_ttl(size_t nodes, size_t& step) {
   return kSteps[step].seconds;
 }
 
+std::optional<Time> csr_end(const kube::certificates::CertificateSigningRequest& c) {
+  constexpr Duration kKeepAnswered = 1h, kKeepUnanswered = 24h;
+  if (c.status.conditions.empty()) return c.metadata.creation_timestamp + kKeepUnanswered;
+  std::optional<Time> out;
+  for (auto& x : c.status.conditions) {
+    const bool answered = x.type == "Denied" || x.type == "Failed" || (x.type == "Approved" && !c.status.certificate.empty());
+    if (!answered || x.last_update_time.is_zero()) continue;
+    const Time end = x.last_update_time + kKeepAnswered;
+    out = out ? std::min(*out, end) : end;
+  }
+  return out;
+}
+
 std::optional<Time> token_end(const Secret& s) {
   auto it = s.data.find("expiration");
   if (s.type != kTokenType || it == s.data.end() || it->second.empty()) return std::nullopt;

@@ -27,5 +27,24 @@ TEST(Housekeeping, OnlyBootstrapTokensEnd) {
   EXPECT_FALSE(token_end(s));
 }
 
+// An hour counts from the answer: one that comes late is still there to be read.
+TEST(Housekeeping, ACertificateRequestGoesAnHourAfterItsAnswerOrADayWithoutOne) {
+  kube::certificates::CertificateSigningRequest c;
+  const Time made = Time::from_seconds(1'000'000), late = made + 23h;
+  c.metadata.creation_timestamp = made;
+  EXPECT_EQ(csr_end(c), made + 24h);
+  c.status.conditions.emplace_back();
+  c.status.conditions[0].type = "Approved";
+  c.status.conditions[0].last_update_time = late;
+  EXPECT_FALSE(csr_end(c)) << "its signer has not signed yet";
+  c.status.certificate = "PEM";
+  EXPECT_EQ(csr_end(c), late + 1h);
+  for (const char* type : {"Denied", "Failed"}) {
+    c.status.certificate.clear();
+    c.status.conditions[0].type = type;
+    EXPECT_EQ(csr_end(c), late + 1h) << type;
+  }
+}
+
 }  // namespace
 }  // namespace caravel::controllers

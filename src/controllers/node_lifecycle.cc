@@ -18,7 +18,6 @@ namespace {
 
 constexpr const char* kNotReady = "node.kubernetes.io/not-ready";
 constexpr const char* kUnreachable = "node.kubernetes.io/unreachable";
-constexpr Duration kStartupGrace = 60s;
 
 const NodeCondition* find(const Node& n, std::string_view type) {
   for (auto& c : n.status.conditions)
@@ -77,8 +76,7 @@ class NodeLifecycle final : public Runner {
       : ex_(c.ex),
         client_(c.client("node-controller")),
         events_(c.ex, client_, "node-controller"),
-        period_(c.options.node_monitor_period),
-        grace_(c.options.node_monitor_grace),
+        monitor_(c.options.node_monitor),
         nodes_(c.informer<Node>()),
         leases_(c.informer<Lease>()),
         pods_(c.informer<Pod>()),
@@ -138,7 +136,7 @@ class NodeLifecycle final : public Runner {
     bool node = false;                                     // there is one; Leases may come first
     bool ready = false, unknown = false, tainted = false;  // the Ready condition is True, is Unknown; NoExecute
     std::string zone;
-    bool silent(Time now, Duration grace) const { return now - seen > grace && now - created > kStartupGrace; }
+    bool silent(Time now, const NodeMonitor& o) const { return now - seen > o.grace && now - created > o.startup_grace; }
   };
   static bool conditions_differ(const Node& a, const Node& b) {
     if (a.status.conditions.size() != b.status.conditions.size()) return true;
@@ -149,11 +147,11 @@ class NodeLifecycle final : public Runner {
 
   static Task<void> monitor(NodeLifecycle* self) {
     for (;;) {
-      co_await sleep(self->ex_, self->period_);
+      co_await sleep(self->ex_, self->monitor_.period);
       Time now = self->ex_.now();
       self->look_at_zones();
       for (auto& [name, h] : self->health_)
-        if (h.node && ((!h.unknown && h.silent(now, self->grace_)) || h.ready == h.tainted)) self->queue_.enqueue(name);
+        if (h.node && ((!h.unknown && h.silent(now, self->monitor_)) || h.ready == h.tainted)) self->queue_.enqueue(name);
     }
   }
 
@@ -174,7 +172,7 @@ class NodeLifecycle final : public Runner {
     for (auto& [name, z] : zones_) {
       if (z.nodes == 0) continue;
       any = true;
-      z.state = zone_state(z.nodes, z.bad);
+      z.state = zone_state(z.nodes, z.bad, monitor_);
       if (z.state != ZoneState::kFull) all_down = false;
     }
     all_down = all_down && any;
@@ -191,7 +189,7 @@ class NodeLifecycle final : public Runner {
     if (all_down_) return false;
     Zone& z = zones_[zone_of(n)];
     Time now = ex_.now();
-    std::optional<Duration> every = eviction_interval(z.state, z.nodes);
+    std::optional<Duration> every = eviction_interval(z.state, z.nodes, monitor_);
     if (!every || now < z.next) return false;
     z.next = now + *every;
     return true;
@@ -203,7 +201,7 @@ class NodeLifecycle final : public Runner {
     Time now = ex_.now();
     Health& h = health_[name];
     if (h.seen.is_zero()) h.seen = now;
-    bool silent = h.silent(now, grace_) && !(find(*n, "Ready") && ready_status(*n) == "Unknown");
+    bool silent = h.silent(now, monitor_) && !(find(*n, "Ready") && ready_status(*n) == "Unknown");
     if (silent) {
       Result<bool> renewed = co_await renewed_meanwhile(name);
       if (!renewed.ok()) co_return std::move(renewed).error();
@@ -344,7 +342,7 @@ class NodeLifecycle final : public Runner {
   Executor& ex_;
   kube::Client client_;
   kube::EventRecorder events_;
-  Duration period_, grace_;
+  NodeMonitor monitor_;
   kube::Informer<Node>& nodes_;
   kube::Informer<Lease>& leases_;
   kube::Informer<Pod>& pods_;

@@ -2,23 +2,18 @@
 
 namespace caravel::controllers {
 
-namespace {
-constexpr Duration kEvictionEvery = 10s;       // 0.1 nodes a second
-constexpr Duration kEvictionEverySlow = 100s;  // a large zone in partial trouble
-constexpr double kUnhealthyShare = 0.55;
-constexpr size_t kLargeZone = 50;
-}  // namespace
-
-ZoneState zone_state(size_t nodes, size_t in_trouble) {
+ZoneState zone_state(size_t nodes, size_t in_trouble, const NodeMonitor& o) {
   if (nodes > 0 && in_trouble == nodes) return ZoneState::kFull;
-  if (in_trouble > 2 && static_cast<double>(in_trouble) / static_cast<double>(nodes) >= kUnhealthyShare) return ZoneState::kPartial;
+  if (in_trouble > 2 && static_cast<double>(in_trouble) / static_cast<double>(nodes) >= o.unhealthy_zone_threshold) return ZoneState::kPartial;
   return ZoneState::kNormal;
 }
 
-std::optional<Duration> eviction_interval(ZoneState state, size_t nodes) {
-  if (state != ZoneState::kPartial) return kEvictionEvery;
-  if (nodes <= kLargeZone) return std::nullopt;
-  return kEvictionEverySlow;
+std::optional<Duration> eviction_interval(ZoneState state, size_t nodes, const NodeMonitor& o) {
+  const bool slow = state == ZoneState::kPartial;
+  const double rate = !slow ? o.eviction_rate : nodes > o.large_cluster_size_threshold ? o.secondary_eviction_rate
+                                                                                       : 0;
+  if (rate <= 0) return std::nullopt;
+  return Duration(static_cast<int64_t>(1e9 / rate));
 }
 
 }  // namespace caravel::controllers

@@ -4,6 +4,7 @@
 //   Partial   more, but not all: one node in 100 s, and none in a zone of up to 50 nodes
 //   Full      all of the zone's nodes: one node in 10 s, for then the others can take the pods
 //
+// (by default; NodeMonitor has the numbers).
 // When all zones are Full it is more likely that we are cut off than that all nodes are gone: nothing is evicted.
 #pragma once
 
@@ -11,14 +12,15 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "controllers/controllers.h"
 
 namespace caravel::controllers {
 
 enum class ZoneState { kNormal,
                        kPartial,
                        kFull };
-ZoneState zone_state(size_t nodes, size_t in_trouble);
+ZoneState zone_state(size_t nodes, size_t in_trouble, const NodeMonitor& o);
 // Time between two nodes; nullopt: none is touched.
-std::optional<Duration> eviction_interval(ZoneState state, size_t nodes);
+std::optional<Duration> eviction_interval(ZoneState state, size_t nodes, const NodeMonitor& o);
 
 }  // namespace caravel::controllers

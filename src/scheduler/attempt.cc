@@ -136,15 +136,21 @@ std::string Scheduler::Impl::start_preemption(const Attempt& a, const Preemption
       queue.add(other, priority_of(*o), o->metadata.creation_timestamp);
     }
   }
-  scope->spawn(evict(std::move(victims), {pod.metadata.uid, pod.spec.scheduler_name}, node));
+  scope->spawn(evict(a.key, std::move(victims), {pod.metadata.uid, pod.spec.scheduler_name}, node));
   return node;
 }
 
-Task<void> Scheduler::Impl::evict(std::vector<Victim> victims, Preemptor by, std::string node) {
+Task<void> Scheduler::Impl::evict(std::string key, std::vector<Victim> victims, Preemptor by, std::string node) {
+  co_await yield(ex);  // the preemptor is back in the queue before anything can fail
   std::vector<std::string> failed = co_await remove_victims(ex, client, &events, std::move(victims), std::move(by), node);
   for (const auto& name : failed)
     if (auto it = placed.find(name); it != placed.end()) it->second.facts.leaving = false;
-  if (!failed.empty()) wake(kPodDeleted, -1);
+  // The preemptor looks again after its back-off, as after any call that failed: woken at once it would choose the same victims
+  // and ask again as fast as a server that is down refuses.
+  if (!failed.empty() && !placed.count(key)) {
+    queue.errored(key, ex.now());
+    work.set();
+  }
 }
 
 }  // namespace caravel::scheduler

@@ -92,7 +92,7 @@ int Cluster::counter(CounterRole role, std::vector<PodTerm> terms, const std::st
     std::vector<uint8_t> counted(classes_.size());
     for (size_t i = 0; i < classes_.size(); ++i) counted[i] = classes_[i] && counts(*c, classes_[i]->spec);
     for (const Pod& p : pods_)
-      if (p.klass >= 0 && counted[p.klass] && !(p.terminating && role == CounterRole::kMatchingLive)) c->per_node[p.node] += 1;
+      if (p.klass >= 0 && counted[p.klass] && !(p.terminating && role == CounterRole::kMatchingLive)) c->set_pods(p.node, c->per_node[p.node] + 1);
   }
   for (size_t n = 0; n < nodes_.size(); ++n) place(*c, static_cast<NodeId>(n));
   for (auto& k : classes_)

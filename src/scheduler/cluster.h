@@ -10,8 +10,8 @@
 // pods of a class (shapes.h) and kept current by replaying what changed; topology counts are kept by
 // counters (counters.h). Invariant: after each call every derived table describes exactly the nodes,
 // pods and namespaces that were given.
-// Threading: one thread. Cost: schedule() is O(nodes / 64) for plain pods and O(nodes) for pods with
-// spread or affinity rules.
+// Threading: one thread. Cost: schedule() is O(nodes / 64) for plain pods, the same and O(nodes with pods that they are
+// spread against) for those with soft spread rules only (the cluster's default ones), O(nodes) for others.
 #pragma once
 
 #include <map>
@@ -164,6 +164,8 @@ class Cluster {
   void collect_pinned(const Class& k);
   void collect(const Class& k);
   bool walk_admits(const Class& k, NodeId n) const;
+  // decide() over all nodes for pods that only want to be spread, without a look at each node; nullopt: not for these.
+  std::optional<Decision> schedule_spread(Class& k);
   Decision decide(Class& k, const std::vector<NodeId>& feasible);
   uint64_t random();
 
@@ -191,6 +193,12 @@ class Cluster {
   std::vector<NodeId> feasible_;
   std::vector<int64_t> spread_, affinity_, totals_, spread_values_, affinity_values_;
   std::vector<double> sums_;
+  struct Special {
+    NodeId node;
+    int64_t value;
+  };
+  std::vector<Special> special_;
+  std::vector<int32_t> wanted_;
   std::vector<uint32_t> seen_;
   uint32_t epoch_ = 0;
 };

@@ -50,9 +50,25 @@ void Counter::leave(int32_t domain) {
 }
 
 void Counter::bump(NodeId n, int32_t by) {
+  if (per_node[n] == 0) occupied_.push_back(n);
   per_node[n] += by;
+  if (per_node[n] == 0) occupied_stale_ = true;
   int32_t d = placed[n];
   if (d >= 0) move(d, per_domain[d], per_domain[d] + by);
+}
+
+const std::vector<NodeId>& Counter::occupied() {
+  if (!occupied_stale_) return occupied_;
+  std::sort(occupied_.begin(), occupied_.end());
+  occupied_.erase(std::unique(occupied_.begin(), occupied_.end()), occupied_.end());
+  std::erase_if(occupied_, [&](NodeId n) { return per_node[n] == 0; });
+  occupied_stale_ = false;
+  return occupied_;
+}
+
+void Counter::set_pods(NodeId n, int32_t pods) {
+  if (per_node[n] == 0 && pods != 0) occupied_.push_back(n);
+  per_node[n] = pods;
 }
 
 void Counter::place(NodeId n, int32_t domain) {

@@ -54,6 +54,10 @@ struct Counter {
   int32_t minimum() const { return live_domains == 0 ? INT_MAX : min_; }
 
   void bump(NodeId n, int32_t by);
+  // Of a node that has no domain yet: how many pods are on it.
+  void set_pods(NodeId n, int32_t pods);
+  // The nodes with pods of the set, each once.
+  const std::vector<NodeId>& occupied();
   // The node's domain for this counter has changed (-1: not counted any more).
   void place(NodeId n, int32_t domain);
 
@@ -61,6 +65,8 @@ struct Counter {
   void move(int32_t domain, int32_t from, int32_t to);
   void enter(int32_t domain);
   void leave(int32_t domain);
+  std::vector<NodeId> occupied_;
+  bool occupied_stale_ = true;      // some have none any more, or stand there twice
   std::vector<int32_t> histogram_;  // live domains by count
   int32_t min_ = 0;
 };

@@ -105,6 +105,9 @@ Decision Cluster::schedule(ClassId c) {
     }
   }
 
+  const bool only_spread = !k.soft.empty() && k.hard.empty() && k.affinity.empty() && k.anti_affinity.empty() && k.attached.empty();
+  if (only_spread && !blocked && !attracted && k.shape->filter().scores_uniform())
+    if (std::optional<Decision> d = schedule_spread(k)) return *d;
   collect(k);
   return decide(k, feasible_);
 }

@@ -160,6 +160,7 @@ void Shape::compute(const NodeTable& nodes, NodeId n) {
     if (images_) now += static_cast<int32_t>(image_weight_ * images_->score(n));
   }
   int32_t old = scores_[n];
+  for (auto& d : domains_) d->change(nodes, n, old, now);
   if (now == old) return;
   scores_[n] = now;
   int32_t& best = block_max_[n / kBlock];
@@ -183,6 +184,38 @@ void Shape::refresh(const NodeTable& nodes) {
   position_ = nodes.dynamics.end();
   static_position_ = nodes.statics.end();
   images_version_ = images;
+}
+
+void DomainScores::change(const NodeTable& nodes, NodeId n, int32_t from, int32_t to) {
+  if (bucket.size() <= static_cast<size_t>(n)) bucket.resize(nodes.size(), kNone);
+  int32_t& b = bucket[n];
+  const bool named = host < 0 || nodes.keys[host]->domain[n] >= 0;
+  const int32_t now = to == Shape::kRuledOut ? kNone : named ? (zone < 0 ? 0 : nodes.keys[zone]->domain[n] + 1)
+                                                             : kUnnamed;
+  if (b == now && (b < 0 || from == to)) return;
+  if (to > kScoreMax) usable = false;
+  if (!usable) return;
+  if (b >= 0) add(b, from, -1);
+  if (b == kUnnamed) --unnamed;
+  b = now;
+  if (b == kUnnamed) ++unnamed;
+  if (b < 0) return;
+  if (counts.size() <= static_cast<size_t>(b)) counts.resize(b + 1), total.resize(b + 1);
+  if (counts[b].size() <= static_cast<size_t>(to)) counts[b].resize(to + 1);
+  add(b, to, 1);
+}
+
+DomainScores* Shape::by_domain(const NodeTable& nodes, int zone, int host) {
+  constexpr size_t kTables = 4;  // each costs four bytes a node, and time with each change
+  for (auto& d : domains_)
+    if (d->zone == zone && d->host == host) return d->usable ? d.get() : nullptr;
+  if (domains_.size() >= kTables) return nullptr;
+  auto made = std::make_unique<DomainScores>();
+  made->zone = zone;
+  made->host = host;
+  for (size_t n = 0; n < scores_.size(); ++n) made->change(nodes, static_cast<NodeId>(n), kRuledOut, scores_[n]);
+  domains_.push_back(std::move(made));
+  return domains_.back()->usable ? domains_.back().get() : nullptr;
 }
 
 int32_t Shape::maximum() const {

@@ -6,6 +6,7 @@
 // A decision for a pod without spread or affinity rules is then the maximum of one array.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -69,6 +70,22 @@ bool could_ever_fit(const NodeTable& nodes, NodeId n, const Needs& needs);  // o
 // "Insufficient cpu", ...; sets `hopeless` when the empty node would be too small as well.
 std::vector<std::string> resource_reasons(const NodeTable& nodes, NodeId n, const Needs& needs, bool& hopeless);
 
+// The nodes that a pod fits on, by domain and score: of pods that are to be spread over domains, all nodes of a domain without
+// any of them are alike but for this score.
+struct DomainScores {
+  static constexpr int32_t kNone = -1, kUnnamed = -2;
+  static constexpr int32_t kScoreMax = 4095;
+  int zone = -1, host = -1;                  // indexes of topology keys; -1: one domain for all, any name does
+  std::vector<int32_t> bucket;               // per slot: the domain + 1 (0: it has none), kUnnamed without a `host`, or kNone: it does not fit
+  std::vector<std::vector<int32_t>> counts;  // nodes by bucket and score
+  std::vector<int32_t> total;                // by bucket
+  int32_t unnamed = 0;
+  bool usable = true;  // false: there was a greater score than kScoreMax
+  // From the score that it was counted with, to the score that it has.
+  void change(const NodeTable& nodes, NodeId n, int32_t from, int32_t to);
+  void add(int32_t b, int32_t score, int32_t by) { counts[b][score] += by, total[b] += by; }
+};
+
 class Shape {
  public:
   static constexpr int32_t kRuledOut = -1;
@@ -84,6 +101,11 @@ class Shape {
   // Per slot: the score, or kRuledOut.
   const std::vector<int32_t>& scores() const { return scores_; }
   int32_t maximum() const;
+  // Kept up to date from now on; null when that is not possible. Valid until the next refresh().
+  DomainScores* by_domain(const NodeTable& nodes, int zone, int host);
+  // The first node from `start` on, and round, that is wanted; those with a score below `least` are not.
+  template <class F>
+  NodeId find_from(NodeId start, int32_t least, F wanted) const;
   // The node with that score nearest after a starting point; the score must be maximum().
   NodeId pick(int32_t score, NodeId start) const;
 
@@ -97,6 +119,20 @@ class Shape {
   int64_t image_weight_;
   uint64_t position_ = 0, static_position_ = 0, images_version_ = 0;
   std::vector<int32_t> scores_, block_max_;
+  std::vector<std::unique_ptr<DomainScores>> domains_;
 };
+
+template <class F>
+NodeId Shape::find_from(NodeId start, int32_t least, F wanted) const {
+  const size_t blocks = block_max_.size(), first = static_cast<size_t>(start) / kBlock;
+  for (size_t k = 0; k <= blocks; ++k) {
+    const size_t block = (first + k) % blocks;
+    if (block_max_[block] < least) continue;
+    const size_t begin = block * kBlock, end = std::min(scores_.size(), begin + kBlock);
+    for (size_t i = k == 0 ? static_cast<size_t>(start) : begin; i < end; ++i)
+      if (scores_[i] >= least && wanted(static_cast<NodeId>(i))) return static_cast<NodeId>(i);
+  }
+  return -1;
+}
 
 }  // namespace caravel::scheduler

@@ -143,7 +143,8 @@ struct Scheduler::Impl {
   const ExtenderConfig* binder_of(const core::Pod& pod) const;
   Task<Status> bind_by_extender(const ExtenderConfig* e, Subject pod, std::string node);
 
-  Task<void> evict(std::vector<Victim> victims, Preemptor by, std::string node);
+  // `key` is the preemptor.
+  Task<void> evict(std::string key, std::vector<Victim> victims, Preemptor by, std::string node);
 
   // --- what is written
   void start_binding(const std::string& key);

@@ -44,6 +44,7 @@ struct Settings {
   bool controllers = true;
   std::string cluster_cidr;  // empty: nodes get no pod ranges
   int node_cidr_bits = 24;
+  controllers::NodeMonitor node_monitor;
   int hollow_nodes = 0, hollow_zones = 3;
   std::vector<std::string> etcd;  // endpoints; empty: the embedded engine
   std::shared_ptr<net::TlsClientContext> etcd_tls;
@@ -71,6 +72,32 @@ Status read_node_cidrs(const Flags& flags, Settings& s) {
   if (s.cluster_cidr.empty()) return invalid("--allocate-node-cidrs needs --cluster-cidr: the range that is given out");
   Result<controllers::CidrSet> set = controllers::CidrSet::make(s.cluster_cidr, s.node_cidr_bits);
   if (!set.ok()) return wrap(std::move(set).error(), "--cluster-cidr, --node-cidr-mask-size");
+  return ok();
+}
+
+// --node-monitor-*, --node-eviction-rate, ...: what kube-controller-manager calls so.
+Status read_node_monitor(const Flags& flags, controllers::NodeMonitor& o) {
+  auto duration = [&](const char* flag, Duration& out) -> Status {
+    Result<Duration> d = parse_duration(flags.get(flag));
+    if (!d.ok() || *d <= Duration(0)) return invalid(std::string("--") + flag + " " + flags.get(flag) + " is not a time; write 50s or 1m30s");
+    out = *d;
+    return ok();
+  };
+  auto number = [&](const char* flag, double most, double& out) -> Status {
+    const std::string text = flags.get(flag);
+    out = parse_double(text).value_or(-1);
+    if (!(out >= 0 && out <= most)) return invalid(std::string("--") + flag + " " + text + " is not a number" + (most == 1 ? " from 0 to 1" : " of at least 0"));
+    return ok();
+  };
+  TRY_VOID(duration("node-monitor-period", o.period));
+  TRY_VOID(duration("node-monitor-grace-period", o.grace));
+  TRY_VOID(duration("node-startup-grace-period", o.startup_grace));
+  TRY_VOID(number("node-eviction-rate", 1e9, o.eviction_rate));
+  TRY_VOID(number("secondary-node-eviction-rate", 1e9, o.secondary_eviction_rate));
+  TRY_VOID(number("unhealthy-zone-threshold", 1, o.unhealthy_zone_threshold));
+  TRY(int64_t large, flags.get_int("large-cluster-size-threshold"));
+  if (large < 0) return invalid("--large-cluster-size-threshold must not be below 0");
+  o.large_cluster_size_threshold = static_cast<size_t>(large);
   return ok();
 }
 
@@ -137,6 +164,7 @@ Result<Settings> read_settings(const Flags& flags) {
   TRY_VOID(read_store(flags, s));
   TRY_VOID(read_scheduler(flags, s));
   TRY_VOID(read_node_cidrs(flags, s));
+  TRY_VOID(read_node_monitor(flags, s.node_monitor));
   return s;
 }
 
@@ -358,6 +386,7 @@ class Server {
     o.cluster_cidr = settings_.cluster_cidr;
     o.node_cidr_bits = settings_.node_cidr_bits;
     o.service_cidr = settings_.service_cidr;
+    o.node_monitor = settings_.node_monitor;
     controllers::start_all(
         loop_, [this](std::string_view) -> kube::Transport& { return *manager_transport_; }, std::move(o), scope_);
     scheduler_transport_ = api_->transport(component_user("system:kube-scheduler"));
@@ -456,6 +485,13 @@ std::vector<Flag> flags() {
       {"allocate-node-cidrs", "", "give each node a pod range (spec.podCIDR), for networks that route by node"},
       {"cluster-cidr", "CIDR", "the IPv4 range that --allocate-node-cidrs gives out", ""},
       {"node-cidr-mask-size", "BITS", "size of a node's pod range", "24"},
+      {"node-monitor-period", "TIME", "between two looks at the nodes' heartbeats", "5s"},
+      {"node-monitor-grace-period", "TIME", "a node that is silent for so long is NotReady (Unknown)", "50s"},
+      {"node-startup-grace-period", "TIME", "the same for a node that has just been made", "60s"},
+      {"node-eviction-rate", "N", "nodes a second that are given NoExecute taints in a zone that is healthy, or down as a whole", "0.1"},
+      {"secondary-node-eviction-rate", "N", "the same in a zone that is unhealthy; 0 in zones of up to --large-cluster-size-threshold nodes", "0.01"},
+      {"large-cluster-size-threshold", "N", "", "50"},
+      {"unhealthy-zone-threshold", "PART", "a zone with this part of its nodes NotReady, and at least three, is unhealthy", "0.55"},
       {"no-controllers", "", "the API alone, without controllers and scheduler"},
       {"hollow-nodes", "N", "simulated nodes that join", "0"},
       {"hollow-zones", "N", "zones to spread them over", "3"},

@@ -204,8 +204,12 @@ Result<Scenario> parse_scenario(std::string_view text) {
   TRY(int pods, int_at(n["pods"], "nodes.pods", 110, 1, 10'000));
   for (auto& node : s.nodes) {
     auto text_of = [](const json::Value& q) { return q.is_string() ? q.as_string() : json::dump(q); };
-    if (!n["cpu"].is_null()) node.cpu = text_of(n["cpu"]);
-    if (!n["memory"].is_null()) node.memory = text_of(n["memory"]);
+    for (auto [name, out] : {std::pair("cpu", &node.cpu), std::pair("memory", &node.memory)}) {
+      if (n[name].is_null()) continue;
+      auto q = kube::Quantity::parse(text_of(n[name]));
+      if (!q.ok() || q->milli_value() <= 0) return wrong(std::string("nodes.") + name, json::dump(n[name]) + " is not an amount; write 4, 500m or 16Gi");
+      *out = text_of(n[name]);
+    }
     node.pods = pods;
   }
   if (!v["duration"].is_null()) {
@@ -218,7 +222,11 @@ Result<Scenario> parse_scenario(std::string_view text) {
   std::vector<std::string> where;
   for (size_t i = 0; i < v["timeline"].size(); ++i) {
     std::string at = "timeline[" + std::to_string(i) + "]";
+    const size_t before = s.steps.size();
     TRY_VOID(add_step(v["timeline"].at(i), at, s.steps));
+    // It would never be seen to happen, and nothing would say so.
+    if (s.steps.size() > before && s.steps[before].at > s.duration)
+      return wrong(at + ".at", format_duration(s.steps[before].at) + " is after the end of the scenario; `duration` is " + format_duration(s.duration));
     where.resize(s.steps.size(), at);
   }
   TRY_VOID(check_places(s, where));

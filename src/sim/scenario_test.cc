@@ -57,6 +57,17 @@ timeline:
   - {at: 4m, recoverZone: us-east-1b}
 )";
 
+TEST(Scenario, MistakesThatWouldChangeNothingAreNamed) {
+  auto said = [](const char* text) {
+    auto s = parse_scenario(text);
+    return s.ok() ? std::string("accepted") : s.error().message;
+  };
+  EXPECT_EQ(said("duration: 10m\ntimeline: [{at: 20m, failNode: hollow-00000}]"), "timeline[0].at: 20m0s is after the end of the scenario; `duration` is 10m0s");
+  EXPECT_EQ(said("duration: 10m\ntimeline: [{at: 9m, load: {kind: Deployment, name: x, from: 1, to: 5, over: 10m, every: 1m}}]"), "accepted") << "a curve may go on";
+  EXPECT_EQ(said("nodes: {cpu: lots}"), "nodes.cpu: \"lots\" is not an amount; write 4, 500m or 16Gi");
+  EXPECT_EQ(said("nodes: {memory: 0}"), "nodes.memory: 0 is not an amount; write 4, 500m or 16Gi");
+}
+
 TEST(Scenario, TellsWhatWaitedAndWhatServed) {
   set_log_level(LogLevel::kError);
   auto s = parse_scenario(kZoneLoss);

@@ -193,6 +193,50 @@ TEST_F(Sim, PodsLeaveANodeThatFallsSilent) {
   EXPECT_EQ(lines(settle(c, 5min)), "");
 }
 
+// With every node silent it is the control plane that is cut off: the NoExecute taints that were given before are taken back
+// and no more are given, until somebody is heard again.
+TEST_F(Sim, NothingIsEvictedWhileAllZonesAreDown) {
+  ClusterOptions options;
+  options.nodes = 6;
+  options.zones = 2;
+  Cluster c(31, options);
+  ASSERT_TRUE(c.start());
+  ASSERT_TRUE(c.apply(kWorkloads).ok());
+  ASSERT_EQ(lines(settle(c, 2min)), "");
+  auto tainted = [&](const char* effect) {
+    int n = 0;
+    for (const json::Value& node : c.list(kube::core::Node::resource()))
+      for (const json::Value& t : node.path({"spec", "taints"}).as_array()) n += t["key"].as_string() == "node.kubernetes.io/unreachable" && t["effect"].as_string() == effect;
+    return n;
+  };
+  std::set<std::string> before;
+  for (const json::Value& p : c.list(kube::core::Pod::resource(), "shop")) before.insert(p["metadata"]["uid"].as_string());
+  auto fail = [&](const std::vector<int>& nodes, bool down) {
+    for (int n : nodes) {
+      std::string name = "hollow-0000" + std::to_string(n);
+      down ? c.fail_node(name) : c.recover_node(name);
+    }
+  };
+  fail({0, 2, 4}, true);  // one zone
+  c.run_for(90s);
+  EXPECT_EQ(tainted("NoExecute"), 3);
+  fail({1, 3, 5}, true);  // and the other
+  c.run_for(90s);
+  EXPECT_EQ(tainted("NoSchedule"), 6);
+  EXPECT_EQ(tainted("NoExecute"), 0) << "what was begun is taken back";
+  c.run_for(20min);
+  EXPECT_EQ(tainted("NoExecute"), 0);
+  size_t left = 0;
+  for (const json::Value& p : c.list(kube::core::Pod::resource(), "shop")) left += before.count(p["metadata"]["uid"].as_string()) && p["metadata"].find("deletionTimestamp") == nullptr;
+  EXPECT_EQ(left, before.size()) << "no pod was evicted";
+  fail({1, 3, 5}, false);
+  c.run_for(2min);
+  EXPECT_EQ(tainted("NoExecute"), 3) << "a zone alone: its nodes, and no others";
+  fail({0, 2, 4}, false);
+  EXPECT_EQ(lines(settle(c, 10min)), "");
+  EXPECT_EQ(tainted("NoExecute") + tainted("NoSchedule"), 0);
+}
+
 // The leader of the schedulers has changed and the old one does not know yet: both bind the same pods.
 TEST_F(Sim, TwoSchedulersBindEachPodOnce) {
   Cluster c(6);
@@ -267,6 +311,56 @@ spec:
   ASSERT_TRUE(vip.ok());
   EXPECT_EQ(std::as_const(*vip).path({"spec", "nodeName"}).as_string(), nominated);
   EXPECT_TRUE(std::as_const(*vip).path({"status", "nominatedNodeName"}).is_null());
+}
+
+// The server refuses every call at once: victims are asked for after the back-off (1, 2, 4, 8, then 10 s), not as fast as it
+// refuses, which was without end in virtual time. Found by storm 263.
+TEST_F(Sim, APreemptionThatTheServerRefusesWaitsItsBackoff) {
+  ClusterOptions options;
+  options.nodes = 2;
+  Cluster c(4, options);
+  ASSERT_TRUE(c.start());
+  ASSERT_TRUE(c.apply(R"(
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: high}
+value: 1000
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: low, namespace: default}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: low}}
+  template:
+    metadata: {labels: {app: low}}
+    spec:
+      containers: [{name: main, image: "nginx:1", resources: {requests: {cpu: "3"}}}]
+)")
+                  .ok());
+  c.run_for(10s);
+  c.faults().refused = 1;
+  c.trace().attempts().clear();
+  ASSERT_TRUE(c.apply(R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: vip, namespace: default}
+spec:
+  priorityClassName: high
+  containers: [{name: main, image: "nginx:1", resources: {requests: {cpu: "3"}}}]
+)")
+                  .ok());
+  c.run_for(60s);
+  int asked = 0;
+  for (auto& [what, n] : c.trace().attempts())
+    if (what.find("scheduler") != what.npos && what.find("default/low-") != what.npos) asked += n;
+  EXPECT_GE(asked, 4);
+  EXPECT_LE(asked, 12);
+  c.faults() = Faults();
+  c.run_for(60s);
+  auto vip = c.get(Pod::resource(), "default", "vip");
+  ASSERT_TRUE(vip.ok());
+  EXPECT_FALSE(std::as_const(*vip).path({"spec", "nodeName"}).is_null());
 }
 
 TEST_F(Sim, PodsFollowTheirVolumesAndVolumesThatWaitFollowThePods) {

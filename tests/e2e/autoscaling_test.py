@@ -199,7 +199,7 @@ try:
     apply(autoscaler('cows', {'apiVersion': 'example.com/v1', 'kind': 'Farm', 'name': 'cows'},
                      [{'type': 'External', 'external': {'metric': {'name': 'queue'}, 'target': {'type': 'AverageValue', 'averageValue': '5'}}}]))
     until(lambda: replicas('farm', 'cows') == 3, 'an external metric scales a custom resource')
-    same('SuccessfulRescale: New size: 3; reason: external metric queue() above target' in events('cows'), True, 'with its event')
+    same('SuccessfulRescale: New size: 3; reason: external metric queue(nil) above target' in events('cows'), True, 'with its event')
 
     apply(autoscaler('lost', {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'name': 'nobody'}, [{'type': 'Resource', 'resource': {'name': 'cpu', 'target': {'type': 'Utilization', 'averageUtilization': 5}}}]))
     same(until(lambda: condition('lost', 'AbleToScale'), 'a target that is not there is said'),

@@ -1175,6 +1175,13 @@ def _(k):
     same((sl['addressType'], sl['metadata']['labels']['endpointslice.kubernetes.io/managed-by'], {p['name']: p['port'] for p in sl['ports']}), ('IPv4', 'endpointslice-controller.k8s.io', {'h': 8080, 'u': 80}), 'slice')
     same(sl['endpoints'][0]['targetRef']['name'], 'b', 'target')
     wait('endpoints', lambda: k.call('GET', base + '/endpoints/s')[1].get('subsets'))
+    changed = 'endpoints.kubernetes.io/last-change-trigger-time'
+    must(re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ', sl['metadata'].get('annotations', {}).get(changed, '')), 'when it changed', sl['metadata'])
+    same(sorted(k.get(base + '/endpoints/s')['metadata']['labels']), ['endpoints.kubernetes.io/managed-by'], 'labels of the endpoints')
+    k.merge(base + '/services/s', {'metadata': {'labels': {'team': 'a'}}})
+    wait('labels follow', lambda: k.get(base + '/endpoints/s')['metadata']['labels'].get('team') == 'a')
+    k.merge(base + '/services/s', {'metadata': {'labels': {'team': None}}})
+    wait('and go', lambda: 'team' not in k.get(base + '/endpoints/s')['metadata']['labels'])
     t = lambda spec: k.merge(base + '/services/s', {'spec': spec})['spec']
     sp2 = t({'type': 'NodePort'})
     must(all(30000 <= p['nodePort'] <= 32767 for p in sp2['ports']), 'node ports', sp2)
@@ -1203,8 +1210,16 @@ def _(k):
     wait('mirrored', lambda: [s for s in k.get(slices, labelSelector='kubernetes.io/service-name=m,endpointslice.kubernetes.io/managed-by=endpointslicemirroring-controller.k8s.io')['items'] if s['endpoints'][0]['addresses'] == ['10.1.2.3']])
     k.merge(base + '/endpoints/m', {'subsets': [{'addresses': [{'ip': '10.2.3.4'}], 'ports': [{'port': 80}]}]})
     wait('mirrored again', lambda: [s for s in k.get(slices, labelSelector='kubernetes.io/service-name=m')['items'] if s['endpoints'][0]['addresses'] == ['10.2.3.4']])
+    k.post(base + '/endpoints', {'metadata': {'name': 'alone'}, 'subsets': [{'addresses': [{'ip': '10.1.2.4'}], 'ports': [{'port': 80}]}]})
+    k.merge(base + '/endpoints/m', {'subsets': [{'addresses': [{'ip': f'10.7.{i // 250}.{i % 250 + 1}'} for i in range(1003)], 'ports': [{'port': 80}]}]})
+    wait('too many to mirror', lambda: [e for e in k.get(base + '/events')['items'] if e['reason'] == 'TooManyAddressesToMirror' and e['message'] ==
+                                        'A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. 3 addresses were skipped'])
     k.delete(base + '/endpoints/m')
     wait('mirror gone', lambda: not k.get(slices, labelSelector='kubernetes.io/service-name=m')['items'])
+    k.post(base + '/endpoints', {'metadata': {'name': 'm'}, 'subsets': [{'addresses': [{'ip': '10.1.2.3'}], 'ports': [{'port': 80}]}]})
+    k.delete(base + '/services/m')
+    wait('endpoints go with their Service, whoever made them', lambda: k.call('GET', base + '/endpoints/m')[0] == 404)
+    k.get(base + '/endpoints/alone')  # never had one
     kub = k.get('/api/v1/namespaces/default/services/kubernetes')
     same((kub['spec']['clusterIP'], kub['spec']['ports'][0]['port']), ('172.20.0.1', 443), 'kubernetes')
     must(k.get('/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes')['endpoints'] and k.get('/api/v1/namespaces/default/endpoints/kubernetes')['subsets'], 'its endpoints')

@@ -27,6 +27,11 @@ see() {
 }
 version() { kubectl get "$@" -o jsonpath='{.metadata.resourceVersion}' 2>/dev/null; }
 
+# How nodes are lost is set by kube-controller-manager's flags; a mistake in one is named.
+for wrong in "--node-eviction-rate fast" "--unhealthy-zone-threshold 2" "--node-monitor-grace-period soon" "--large-cluster-size-threshold -1"; do
+  "$caravel" server --data-dir "$data/wrong" $wrong 2>&1 | grep -q -- "${wrong% *}" || { echo "FAILED: $wrong is taken"; failures=$((failures + 1)); }
+done
+
 see 10.244. get nodes -o jsonpath='{.items[5].spec.podCIDRs}'
 [ "$(kubectl get nodes -o jsonpath='{range .items[*]}{.spec.podCIDR}{"\n"}{end}' 2>/dev/null | sort -u | wc -l)" = 6 ] || { echo "FAILED: two nodes have one range"; failures=$((failures + 1)); }
 
