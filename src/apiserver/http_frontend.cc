@@ -392,8 +392,9 @@ Task<void> HttpFrontend::send_parts(net::ResponseWriter& out, net::Headers h, Re
   if (!started.ok()) co_return;
   size_t next = 0;
   for (bool all = false; !all && !out.peer_gone();) {
-    std::vector<Bytes> pieces;
-    all = res.parts->take(pieces, next, kPiece);
+    auto piece = std::make_shared<std::string>();
+    all = res.parts->append(*piece, next, kPiece);
+    std::vector<Bytes> pieces{std::move(piece)};
     auto sent = co_await out.write_pieces(std::move(pieces));
     if (!sent.ok()) co_return;
   }

@@ -144,7 +144,7 @@ Response Rest::render(const ServedType& t, const Output& out, int status, const 
 
 size_t BodyParts::size() const {
   size_t n = head.size() + tail.size() + (items.empty() ? 0 : items.size() - 1);
-  for (auto& i : items) n += i->size();
+  for (auto& i : items) n += i->size() - (shortened(*i) ? without.size() : 0);
   return n;
 }
 
@@ -152,23 +152,16 @@ bool BodyParts::append(std::string& out, size_t& next, size_t enough) const {
   if (next == 0) out += head;
   while (next < items.size() && out.size() < enough) {
     if (next > 0) out.push_back(',');
-    out += *items[next++];
+    const std::string& item = *items[next++];
+    if (shortened(item)) {
+      out.push_back('{');
+      out.append(item, 1 + without.size());
+    } else {
+      out += item;
+    }
   }
   if (next < items.size()) return false;
   out += tail;
-  return true;
-}
-
-bool BodyParts::take(std::vector<Bytes>& out, size_t& next, size_t enough) const {
-  static const Bytes kComma = std::make_shared<const std::string>(",");
-  if (next == 0) out.push_back(std::make_shared<const std::string>(head));
-  for (size_t taken = 0; next < items.size() && taken < enough; ++next) {
-    if (next > 0) out.push_back(kComma);
-    out.push_back(items[next]);
-    taken += items[next]->size();
-  }
-  if (next < items.size()) return false;
-  out.push_back(std::make_shared<const std::string>(tail));
   return true;
 }
 
@@ -229,6 +222,7 @@ Response Rest::render_list(const ServedType& t, const Output& out, const WatchCa
     if (!continue_token.empty() && page.remaining) head += ",\"remainingItemCount\":" + std::to_string(page.remaining);
     head += "},\"items\":[";
     parts->tail = "]}\n";
+    if (out.as == Output::kFull && !t.custom) parts->without = "\"kind\":\"" + t.resource.kind + "\",\"apiVersion\":\"" + t.resource.api_version() + "\",";
     const size_t size = parts->size();
     if (in_parts && size >= kLong && out.format != Output::kYaml) {
       r.parts = std::move(parts);

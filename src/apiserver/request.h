@@ -111,12 +111,16 @@ class WatchSession {
 struct BodyParts {
   std::string head;
   std::vector<Bytes> items;  // with commas between them
+  // What each item begins with and the list leaves out: items of built-in kinds say neither kind nor apiVersion there.
+  // It stands after the item's brace; an item that begins otherwise is written whole.
+  std::string without;
   std::string tail;
   size_t size() const;
   // Appends from item `next` on (0 begins with the head) until `out` holds `enough` bytes; true when that was all.
   bool append(std::string& out, size_t& next, size_t enough) const;
-  // The same without copies: pieces of about `enough` bytes.
-  bool take(std::vector<Bytes>& out, size_t& next, size_t enough) const;
+
+ private:
+  bool shortened(const std::string& item) const { return !without.empty() && item.compare(1, without.size(), without) == 0; }
 };
 
 struct Response {

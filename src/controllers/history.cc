@@ -9,7 +9,9 @@ json::Value revision_data(const kube::core::PodTemplateSpec& t) {
   json::Value body = kube::to_json(t);
   body["$patch"] = "replace";
   v["spec"]["template"] = std::move(body);
-  return v;
+  // Clients compare it byte for byte with what Go makes of a map: keys in order (daemon.Match in upstream's tests).
+  auto sorted = json::parse(json::dump_sorted(v));
+  return sorted.ok() ? std::move(*sorted) : v;
 }
 
 Result<kube::core::PodTemplateSpec> template_of(const ControllerRevision& r) {

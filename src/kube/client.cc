@@ -191,6 +191,14 @@ Task<Result<ListResult<json::Value>>> Client::list(Resource r, ListOptions o) {
   out.resource_version = const_member(meta, "resourceVersion").as_string();
   out.continue_token = const_member(meta, "continue").as_string();
   if (json::Value* items = v->find("items"); items && items->is_array()) out.items = std::move(items->arr());
+  // Lists of built-in kinds leave out what they are lists of.
+  std::string kind = std::as_const(*v)["kind"].as_string();
+  if (kind.ends_with("List")) kind.resize(kind.size() - 4);
+  for (json::Value& item : out.items) {
+    if (!item.is_object() || !std::as_const(item)["kind"].as_string().empty()) continue;
+    item["kind"] = kind;
+    item["apiVersion"] = std::as_const(*v)["apiVersion"].as_string();
+  }
   co_return out;
 }
 

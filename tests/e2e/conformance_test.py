@@ -257,6 +257,10 @@ def csr_request():
         shutil.rmtree(d)
 
 
+def builtin(path):
+    return path.startswith('/api/') or path.split('/')[2] in ('apps', 'batch', 'autoscaling', 'policy') or path.split('/')[2].endswith('.k8s.io')
+
+
 def life(k, ns, listing, body):
     listing = listing.format(ns=ns)
     plural = listing.split('/')[-1]
@@ -295,6 +299,8 @@ def life(k, ns, listing, body):
     k.fails(409, 'Conflict', 'PUT', one, stale)
     ls = k.get(listing, labelSelector=sel)
     same(len(ls['items']), 1, 'list by label')
+    names = [bool(x in ls['items'][0]) for x in ('kind', 'apiVersion')]
+    same(names, [False, False] if builtin(listing) else [True, True], 'an item of a built-in kind does not name its kind')
     must('/namespaces/' not in listing or len(k.get(re.sub('/namespaces/[^/]+', '', listing), labelSelector=sel)['items']) == 1, 'list of all namespaces')
     t = k.get(listing, labelSelector=sel, accept='application/json;as=Table;v=v1;g=meta.k8s.io')
     same(t['kind'], 'Table', 'as=Table')
@@ -575,6 +581,11 @@ def _(k):
     st = k.apply(path + '/status', {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'metadata': {'name': 'a'}, 'status': {'conditions': [{'type': 'Mine', 'status': 'True'}]}}, 'st')
     must(any(x['type'] == 'Mine' for x in st['status']['conditions']), 'status applied', st['status'])
     same([m.get('subresource') for m in st['metadata']['managedFields'] if m['manager'] == 'st'], ['status'], 'subresource')
+    # Defaults are added to what was applied, whatever room its objects have.
+    for port in ({'port': 8080}, {'port': 8080, 'protocol': 'UDP'}, {'port': 8080, 'protocol': 'UDP', 'name': 'p'}, {'port': 8080, 'protocol': 'UDP', 'name': 'p', 'appProtocol': 'http'}):
+        name = 's%d' % len(port)
+        sv = k.apply(f'/api/v1/namespaces/{ns}/services/{name}', {'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': name}, 'spec': {'ports': [port]}})
+        same(sv['spec']['ports'], [dict({'protocol': 'TCP', 'targetPort': 8080}, **port)], 'ports')
 
 
 @check('strategic merge directives')
