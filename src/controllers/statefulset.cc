@@ -6,6 +6,7 @@
 #include "controllers/common.h"
 #include "controllers/context.h"
 #include "controllers/history.h"
+#include "controllers/statefulset_logic.h"
 
 namespace caravel::controllers {
 
@@ -195,17 +196,19 @@ class StatefulSetController final : public Runner {
       Status c = co_await keep_claims(s, n);
       if (!c.ok()) co_return c;
     }
-    // Pods that are too many, from the highest down.
-    for (auto it = st->pods.rbegin(); it != st->pods.rend(); ++it) {
-      if (it->first >= start && it->first < end) continue;
-      PodPtr p = it->second;
-      if (is_terminating(p->metadata)) {
-        if (ordered) co_return ok();
-        continue;
-      }
-      Status d = co_await remove_pod(s, p);
+    std::vector<StatefulPod> states;
+    bool surplus = false;
+    for (auto& [n, p] : st->pods) {
+      states.push_back({n, n < start || n >= end, is_terminating(p->metadata), p->status.phase == "Running" && is_ready(*p) && is_available(*p, s->spec.min_ready_seconds, now)});
+      surplus |= states.back().condemned;
+    }
+    for (int n : condemned_to_delete(std::move(states), ordered)) {
+      Status d = co_await remove_pod(s, st->pods[n]);
       if (!d.ok()) co_return d;
-      if (ordered) co_return ok();
+    }
+    if (surplus && ordered) {
+      if (s->spec.min_ready_seconds > 0) st->again = std::chrono::seconds(s->spec.min_ready_seconds);
+      co_return ok();
     }
     if (!rolling) co_return ok();
     // Updates, from the highest down to the partition; one unavailable pod at a time (or maxUnavailable).
