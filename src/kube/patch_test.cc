@@ -122,6 +122,17 @@ TEST(Schema, CrdDefaultsAndPreserve) {
   EXPECT_TRUE(v == y("{spec: {free: {x: {y: 1}}, n: 3}}"));
 }
 
+TEST(Schema, AnEmbeddedObjectsMetadataIsAnyObjectsWhateverItsSchemaSays) {
+  auto s = schema_from_crd(*json::parse(R"({"type":"object","properties":{"template":{"type":"object","x-kubernetes-embedded-resource":true,"properties":{
+      "metadata":{"type":"object","properties":{"name":{"type":"string"}}},"spec":{"type":"object","properties":{"a":{"type":"string"}}}}}}})"));
+  ASSERT_TRUE(s.ok());
+  json::Value v = *json::parse(R"({"template":{"apiVersion":"v1","kind":"X","metadata":{"name":"n","namespace":"ns","odd":1},"spec":{"a":"1","b":2}}})");
+  std::vector<std::string> unknown;
+  prune(**s, v, &unknown);
+  EXPECT_EQ(unknown, (std::vector<std::string>{"template.metadata.odd", "template.spec.b"}));
+  EXPECT_EQ(json::dump(v), R"({"template":{"apiVersion":"v1","kind":"X","metadata":{"name":"n","namespace":"ns"},"spec":{"a":"1"}}})");
+}
+
 TEST(Schema, OurCrdsBecomeSchemas) {
   for (auto& crd : all_crd_manifests())
     for (auto& version : crd["spec"]["versions"].as_array()) {

@@ -296,9 +296,9 @@ void prune_at(const Schema& s, json::Value& v, const std::string& path, std::vec
   for (auto& m : v.obj()) {
     std::string at = path.empty() ? m.key.str() : path + "." + m.key;
     const Schema* child = s.property(m.key);
-    if (!child && s.embedded) {
+    if (s.embedded) {
       if (m.key == "apiVersion" || m.key == "kind") continue;
-      if (m.key == "metadata") child = meta_schema.get();
+      if (m.key == "metadata") child = meta_schema.get();  // whatever the schema says of it
     }
     if (!child && s.additional) child = s.additional.get();
     if (child) {

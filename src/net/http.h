@@ -162,6 +162,8 @@ struct HttpClientOptions {
   std::string server_name;                // overrides the name to verify
   // Dials instead of the url's host: "10.0.11.4:443" (the url keeps its Host header and SNI).
   std::string connect_to;
+  // Opens each connection instead: for servers that no address of this process' network leads to.
+  std::function<Task<Result<StreamPtr>>()> dial;
   bool http2 = true;                   // offer h2
   bool http2_prior_knowledge = false;  // h2 without TLS (gRPC over a Unix socket)
   size_t connections_per_origin_max = 64;

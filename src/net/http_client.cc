@@ -92,6 +92,7 @@ struct HttpClient::Impl {
   }
 
   Task<Result<StreamPtr>> dial(Url url, bool offer_http2) {
+    if (options.dial) co_return co_await options.dial();
     ConnectOptions c;
     c.timeout = kConnectTimeout;
     if (url.tls) {

@@ -423,6 +423,32 @@ TEST(Volumes, AVolumeFileCannotLeaveItsDirectory) {
   EXPECT_FALSE(volume_files(p, v, c).ok());
 }
 
+TEST(Volumes, ATokenIsReadByTheUserThatAllContainersRunAs) {
+  core::Pod p;
+  core::Volume v;
+  v.name = "t";
+  core::VolumeProjection token;
+  token.service_account_token.emplace().path = "token";
+  v.projected.emplace().sources.push_back(token);
+  VolumeContext c;
+  c.tokens["t/token"] = "abc";
+  auto shown = [&] {
+    auto files = volume_files(p, v, c);
+    return files.ok() ? std::pair((*files)["token"].mode, (*files)["token"].owner) : std::pair(0u, std::optional<int64_t>());
+  };
+  const std::optional<int64_t> nobody;
+  p.spec.containers.resize(2);
+  EXPECT_EQ(shown(), std::pair(0644u, nobody)) << "no user is named";
+  p.spec.containers[0].security_context.emplace().run_as_user = 1000;
+  EXPECT_EQ(shown(), std::pair(0644u, nobody)) << "not all have one";
+  p.spec.security_context.emplace().run_as_user = 1000;
+  EXPECT_EQ(shown(), std::pair(0600u, std::optional<int64_t>(1000)));
+  p.spec.containers[1].security_context.emplace().run_as_user = 1001;
+  EXPECT_EQ(shown(), std::pair(0644u, nobody)) << "two users";
+  p.spec.security_context->fs_group = 7;
+  EXPECT_EQ(shown().first, 0640u) << "the group reads it";
+}
+
 TEST(Addresses, AReleasedAddressRestsBeforeItIsUsedAgain) {
   AddressPool pool;
   pool.add("10.0.11.20", 0);

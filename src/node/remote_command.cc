@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "net/process.h"
-#include "node/logs.h"
 
 namespace caravel::node {
 namespace {
@@ -92,8 +91,6 @@ std::string internal_error_json(const std::string& message) {
   return json::dump(v);
 }
 
-Task<Status> write_output(RemoteIo* to, std::string piece) { return to->write(false, std::move(piece)); }
-
 }  // namespace
 
 std::string exit_status_json(int code) {
@@ -133,19 +130,6 @@ Task<void> serve_exec(net::EventLoop& loop, net::ServerRequest& q, net::Response
   if (!exited.is_set()) co_return;                                   // the client has gone; the process is killed with its owner
   if (!output_done.is_set()) co_await output_done.wait(kLastWords);  // a background child may hold the pipes open
   co_await io->finish(exit_status_json(code));
-}
-
-Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteOptions options, std::string log_path,
-                        std::function<bool()> running) {
-  std::unique_ptr<RemoteIo> io = co_await open_remote_io(loop, q, w, options);
-  if (!io) co_return;
-  LogOptions o;
-  o.follow = true;
-  o.tail_lines = 0;
-  RemoteIo* to = io.get();
-  std::function<Task<Status>(std::string)> write = [to](std::string piece) { return write_output(to, std::move(piece)); };
-  Status s = co_await read_log(loop, log_path, o, running, write);
-  if (s.ok()) co_await io->finish(exit_status_json(0));
 }
 
 }  // namespace caravel::node

@@ -1,7 +1,6 @@
-// Exec and attach: a command in a container, or a container's output, carried over a RemoteIo.
+// Exec: a command in a container, its streams carried over a RemoteIo.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,9 +16,6 @@ struct RemoteCommand {
 
 // Runs the command in the container (`runc exec`) and carries its streams until it ends.
 Task<void> serve_exec(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteCommand command);
-// Shows the container's output from now on.
-Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteOptions options, std::string log_path,
-                        std::function<bool()> running);
 
 // The Status that ends a command: {"status":"Success"} or the exit code.
 std::string exit_status_json(int code);

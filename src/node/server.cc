@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "net/x509.h"
+#include "node/attach.h"
 #include "node/logs.h"
 #include "node/port_forward.h"
 #include "node/remote_command.h"
@@ -200,13 +201,7 @@ Task<void> NodeServer::attach(net::ServerRequest& q, net::ResponseWriter& w) {
     co_await fail(w, std::move(record).error());
     co_return;
   }
-  const std::string id = record->id;
-  std::function<bool()> running = [this, ns, pod, container, id] {
-    const PodWorker* worker = agent_->find(ns, pod);
-    const ContainerRecord* r = worker ? worker->runtime_state().latest(container) : nullptr;
-    return r && r->id == id && r->state == cri::kRunning;
-  };
-  co_await serve_attach(*loop_, q, w, remote_options(q), record->log_path, running);
+  co_await serve_attach(*loop_, q, w, remote_options(q), *runtime_, record->id);
 }
 
 Task<void> NodeServer::port_forward(net::ServerRequest& q, net::ResponseWriter& w) {

@@ -4,6 +4,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <algorithm>
 
 #include <cerrno>
 #include <cstring>
@@ -102,6 +103,7 @@ Status add_downward(VolumeFiles& out, const core::Pod& pod, const VolumeContext&
 Status add_projected(VolumeFiles& out, const core::Pod& pod, const core::Volume& volume, const VolumeContext& c) {
   const unsigned mode = static_cast<unsigned>(volume.projected->default_mode.value_or(0644));
   const bool group = pod.spec.security_context && pod.spec.security_context->fs_group;
+  const std::optional<int64_t> user = file_user(pod);
   for (auto& s : volume.projected->sources) {
     if (s.config_map) TRY_VOID(add_config_map(out, c, s.config_map->name, s.config_map->items, mode, s.config_map->optional.value_or(false)));
     if (s.secret) TRY_VOID(add_secret(out, c, s.secret->name, s.secret->items, mode, s.secret->optional.value_or(false)));
@@ -109,7 +111,10 @@ Status add_projected(VolumeFiles& out, const core::Pod& pod, const core::Volume&
     if (s.service_account_token) {
       auto it = c.tokens.find(volume.name + "/" + s.service_account_token->path);
       if (it == c.tokens.end()) return unavailable("the ServiceAccount token for volume " + volume.name + " has not been issued yet");
-      out[s.service_account_token->path] = {it->second, group ? 0640u : mode};
+      // Nobody but who shall use it reads it; without a user or a group that could not be kept.
+      out[s.service_account_token->path] = {it->second, group ? 0640u : user ? 0600u
+                                                                             : mode,
+                                            user};
     }
   }
   return ok();
@@ -188,6 +193,21 @@ std::string plugin_of(const core::Volume& v) {
 
 bool is_file_volume(const core::Volume& v) { return v.config_map || v.secret || v.projected || v.downward_api; }
 
+std::optional<int64_t> file_user(const core::Pod& pod) {
+  std::optional<int64_t> common;
+  auto same = [&](const auto& c) {
+    std::optional<int64_t> user = pod.spec.security_context ? pod.spec.security_context->run_as_user : std::nullopt;
+    if (c.security_context && c.security_context->run_as_user) user = c.security_context->run_as_user;
+    if (!user || (common && *common != *user)) return false;
+    common = user;
+    return true;
+  };
+  const core::PodSpec& s = pod.spec;
+  const bool all = std::all_of(s.init_containers.begin(), s.init_containers.end(), same) && std::all_of(s.containers.begin(), s.containers.end(), same) &&
+                   std::all_of(s.ephemeral_containers.begin(), s.ephemeral_containers.end(), same);
+  return all ? common : std::nullopt;
+}
+
 Result<VolumeFiles> volume_files(const core::Pod& pod, const core::Volume& v, const VolumeContext& c) {
   VolumeFiles out;
   Status s;
@@ -223,6 +243,7 @@ Result<bool> write_atomically(const std::string& directory, const VolumeFiles& f
     const std::string full = fresh + "/" + path;
     fs::create_directories(fs::path(full).parent_path(), ec);
     TRY_VOID(write_text(full, f.content, f.mode));
+    if (f.owner && chown(full.c_str(), static_cast<uid_t>(*f.owner), static_cast<gid_t>(-1)) != 0) return io_error("giving " + full + " to its user");
     top.insert(path.substr(0, path.find('/')));
   }
   if (group) give_to_group(fresh, static_cast<gid_t>(*group), false);

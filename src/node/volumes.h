@@ -16,6 +16,7 @@ namespace caravel::node {
 struct VolumeFile {
   std::string content;
   unsigned mode = 0644;
+  std::optional<int64_t> owner = std::nullopt;  // a user; none: root
   bool operator==(const VolumeFile&) const = default;
 };
 using VolumeFiles = std::map<std::string, VolumeFile>;  // by relative path
@@ -31,6 +32,8 @@ struct VolumeContext {
 // The files of a volume that API objects describe; an error as upstream's FailedMount events read.
 // Nullopt-like: has_files is false for volumes that hold no such files (emptyDir, hostPath).
 bool is_file_volume(const core::Volume& volume);
+// The user that all of the pod's containers run as, if it is one that the pod names: ServiceAccount tokens become theirs.
+std::optional<int64_t> file_user(const core::Pod& pod);
 Result<VolumeFiles> volume_files(const core::Pod& pod, const core::Volume& volume, const VolumeContext& context);
 
 // Makes the volume directory show exactly `files`; true when something changed.

@@ -560,6 +560,8 @@ def _(k):
     same(s, 201, 'create by apply')
     same([(m['manager'], m['operation']) for m in o['metadata']['managedFields']], [('one', 'Apply')], 'managers')
     same(k.apply(path, base, 'one')['metadata']['resourceVersion'], o['metadata']['resourceVersion'], 'nothing changes')
+    c = k.fails(500, '', 'POST', f'/api/v1/namespaces/{ns}/configmaps', {'metadata': {'name': 'cm', 'resourceVersion': '1'}})
+    same(c['message'], 'resourceVersion should not be set on objects to be created', 'a version at creation')
     two = {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'metadata': {'name': 'a', 'labels': {'x': '2'}}, 'spec': {'replicas': 0}}
     c = k.fails(409, 'Conflict', 'PATCH', path, two, content='application/apply-patch+yaml', fieldManager='two')
     same([(x['reason'], x['field']) for x in c['details']['causes']], [('FieldManagerConflict', '.metadata.labels.x')], 'causes')

@@ -360,6 +360,22 @@ struct StopContainerRequest {
   }
 };
 
+struct AttachRequest {
+  std::string container_id;
+  bool stdin_ = false, tty = false, stdout_ = false, stderr_ = false;
+  void fields(auto& f) {
+    f(1, container_id);
+    f(2, stdin_);
+    f(3, tty);
+    f(4, stdout_);
+    f(5, stderr_);
+  }
+};
+struct AttachResponse {
+  std::string url;
+  void fields(auto& f) { f(1, url); }
+};
+
 enum ContainerState { kCreated = 0,
                       kRunning = 1,
                       kExited = 2,

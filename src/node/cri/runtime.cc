@@ -1,5 +1,12 @@
 #include "node/cri/runtime.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
 #include "node/cri/protobuf.h"
 
 namespace caravel::node::cri {
@@ -11,7 +18,7 @@ constexpr Duration kTimeoutSlack = std::chrono::seconds(10);  // what the runtim
 
 class Containerd final : public Runtime {
  public:
-  Containerd(net::EventLoop& loop, const std::string& socket) : grpc_(net::make_grpc_client(loop, "unix:" + socket)) {}
+  Containerd(net::EventLoop& loop, std::string socket) : socket_(std::move(socket)), grpc_(net::make_grpc_client(loop, "unix:" + socket_)) {}
 
   Task<Result<VersionResponse>> version() override { return call<VersionResponse>("Runtime", "Version", protobuf::encode(VersionRequest{})); }
 
@@ -74,6 +81,25 @@ class Containerd final : public Runtime {
     return call<ExecSyncResponse>("Runtime", "ExecSync", protobuf::encode(q),
                                   timeout_seconds > 0 ? std::chrono::seconds(timeout_seconds) + kTimeoutSlack : kPullTimeout);
   }
+  Task<Result<std::string>> attach(AttachRequest q) override {
+    auto r = co_await call<AttachResponse>("Runtime", "Attach", protobuf::encode(q));
+    if (!r.ok()) co_return std::move(r).error();
+    co_return std::move(r->url);
+  }
+  Result<std::string> network_namespace() override {
+    // Whoever answers on the socket is the runtime.
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    socket_.copy(to.sun_path, sizeof to.sun_path - 1);
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    const bool known = fd >= 0 && connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0;
+    const int error = errno;
+    if (fd >= 0) close(fd);
+    if (!known) return unavailable("asking who serves " + socket_ + ": " + std::strerror(error));
+    return "/proc/" + std::to_string(peer.pid) + "/ns/net";
+  }
   Task<Result<std::vector<ContainerStats>>> list_container_stats(StringMap labels) override {
     ListContainerStatsRequest q;
     q.filter.emplace().label_selector = std::move(labels);
@@ -122,11 +148,12 @@ class Containerd final : public Runtime {
     co_return ok();
   }
 
+  std::string socket_;  // a path
   std::unique_ptr<net::GrpcClient> grpc_;
 };
 
 }  // namespace
 
-std::unique_ptr<Runtime> make_containerd(net::EventLoop& loop, std::string socket) { return std::make_unique<Containerd>(loop, socket); }
+std::unique_ptr<Runtime> make_containerd(net::EventLoop& loop, std::string socket) { return std::make_unique<Containerd>(loop, std::move(socket)); }
 
 }  // namespace caravel::node::cri

@@ -30,6 +30,11 @@ class Runtime {
   virtual Task<Status> reopen_container_log(std::string id) = 0;
   // kTimeout when the command did not end in time.
   virtual Task<Result<ExecSyncResponse>> exec_sync(std::string id, std::vector<std::string> command, int64_t timeout_seconds) = 0;
+  // The runtime's address for the streams of a running container: an "http://127.0.0.1:port/attach/token" of the network
+  // that the runtime itself is in, good for one upgrade within a minute.
+  virtual Task<Result<std::string>> attach(AttachRequest request) = 0;
+  // The path of that network's namespace; "" when it is this process' own.
+  virtual Result<std::string> network_namespace() = 0;
   virtual Task<Result<std::vector<ContainerStats>>> list_container_stats(StringMap labels) = 0;
   virtual Task<Result<std::optional<Image>>> image_status(std::string image) = 0;
   virtual Task<Result<std::vector<Image>>> list_images() = 0;
