@@ -37,6 +37,9 @@ class ApiServerTest : public testing::Test {
   struct Answer {
     int code = 0;
     Value object;
+    std::vector<std::string> warnings = {};
+    std::string message() const { return object["message"].as_string(); }
+    const Value& finalizers() const { return object["metadata"]["finalizers"]; }
   };
   Answer call(std::string method, std::string path, std::string body = "", std::string type = "application/json", kube::Transport* as = nullptr) {
     Request r;
@@ -63,6 +66,7 @@ class ApiServerTest : public testing::Test {
     Response res = run_task(ex, handle(&r));
     Answer a;
     a.code = res.status;
+    a.warnings = res.warnings;
     if (res.body) {
       auto v = json::parse(*res.body);
       if (v.ok()) a.object = *v;
@@ -480,21 +484,21 @@ TEST_F(ApiServerTest, JobsAndReplicationControllersOrphanUnlessToldOtherwise) {
   Answer gone = call("DELETE", "/apis/batch/v1/namespaces/default/jobs/a");
   ASSERT_EQ(gone.warnings.size(), 1u);
   EXPECT_EQ(gone.warnings[0], "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
-  EXPECT_EQ(json::dump(gone.at("metadata.finalizers")), R"(["orphan"])");
+  EXPECT_EQ(json::dump(gone.finalizers()), R"(["orphan"])");
   ASSERT_EQ(job("b"), 201);
   gone = call("DELETE", "/apis/batch/v1/namespaces/default/jobs/b?propagationPolicy=Background");
   EXPECT_TRUE(gone.warnings.empty());
   EXPECT_EQ(gone.object["status"].as_string(), "Success");
   ASSERT_EQ(job("c"), 201);
   EXPECT_EQ(call("DELETE", "/apis/batch/v1/namespaces/default/jobs").warnings.size(), 1u);
-  EXPECT_EQ(json::dump(call("GET", "/apis/batch/v1/namespaces/default/jobs/c").at("metadata.finalizers")), R"(["orphan"])");
+  EXPECT_EQ(json::dump(call("GET", "/apis/batch/v1/namespaces/default/jobs/c").finalizers()), R"(["orphan"])");
   ASSERT_EQ(call("POST", "/api/v1/namespaces/default/replicationcontrollers",
                  R"({"metadata":{"name":"r"},"spec":{"replicas":0,"selector":{"a":"b"},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})")
                 .code,
             201);
   gone = call("DELETE", "/api/v1/namespaces/default/replicationcontrollers/r");
   EXPECT_TRUE(gone.warnings.empty());
-  EXPECT_EQ(json::dump(gone.at("metadata.finalizers")), R"(["orphan"])");
+  EXPECT_EQ(json::dump(gone.finalizers()), R"(["orphan"])");
 }
 
 TEST_F(ApiServerTest, PathsAndParametersThatSayNothing) {
