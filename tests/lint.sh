@@ -16,6 +16,11 @@ for f in $(git ls-files 'src/*.cc' 'src/*.h'); do
   lines=$(wc -l < "$f")
   [ "$lines" -le 800 ] || { echo "$f has $lines lines; split it by concept (at most 800)"; status=1; }
 done
+# The right side is read from memory that the insertion on the left may free: copy it first.
+if git ls-files 'src/*.cc' 'src/*.h' | xargs grep -nE '(^|[^][A-Za-z0-9_.>)])([A-Za-z_][A-Za-z0-9_]*(\["[^"]*"\])*)\["[^"]*"\] = \2\["[^"]*"\];'; then
+  echo 'x["a"] = x["b"] reads what it may have freed; write x["a"] = Value(std::as_const(x)["b"]) or copy it before'
+  status=1
+fi
 # Every folder says what it is for.
 for d in src/*/; do
   [ -e "$d/README.md" ] || { echo "$d has no README.md"; status=1; }

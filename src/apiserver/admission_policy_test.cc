@@ -88,6 +88,19 @@ TEST_F(PolicyTest, TheStatusTellsWhatCannotFit) {
   EXPECT_EQ(w["warning"].as_string().substr(0, 76), "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'replicaz'\n |");
 }
 
+TEST_F(PolicyTest, WarningsOfSeveralTypesAreInOrder) {
+  policy("p", R"("matchConstraints":{"resourceRules":[{"apiGroups":["apps",""],"apiVersions":["v1"],"operations":["CREATE"],"resources":["deployments","pods","deployments"]},{"apiGroups":["*"],"apiVersions":["v1"],"operations":["CREATE"],"resources":["jobs"]}]},"validations":[)"
+              R"({"expression":"true"},{"expression":"true"},{"expression":"object.x"},{"expression":"true"},{"expression":"true"},{"expression":"true"},{"expression":"true"},{"expression":"true"},{"expression":"true"},{"expression":"true"},{"expression":"object.x"}])");
+  ex.run_for(std::chrono::seconds(1));
+  Answer a = call("GET", std::string(kGroupPath) + "validatingadmissionpolicies/p/status");
+  const Value& all = a.at("status.typeChecking.expressionWarnings");
+  ASSERT_EQ(all.size(), 2u) << json::dump(a.object["status"]);
+  EXPECT_EQ(all.at(0)["fieldRef"].as_string(), "spec.validations[2].expression");
+  EXPECT_EQ(all.at(1)["fieldRef"].as_string(), "spec.validations[10].expression");
+  EXPECT_EQ(all.at(0)["warning"].as_string(),
+            "v1, Kind=Pod: ERROR: <input>:1:7: undefined field 'x'\n | object.x\n | ......^\n\napps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'x'\n | object.x\n | ......^\n");
+}
+
 TEST_F(PolicyTest, PoliciesAndBindingsAreChecked) {
   const std::string head = R"(ValidatingAdmissionPolicy.admissionregistration.k8s.io "p" is invalid: )";
   EXPECT_EQ(policy("p", rules("", "pods")).message(), head +

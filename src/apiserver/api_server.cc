@@ -23,6 +23,8 @@ ApiServer::ApiServer(Executor& ex, store::Store& store, ApiServerOptions options
                                            {"verb", "group", "version", "resource", "subresource", "code"});
   stored_objects_ = &core_.metrics.gauge("apiserver_storage_objects", "Number of stored objects at the time of last check split by kind.", {"resource"});
   registered_watchers_ = &core_.metrics.gauge("apiserver_registered_watchers", "Number of currently registered watchers for a given resources", {"group", "resource"});
+  health_now_ = &slis_.gauge("kubernetes_healthcheck", "1 while a health check passes, else 0.", {"name", "type"});
+  health_checks_ = &slis_.counter("kubernetes_healthchecks_total", "How often health checks were asked, by what they said.", {"name", "type", "status"});
   core_.metrics.gauge("kubernetes_build_info", "A metric with a constant '1' value labeled by major, minor, git version, git commit and platform.", {"git_version", "git_commit", "major", "minor", "platform"})
       .set({options_.version, options_.git_commit, "1", "36", "linux/amd64"}, 1);
 }
@@ -52,6 +54,38 @@ std::string authorized_name(const Request& r) {
   if (!f.ok()) return "";
   auto* n = f->exact("metadata.name");
   return n ? *n : "";
+}
+
+// What Go's ParseDuration says about a text; "" when it is a duration.
+std::string go_duration_problem(const std::string& text) {
+  if (parse_duration(text).ok()) return "";
+  const std::string shown = json::quote(text);
+  std::string_view s = text;
+  if (!s.empty() && (s[0] == '-' || s[0] == '+')) s.remove_prefix(1);
+  while (!s.empty()) {
+    size_t number = std::min(s.find_first_not_of("0123456789."), s.size());
+    if (number == 0 || s.substr(0, number).find_first_of("0123456789") == s.npos) break;
+    s.remove_prefix(number);
+    size_t unit = std::min(s.find_first_of("0123456789."), s.size());
+    if (unit == 0) return "time: missing unit in duration " + shown;
+    std::string_view u = s.substr(0, unit);
+    bool known = false;
+    for (std::string_view k : {"ns", "us", "µs", "μs", "ms", "s", "m", "h"}) known = known || u == k;
+    if (!known) return "time: unknown unit " + json::quote(std::string(u)) + " in duration " + shown;
+    s.remove_prefix(unit);
+  }
+  return "time: invalid duration " + shown;
+}
+
+// How long a client waits bounds requests that end; upstream refuses what it cannot read.
+Status check_timeout(const Request& r) {
+  const std::string* timeout = r.param("timeout");
+  if (!timeout || timeout->empty() || r.verb == "watch" || r.verb == "proxy") return ok();
+  for (std::string_view s : {"proxy", "exec", "attach", "portforward", "log"})
+    if (r.subresource == s) return ok();
+  std::string problem = go_duration_problem(*timeout);
+  if (problem.empty()) return ok();
+  return status::bad_request("invalid timeout specified in the request URL - " + problem);
 }
 
 std::string cannot(const Request& r, const std::string& why) {
@@ -156,6 +190,7 @@ Task<Response> ApiServer::handle(Request& r) {
     Response res = co_await handle_audited(r);
     co_return res;
   }
+  if (Status s = check_timeout(r); !s.ok()) co_return error_response(s.error());
   Status allowed = co_await authorize(r);
   if (!allowed.ok()) {
     Response res = error_response(allowed.error());
@@ -177,7 +212,7 @@ Task<Response> ApiServer::handle(Request& r) {
       }
     }
     Response res = co_await serve_resource(r);
-    if (ServedTypePtr t = core_.types.find(r.group, r.version, r.plural); t && !t->deprecation_warning.empty()) res.warnings.push_back(t->deprecation_warning);
+    if (ServedTypePtr t = core_.types.find(r.group, r.version, r.plural); t && !t->deprecation_warning.empty() && (t->has_verb(r.verb) || r.verb == "watch")) res.warnings.push_back(t->deprecation_warning);
     count(r, res.status);
     co_return res;
   }
@@ -222,9 +257,21 @@ Task<Status> ApiServer::admit_connection(const Request& r) {
   co_return s;
 }
 
+// What is below a path of the server's own answers with a Status, anything else like any web server.
+Error ApiServer::unknown_path(const std::string& path) const {
+  if (path.starts_with("/api/") || path.starts_with("/version/")) return status::path_not_found();
+  constexpr std::string_view kGroups = "/apis/";
+  if (path.starts_with(kGroups)) {
+    const std::string group = path.substr(kGroups.size(), path.find('/', kGroups.size()) - kGroups.size());
+    for (auto& t : core_.types.all())
+      if (!t->custom && t->resource.group == group) return status::path_not_found();
+  }
+  return status::no_such_path();
+}
+
 Task<Response> ApiServer::serve_resource(Request& r) {
   ServedTypePtr t = core_.types.find(r.group, r.version, r.plural);
-  if (!t) co_return error_response(status::path_not_found());
+  if (!t) co_return error_response(unknown_path(r.path));
   bool names_itself = r.plural == "namespaces" && r.group.empty();
   if (names_itself) r.ns.clear();
   if (!t->resource.namespaced && !r.ns.empty()) co_return error_response(status::path_not_found());
@@ -238,6 +285,7 @@ Task<Response> ApiServer::serve_resource(Request& r) {
     co_return res;
   }
   if (!t->storage && t->has_verb("list")) {
+    if (r.verb == "watch") co_return error_response(status::method_not_supported(t->resource, "watch"));
     if (!t->has_verb(r.verb)) co_return error_response(status::method_not_allowed());
     co_return serve_component_statuses(rest_, r, *t);
   }
@@ -322,8 +370,17 @@ Task<Response> ApiServer::serve_subresource(Request& r, ServedTypePtr t) {
 Task<Response> ApiServer::serve_path(Request& r) {
   Response res;
   const std::string& p = r.path;
-  if (std::optional<Response> health = serve_health(r, core_.ready, core_.health)) co_return std::move(*health);
+  HealthResults count_check = [this](std::string_view type, const std::string& name, std::string_view status) {
+    health_checks_->inc({name, std::string(type), std::string(status)});
+    health_now_->set({name, std::string(type)}, status == "success" ? 1 : 0);
+  };
+  if (std::optional<Response> health = serve_health(r, core_.ready, core_.health, count_check)) co_return std::move(*health);
   if (std::optional<Response> dump = flow_->serve_dump(r)) co_return std::move(*dump);
+  if (p == "/metrics/slis") {
+    res.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    res.body = std::make_shared<const std::string>(slis_.expose());
+    co_return res;
+  }
   if (p == "/metrics") {
     res.content_type = "text/plain; version=0.0.4; charset=utf-8";
     gather_metrics();
@@ -337,7 +394,7 @@ Task<Response> ApiServer::serve_path(Request& r) {
     co_return res;
   }
   if (discovery_->serve(r, &res)) co_return res;
-  co_return error_response(status::path_not_found());
+  co_return error_response(unknown_path(p));
 }
 
 }  // namespace caravel::apiserver

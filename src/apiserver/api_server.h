@@ -94,6 +94,7 @@ class ApiServer {
   Task<Response> handle_audited(Request& r);
   Task<Response> serve_resource(Request& r);
   Task<Response> serve_path(Request& r);
+  Error unknown_path(const std::string& path) const;
   Task<Response> serve_subresource(Request& r, ServedTypePtr t);
 
   ApiServerOptions options_;
@@ -122,6 +123,8 @@ class ApiServer {
   void count(const Request& r, int status);
   std::unordered_multimap<size_t, Counted> counted_;
   MetricFamily *stored_objects_ = nullptr, *registered_watchers_ = nullptr;
+  MetricRegistry slis_;  // of /metrics/slis
+  MetricFamily *health_now_ = nullptr, *health_checks_ = nullptr;
   TaskScope scope_;
 };
 

@@ -37,6 +37,9 @@ class ApiServerTest : public testing::Test {
   struct Answer {
     int code = 0;
     Value object;
+    std::vector<std::string> warnings = {};
+    std::string message() const { return object["message"].as_string(); }
+    const Value& finalizers() const { return object["metadata"]["finalizers"]; }
   };
   Answer call(std::string method, std::string path, std::string body = "", std::string type = "application/json", kube::Transport* as = nullptr) {
     Request r;
@@ -63,6 +66,7 @@ class ApiServerTest : public testing::Test {
     Response res = run_task(ex, handle(&r));
     Answer a;
     a.code = res.status;
+    a.warnings = res.warnings;
     if (res.body) {
       auto v = json::parse(*res.body);
       if (v.ok()) a.object = *v;
@@ -239,7 +243,7 @@ TEST_F(ApiServerTest, RulesOfCustomResourcesAreChecked) {
   const std::string crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", bars = "/apis/ex.io/v1/namespaces/default/bars";
   Answer wrong = call("POST", crds, crd("self.mni <= self.max"));
   EXPECT_EQ(wrong.code, 422);
-  EXPECT_NE(wrong.object["message"].as_string().find("x-kubernetes-validations[0].rule: Invalid value: {\"Rule\":\"self.mni <= self.max\""), std::string::npos) << json::dump(wrong.object);
+  EXPECT_NE(wrong.object["message"].as_string().find("x-kubernetes-validations[0].rule: Invalid value: {\"Rule\":\"self.mni \\u003c= self.max\""), std::string::npos) << json::dump(wrong.object);
   EXPECT_NE(wrong.object["message"].as_string().find("compilation failed: ERROR: <input>:1:5: undefined field 'mni'\n | self.mni <= self.max\n | ....^"), std::string::npos);
   ASSERT_EQ(call("POST", crds, crd("self.min <= self.max")).code, 201);
   ex.run_for(1s);
@@ -475,6 +479,77 @@ TEST_F(ApiServerTest, AListInPagesExpiresAndGoesOnInconsistently) {
   // What follows belongs to the new version.
   Answer last = call("GET", "/api/v1/namespaces/default/configmaps?limit=2&continue=" + rest.object["metadata"]["continue"].as_string());
   EXPECT_EQ(last.object["metadata"]["resourceVersion"], rest.object["metadata"]["resourceVersion"]);
+}
+
+TEST_F(ApiServerTest, JobsAndReplicationControllersOrphanUnlessToldOtherwise) {
+  const std::string spec = R"({"template":{"metadata":{"labels":{"a":"b"}},"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}})";
+  auto job = [&](const std::string& name) { return call("POST", "/apis/batch/v1/namespaces/default/jobs", R"({"metadata":{"name":")" + name + R"("},"spec":)" + spec + "}").code; };
+  ASSERT_EQ(job("a"), 201);
+  Answer gone = call("DELETE", "/apis/batch/v1/namespaces/default/jobs/a");
+  ASSERT_EQ(gone.warnings.size(), 1u);
+  EXPECT_EQ(gone.warnings[0], "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
+  EXPECT_EQ(json::dump(gone.finalizers()), R"(["orphan"])");
+  ASSERT_EQ(job("b"), 201);
+  gone = call("DELETE", "/apis/batch/v1/namespaces/default/jobs/b?propagationPolicy=Background");
+  EXPECT_TRUE(gone.warnings.empty());
+  EXPECT_EQ(gone.object["status"].as_string(), "Success");
+  ASSERT_EQ(job("c"), 201);
+  EXPECT_EQ(call("DELETE", "/apis/batch/v1/namespaces/default/jobs").warnings.size(), 1u);
+  EXPECT_EQ(json::dump(call("GET", "/apis/batch/v1/namespaces/default/jobs/c").finalizers()), R"(["orphan"])");
+  ASSERT_EQ(call("POST", "/api/v1/namespaces/default/replicationcontrollers",
+                 R"({"metadata":{"name":"r"},"spec":{"replicas":0,"selector":{"a":"b"},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})")
+                .code,
+            201);
+  gone = call("DELETE", "/api/v1/namespaces/default/replicationcontrollers/r");
+  EXPECT_TRUE(gone.warnings.empty());
+  EXPECT_EQ(json::dump(gone.finalizers()), R"(["orphan"])");
+}
+
+TEST_F(ApiServerTest, PathsAndParametersThatSayNothing) {
+  const std::string maps = "/api/v1/namespaces/default/configmaps";
+  EXPECT_EQ(call("GET", "/zork").code, 404);
+  EXPECT_TRUE(call("GET", "/apis/zork/v1/foos").object.is_null() || call("GET", "/apis/zork/v1/foos").object["kind"].as_string() != "Status");
+  EXPECT_EQ(json::dump(call("GET", "/api/v1/zorks").object["details"]), "{}");
+  EXPECT_EQ(call("GET", maps + "?limit=abc").message(), R"(strconv.ParseInt: parsing "abc": invalid syntax)");
+  EXPECT_EQ(call("GET", maps + "?timeoutSeconds=99999999999999999999").message(), R"(strconv.ParseInt: parsing "99999999999999999999": value out of range)");
+  const std::string timeout = "invalid timeout specified in the request URL - time: ";
+  EXPECT_EQ(call("GET", maps + "?timeout=abc").message(), timeout + R"(invalid duration "abc")");
+  EXPECT_EQ(call("GET", maps + "?timeout=1.5h3").message(), timeout + R"(missing unit in duration "1.5h3")");
+  EXPECT_EQ(call("POST", maps + "?timeout=1x", R"({"metadata":{"name":"t"}})").message(), timeout + R"(unknown unit "x" in duration "1x")");
+  EXPECT_EQ(call("GET", maps + "?timeout=1m30s").code, 200);
+  EXPECT_EQ(call("GET", maps + "?continue=e30").message(), "invalid continue token: continue key is not valid: server does not recognize this encoded version ");
+  EXPECT_EQ(call("GET", maps + "?fieldSelector=zork=x").message(), R"("zork" is not a known field selector: only "metadata.name", "metadata.namespace")");
+  EXPECT_EQ(call("POST", maps, "{").message(), "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input ({)");
+}
+
+TEST_F(ApiServerTest, LabelSelectorsAreReadWordByWord) {
+  auto told = [&](const std::string& selector) { return call("GET", "/api/v1/namespaces/default/configmaps?labelSelector=" + selector).message(); };
+  const std::string r = "unable to parse requirement: ";
+  EXPECT_EQ(told("a b"), r + "found 'b', expected: in, notin, =, ==, !=, gt, lt");
+  EXPECT_EQ(told("=b"), "found '=', expected: !, identifier, or 'end of string'");
+  EXPECT_EQ(told("a in"), r + "found '' expected: '('");
+  EXPECT_EQ(told("a in ("), r + "found '', expected: ',', ')' or identifier");
+  EXPECT_EQ(told("a in (b"), r + "found '', expected: ',' or ')'");
+  EXPECT_EQ(told("a=b c"), "found 'c', expected: ',' or 'end of string'");
+  EXPECT_EQ(told("a,"), "found '', expected: identifier after ','");
+  EXPECT_EQ(told("a>b"), r + R"(values[0]: Invalid value: "b": for 'Gt', 'Lt' operators, the value must be an integer)");
+  EXPECT_EQ(told("in=x,notin,a in (),!b,c!=d,e notin (f, g),h>3"), "");
+}
+
+TEST_F(ApiServerTest, AnAutoscalerWithoutPoliciesIsRefused) {
+  auto made = [&](const std::string& behavior) {
+    return call("POST", "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+                R"({"metadata":{"name":"h"},"spec":{"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"x"},"maxReplicas":3,"behavior":{)" + behavior + "}}}");
+  };
+  EXPECT_EQ(made(R"("scaleUp":{"policies":[]})").message(),
+            R"(HorizontalPodAutoscaler.autoscaling "h" is invalid: spec.behavior.scaleUp.policies: Required value: must specify at least one Policy)");
+  EXPECT_EQ(made(R"("scaleUp":{})").code, 201);
+}
+
+TEST_F(ApiServerTest, HealthChecksAreCounted) {
+  Answer a = call("GET", "/livez/ping");
+  EXPECT_EQ(a.code, 200);
+  EXPECT_EQ(call("GET", "/livez/none").code, 404);
 }
 
 }  // namespace

@@ -103,12 +103,24 @@ void table_defaults(const TypeInfo& type, Value& v) {
   if (wants_defaults(type, v)) fill_defaults(type, v);
 }
 
+// Directions of an autoscaler whose list of policies is there and empty, which is not the same as none.
+std::vector<std::string_view> empty_policies(const Value& object) {
+  std::vector<std::string_view> out;
+  for (std::string_view direction : {"scaleUp", "scaleDown"}) {
+    const Value& policies = object["spec"]["behavior"][direction]["policies"];
+    if (policies.is_array() && policies.size() == 0) out.push_back(direction);
+  }
+  return out;
+}
+
 class BuiltinModel final : public TypeModel {
  public:
   explicit BuiltinModel(const kube::KindInfo& kind) : kind_(kind), type_(*kind.type), resource_(kind.resource()) {}
 
   Status accept(Value& object, std::vector<std::string>& unknown) const override {
+    const std::vector<std::string_view> empty = resource_.kind == "HorizontalPodAutoscaler" && resource_.version == "v2" ? empty_policies(object) : std::vector<std::string_view>();
     TRY_VOID(accept_typed(type_, object, unknown));
+    for (auto direction : empty) object["spec"]["behavior"][direction]["policies"] = Value::array();
     object["apiVersion"] = resource_.api_version();
     object["kind"] = resource_.kind;
     return ok();

@@ -13,7 +13,6 @@ ObjectPtr component(const std::string& name, const std::string& problem) {
   o["apiVersion"] = "v1";
   o["kind"] = "ComponentStatus";
   o["metadata"]["name"] = name;
-  o["metadata"]["creationTimestamp"] = Value();
   Value c = Value::object();
   c["type"] = "Healthy";
   c["status"] = problem.empty() ? "True" : "False";
@@ -34,7 +33,11 @@ Response serve_component_statuses(const Rest& rest, const Request& r, const Serv
   const auto& components = rest.core().components;
   if (r.verb == "get") {
     auto it = components.find(r.name);
-    if (it == components.end()) return error_response(status::not_found(t.resource, r.name));
+    if (it == components.end()) {
+      kube::Resource one = t.resource;
+      one.plural = "componentstatus";
+      return error_response(status::not_found(one, r.name));
+    }
     ObjectPtr o = component(it->first, it->second());
     Stored s;
     s.bytes = o->bytes;

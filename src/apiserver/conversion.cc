@@ -26,14 +26,16 @@ Status rename(Value& o, bool to_core) {
 
 Status autoscaler_to_v1(Value& o) {
   o["apiVersion"] = "autoscaling/v1";
+  o["metadata"];  // is there before what follows refers to a member
   Value& spec = o["spec"];
-  Value rest = Value::array();
+  Value rest = Value::array(), target;
   for (auto& m : spec["metrics"].as_array()) {
     bool cpu = m["type"].as_string() == "Resource" && m.path({"resource", "name"}).as_string() == "cpu" && m.path({"resource", "target", "averageUtilization"}).is_int();
-    if (cpu && !spec.find("targetCPUUtilizationPercentage")) spec["targetCPUUtilizationPercentage"] = m.path({"resource", "target", "averageUtilization"});
+    if (cpu && target.is_null() && !spec.find("targetCPUUtilizationPercentage")) target = m.path({"resource", "target", "averageUtilization"});
     else rest.push_back(m);
   }
   spec.erase("metrics");
+  if (!target.is_null()) spec["targetCPUUtilizationPercentage"] = std::move(target);
   if (rest.size()) o["metadata"]["annotations"]["autoscaling.alpha.kubernetes.io/metrics"] = json::dump(rest);
   if (Value* b = spec.find("behavior")) {
     o["metadata"]["annotations"]["autoscaling.alpha.kubernetes.io/behavior"] = json::dump(*b);
@@ -54,6 +56,7 @@ Status autoscaler_to_v1(Value& o) {
 
 Status autoscaler_to_v2(Value& o) {
   o["apiVersion"] = "autoscaling/v2";
+  o["metadata"];  // is there before what follows refers to a member
   Value& spec = o["spec"];
   Value metrics = Value::array();
   if (Value* t = spec.find("targetCPUUtilizationPercentage")) {

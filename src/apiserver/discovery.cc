@@ -93,7 +93,7 @@ Value Discovery::group_entry(const std::string& group) const {
 Value Discovery::resource_list(const std::string& group, const std::string& version) const {
   Value l = Value::object();
   l["kind"] = "APIResourceList";
-  l["apiVersion"] = "v1";
+  if (!group.empty()) l["apiVersion"] = "v1";  // as upstream has it
   std::string gv = group.empty() ? version : group + "/" + version;
   l["groupVersion"] = gv;
   Value resources = Value::array();
@@ -244,7 +244,7 @@ bool Discovery::serve(const Request& r, Response* out) {
         paths.push_back("/apis/" + g);
         for (auto& version : versions(g)) paths.push_back("/apis/" + g + "/" + version);
       }
-    for (std::string_view x : {"/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"}) paths.push_back(x);
+    for (std::string_view x : {"/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"}) paths.push_back(x);
     v["paths"] = std::move(paths);
     *out = json_response(200, v);
     return true;

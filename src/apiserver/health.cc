@@ -21,12 +21,29 @@ constexpr Check kChecks[] = {
     {"log", false, false},
     {"etcd", false, false},
     {"informer-sync", true, true},
+    // The plugins of admission and the caches that they and the authorizers read.
+    {"poststarthook/start-apiserver-admission-initializer", true, false},
+    {"poststarthook/generic-apiserver-start-informers", true, false},
+    {"poststarthook/storage-readiness", true, false},
+    // Stored CRDs are served.
+    {"poststarthook/start-apiextensions-informers", true, false},
     {"poststarthook/start-apiextensions-controllers", true, false},
     {"poststarthook/crd-informer-synced", true, false},
     {"poststarthook/start-system-namespaces-controller", true, false},
+    {"poststarthook/start-service-ip-repair-controllers", true, false},
     {"poststarthook/rbac/bootstrap-roles", true, false},
     {"poststarthook/scheduling/bootstrap-system-priority-classes", true, false},
     {"poststarthook/bootstrap-controller", true, false},
+    // The ConfigMap extension-apiserver-authentication is written.
+    {"poststarthook/start-cluster-authentication-info-controller", true, false},
+    // The aggregator: APIServices of what is served here, those of others and their availability, their OpenAPI.
+    {"poststarthook/start-kube-aggregator-informers", true, false},
+    {"poststarthook/apiservice-registration-controller", true, false},
+    {"poststarthook/apiservice-status-local-available-controller", true, false},
+    {"poststarthook/apiservice-status-remote-available-controller", true, false},
+    {"poststarthook/kube-apiserver-autoregistration", true, false},
+    {"autoregister-completion", true, false},
+    {"poststarthook/apiservice-openapi-controller", true, false},
 };
 
 Response text(int status, std::string body) {
@@ -40,7 +57,7 @@ Response text(int status, std::string body) {
 
 }  // namespace
 
-std::optional<Response> serve_health(const Request& r, bool ready, const HealthChecks& more) {
+std::optional<Response> serve_health(const Request& r, bool ready, const HealthChecks& more, const HealthResults& told) {
   std::string_view which;
   for (std::string_view w : {"healthz", "livez", "readyz"})
     if (r.path.compare(1, w.size(), w) == 0 && (r.path.size() == w.size() + 1 || r.path[w.size() + 1] == '/')) which = w;
@@ -55,6 +72,10 @@ std::optional<Response> serve_health(const Request& r, bool ready, const HealthC
     checks.emplace_back(c.name, ready || !c.at_start ? ok() : unavailable("not finished"));
   }
   for (auto& [name, check] : more) checks.emplace_back(name, check());
+  if (told)
+    for (auto& [name, result] : checks)
+      if (one.empty() || name == one) told(which, name, result.ok() ? "success" : ready ? "error"
+                                                                                        : "pending");
   std::string report;
   bool failed = false;
   for (auto& [name, result] : checks) {
@@ -72,7 +93,7 @@ std::optional<Response> serve_health(const Request& r, bool ready, const HealthC
       report += "[-]" + name + " failed: reason withheld\n";
     }
   }
-  if (!one.empty()) return error_response(status::path_not_found());
+  if (!one.empty()) return error_response(status::no_such_path());
   if (!excluded.empty()) {
     std::string names;
     for (auto& e : excluded) names += (names.empty() ? "" : ",") + ("\"" + e + "\"");

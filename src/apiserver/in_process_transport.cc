@@ -43,6 +43,7 @@ Request to_request(const UserPtr& user, kube::ApiRequest&& a) {
 }
 
 Error to_error(int code, const json::Value& object) {
+  if (!object.is_object()) return kube::error_from_status(code, object);  // plain text
   Error e = status::make(code, object["reason"].as_string(), object["message"].as_string());
   e.details = json::dump(object);
   return e;

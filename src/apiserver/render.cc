@@ -35,6 +35,7 @@ static Result<Output> choose(const Request& r, bool protobuf) {
   Output out;
   if (auto* i = r.param("includeObject")) out.include_object = *i;
   if (r.accept.empty() || r.accept == "application/json" || r.accept == "*/*") return out;
+  bool offered = false;
   for (auto& part : split(r.accept, ',')) {
     auto fields = split(part, ';');
     std::string_view type = trim(fields[0]);
@@ -43,6 +44,7 @@ static Result<Output> choose(const Request& r, bool protobuf) {
     else if (type == "application/yaml") o.format = Output::kYaml;
     else if (type == kProtobuf) o.format = Output::kProtobuf;
     else continue;
+    offered = true;
     std::string as, version, group;
     for (size_t i = 1; i < fields.size(); ++i) {
       std::string_view f = trim(fields[i]);
@@ -62,6 +64,8 @@ static Result<Output> choose(const Request& r, bool protobuf) {
     }
     return o;
   }
+  if (!offered)
+    return status::make(406, "NotAcceptable", std::string("406: Not Acceptable\n\nAvailable representations: application/json, application/yaml") + (protobuf ? ", application/vnd.kubernetes.protobuf" : ""), json::Value::object());
   return not_acceptable(protobuf);
 }
 
@@ -95,7 +99,7 @@ std::string yaml_text(const std::string& json) {
 }
 
 Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<ValuePtr>& objects, const std::string& revision, const std::string& continue_token,
-                  int64_t remaining, Time now) {
+                  int64_t remaining, Time now, bool with_columns) {
   json::Value made = t.model->table(objects, now);
   json::Value table = json::Value::object();
   table["kind"] = "Table";
@@ -105,7 +109,7 @@ Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<Valu
   if (!continue_token.empty()) meta["continue"] = continue_token;
   if (remaining > 0) meta["remainingItemCount"] = remaining;
   table["metadata"] = std::move(meta);
-  table["columnDefinitions"] = std::move(made["columnDefinitions"]);
+  table["columnDefinitions"] = with_columns ? std::move(made["columnDefinitions"]) : json::Value();
   json::Array rows = made["rows"].as_array();
   for (size_t i = 0; i < rows.size() && i < objects.size(); ++i) {
     if (out.include_object == "None") continue;

@@ -76,6 +76,14 @@ Response json_response(int status, const json::Value& v) {
 
 Response error_response(const Error& e) {
   StatusObject s = to_status(e);
+  if (s.plain) {
+    Response r;
+    r.status = s.code;
+    r.content_type = "text/plain; charset=utf-8";
+    r.headers.emplace_back("X-Content-Type-Options", "nosniff");
+    r.body = std::make_shared<const std::string>(e.message + "\n");
+    return r;
+  }
   Response r = json_response(s.code, s.object);
   int64_t retry = s.object["details"]["retryAfterSeconds"].as_int();
   if (retry) r.headers.emplace_back("Retry-After", std::to_string(retry));

@@ -65,7 +65,8 @@ struct DeleteCall {
   UserPtr user;
   bool dry_run = false;
   std::optional<int64_t> grace;
-  std::string propagation;  // "", Background, Foreground, Orphan
+  std::string propagation;         // "", Background, Foreground, Orphan
+  bool orphan_by_default = false;  // with no propagation, and no finalizer that says another
   std::string uid, resource_version;
   json::Value options;    // as admission sees them
   bool admitted = false;  // webhooks and policies have judged the deletion as something else
@@ -146,7 +147,7 @@ Bytes served_bytes(const ServedType& t, const Object& o);
 ValuePtr served_value(const ServedType& t, const Object& o);
 json::Value partial_metadata(const json::Value& object, const char* meta_version);
 Bytes table_bytes(const ServedType& t, const Output& out, const std::vector<ValuePtr>& objects, const std::string& revision, const std::string& continue_token,
-                  int64_t remaining, Time now);
+                  int64_t remaining, Time now, bool with_columns = true);
 std::string yaml_text(const std::string& json);
 // "k8s\0" and a runtime.Unknown around an encoded object.
 std::string protobuf_envelope(std::string_view api_version, std::string_view kind, std::string_view raw);

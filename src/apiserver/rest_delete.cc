@@ -5,6 +5,7 @@
 #include "apiserver/object_meta.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
+#include "kube/patch.h"
 #include "kube/types/meta.h"
 
 namespace caravel::apiserver {
@@ -13,6 +14,8 @@ namespace {
 constexpr int kTries = 16;
 constexpr std::string_view kOrphan = "orphan";
 constexpr std::string_view kForeground = "foregroundDeletion";
+constexpr std::string_view kJobOrphans =
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 
 Response warned(Response r, const std::vector<std::string>& warnings) {
   r.warnings = warnings;
@@ -35,18 +38,27 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
   c.ns = r.ns;
   c.name = r.name;
   c.user = r.user;
-  if (auto* g = r.param("gracePeriodSeconds")) c.grace = parse_int(*g);
-  if (auto* p = r.param("propagationPolicy")) c.propagation = *p;
-  if (r.param("orphanDependents")) c.propagation = r.flag("orphanDependents") ? "Orphan" : "Background";
-  for (auto& [k, v] : r.query)
-    if (k == "dryRun" && v == "All") c.dry_run = true;
+  bool orphans_and_policy = false;
+  if (r.body.empty()) {  // the options are in the one or the other
+    if (auto* g = r.param("gracePeriodSeconds")) c.grace = parse_int(*g);
+    if (auto* p = r.param("propagationPolicy")) c.propagation = *p;
+    orphans_and_policy = r.param("orphanDependents") && !c.propagation.empty();
+    if (!orphans_and_policy && r.param("orphanDependents")) c.propagation = r.flag("orphanDependents") ? "Orphan" : "Background";
+    for (auto& [k, v] : r.query)
+      if (k == "dryRun" && v == "All") c.dry_run = true;
+  }
   std::string type(trim(std::string_view(r.content_type).substr(0, r.content_type.find(';'))));
   if (!r.body.empty()) {
     auto v = type == "application/vnd.kubernetes.protobuf" ? decode_envelope(kube::meta::DeleteOptions::type_info(), r.body) : json::parse(r.body);
     if (!v.ok()) return status::bad_request("couldn't get version/kind; json parse error: " + v.error().message);
+    if (auto* g = v->find("gracePeriodSeconds"); g && !g->is_null() && !g->is_int())
+      return status::bad_request("json: cannot unmarshal " + kube::json_type_name(*g) + " into Go struct field DeleteOptions.gracePeriodSeconds of type int64");
     if (auto* g = v->find("gracePeriodSeconds"); g && g->is_int()) c.grace = g->as_int();
     if (auto* p = v->find("propagationPolicy"); p && p->is_string()) c.propagation = p->as_string();
-    if (auto* o = v->find("orphanDependents"); o && o->is_bool()) c.propagation = o->as_bool() ? "Orphan" : "Background";
+    if (auto* o = v->find("orphanDependents"); o && o->is_bool()) {
+      orphans_and_policy = !c.propagation.empty();
+      if (!orphans_and_policy) c.propagation = o->as_bool() ? "Orphan" : "Background";
+    }
     if (!v->is_object()) return status::bad_request("the body of a delete is not of kind DeleteOptions");
     if (const std::string& kind = std::as_const(*v)["kind"].as_string(); !kind.empty() && kind != "DeleteOptions")
       return status::bad_request("decoded object cannot be converted to DeleteOptions");
@@ -55,8 +67,16 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
     for (auto& d : (*v)["dryRun"].as_array())
       if (d.as_string() == "All") c.dry_run = true;
   }
+  if (orphans_and_policy)
+    return status::invalid("meta.k8s.io", "DeleteOptions", "", {{"propagationPolicy", "FieldValueInvalid", "Invalid value: " + json::quote(c.propagation) + ": orphanDependents and deletionPropagation cannot be both set"}});
   if (!c.propagation.empty() && c.propagation != "Orphan" && c.propagation != "Background" && c.propagation != "Foreground")
     return status::invalid("meta.k8s.io", "DeleteOptions", "", {{"propagationPolicy", "FieldValueNotSupported", "Unsupported value: " + json::quote(c.propagation) + ": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""}});
+  if (c.propagation.empty()) {
+    // These two have orphaned their pods since before there was a choice.
+    const bool job = t->resource.group == "batch" && t->resource.kind == "Job";
+    c.orphan_by_default = job || (t->resource.group.empty() && t->resource.kind == "ReplicationController");
+    if (job) c.warnings->push_back(std::string(kJobOrphans));
+  }
   if (c.grace && *c.grace < 0) c.grace = 1;
   c.trail = r.trail;
   c.options["kind"] = "DeleteOptions";
@@ -113,7 +133,9 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     json::Value object = *live;
     bool deleting = !meta["deletionTimestamp"].is_null();
     // Finalizers that the policy asks for.
-    if (call.propagation == "Orphan") {
+    const std::string finalizers = json::dump(meta["finalizers"]);
+    const bool decided = finalizers.find("\"orphan\"") != finalizers.npos || finalizers.find("\"foregroundDeletion\"") != finalizers.npos;
+    if (call.propagation == "Orphan" || (call.orphan_by_default && !decided)) {
       add_finalizer(object, kOrphan);
       remove_finalizer(object, kForeground);
     } else if (call.propagation == "Foreground") {

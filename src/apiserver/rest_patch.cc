@@ -22,7 +22,7 @@ Result<json::Value> patched(const ServedType& t, Form form, const json::Value& p
     if (!r.ok()) {
       if (r.error().code == Code::kTooLarge) return status::too_large(r.error().message);
       if (r.error().code == Code::kBadRequest) return status::bad_request(r.error().message);
-      return status::make(422, "Invalid", "the server rejected our request due to an error in our request");
+      return status::make(422, "Invalid", "the server rejected our request due to an error in our request", json::Value::object());
     }
     out = std::move(*r);
   } else if (form == Form::kMerge) {
@@ -31,7 +31,7 @@ Result<json::Value> patched(const ServedType& t, Form form, const json::Value& p
     TRY(out, t.model->strategic_merge(live, patch));
   }
   if (!out.is_object() || (out.find("metadata") && !out.find("metadata")->is_object()))
-    return status::make(422, "Invalid", "the server rejected our request due to an error in our request");
+    return status::make(422, "Invalid", "the server rejected our request due to an error in our request", json::Value::object());
   if (out["apiVersion"].as_string() != t.resource.api_version() || out["kind"].as_string() != t.resource.kind)
     return status::bad_request("a patch cannot change the kind or apiVersion of an object");
   std::vector<std::string> unknown;
@@ -172,16 +172,18 @@ Task<Response> Rest::patch(Request& r, ServedTypePtr t) {
   else if (type == "application/merge-patch+json") state->form = Form::kMerge;
   else if (type == "application/strategic-merge-patch+json" && !t->custom) state->form = Form::kStrategic;
   else {
-    std::string accepted = "application/json-patch+json, application/merge-patch+json, " + std::string(t->custom ? "" : "application/strategic-merge-patch+json, ") + "application/apply-patch+yaml";
-    co_return error_response(status::unsupported_media_type("the body of the request was in an unknown format - accepted media types include: " + accepted));
+    if (!t->custom) co_return error_response(status::make(415, "UnsupportedMediaType", "415: Unsupported Media Type", json::Value::object()));
+    constexpr std::string_view kAccepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    co_return error_response(status::unsupported_media_type("the body of the request was in an unknown format - accepted media types include: " + std::string(kAccepted)));
   }
   json::ParseOptions strict;
   if (state->form != Form::kJson) strict.duplicates = &state->duplicates;
   auto patch = json::parse(r.body, strict);
-  if (!patch.ok()) co_return error_response(status::bad_request("error decoding patch: " + patch.error().message));
+  const std::string decoding = state->form == Form::kStrategic ? "" : "error decoding patch: ";
+  if (!patch.ok()) co_return error_response(status::bad_request(decoding + patch.error().message));
   state->patch = std::move(*patch);
   if (state->form != Form::kJson && !state->patch.is_object())
-    co_return error_response(status::bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"));
+    co_return error_response(status::bad_request(decoding + "json: cannot unmarshal " + kube::json_type_name(state->patch) + " into Go value of type map[string]interface {}"));
   state->call = &call;
   auto stored = co_await update_object(&call, patch_transform(state), true);
   Response res = stored.ok() ? render(*t, *out, 200, *stored) : error_response(stored.error());

@@ -1,4 +1,7 @@
 // get, list and watch.
+#include <algorithm>
+#include <utility>
+
 #include "apiserver/conversion_webhook.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/protobuf_watch.h"
@@ -38,6 +41,21 @@ Error too_large_version(int64_t asked, int64_t now) {
   d["causes"] = json::Value::array({cause});
   d["retryAfterSeconds"] = 1;
   return status::make(504, "Timeout", "Too large resource version: " + std::to_string(asked) + ", current: " + std::to_string(now), std::move(d));
+}
+
+// Of ListOptions; 0 when it is not there.
+Result<int64_t> integer_param(const Request& r, std::string_view name) {
+  const std::string* text = r.param(name);
+  if (!text) return int64_t{0};
+  if (auto n = parse_int(*text)) return *n;
+  const bool digits = !text->empty() && text->find_first_not_of("0123456789", (*text)[0] == '-' || (*text)[0] == '+') == text->npos && text->size() > 1;
+  return status::bad_request("strconv.ParseInt: parsing " + json::quote(*text) + (digits ? ": value out of range" : ": invalid syntax"));
+}
+// Both of them, whoever reads them.
+Status check_integers(const Request& r) {
+  for (std::string_view name : {"limit", "timeoutSeconds"})
+    if (auto n = integer_param(r, name); !n.ok()) return std::move(n).error();
+  return ok();
 }
 
 Result<int64_t> parse_version(const std::string& text) {
@@ -122,6 +140,8 @@ Result<Filter> Rest::filter_of(const Request& r, const ServedType& t) const {
     bool known = false;
     if (t.storage)
       for (auto& name : t.custom ? t.selectable : t.storage->selectable) known = known || name == term.field;
+    if (!known && !t.custom && (!t.storage || t.storage->selectable.empty()))
+      return status::bad_request(json::quote(std::string(trim(term.field))) + " is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
     if (!known)
       return status::bad_request("field label not supported: " + std::string(trim(term.field)));
   }
@@ -152,6 +172,7 @@ Task<Result<std::vector<ObjectPtr>>> shown_objects(const ServedType* t, const Fi
 }
 
 Task<Response> Rest::list(Request& r, ServedTypePtr t) {
+  if (Status s = check_integers(r); !s.ok()) co_return error_response(s.error());
   auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   auto filter = filter_of(r, *t);
@@ -186,8 +207,16 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
   bool expired = false;
   if (!token.empty()) {
     auto text = base64url_decode(token);
-    auto v = text ? json::parse(*text) : Result<json::Value>(invalid("not base64"));
-    if (!v.ok() || !v->is_object() || (*v)["v"].as_string() != "meta.k8s.io/v1") co_return error_response(status::bad_request("continue key is not valid: invalid continue token"));
+    auto v = text ? json::parse(*text) : Result<json::Value>(invalid("illegal base64 data at input byte " + std::to_string(std::min(token.size(), token.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")))));
+    std::string why = v.ok() ? "" : v.error().message;
+    if (v.ok()) {
+      const json::Value& k = *v;
+      const std::string& form = k["v"].as_string();
+      if (form != "meta.k8s.io/v1") why = "server does not recognize this encoded version " + form;
+      else if (k["rv"].as_int() == 0) why = "incorrect encoded start resourceVersion (version " + form + ")";
+      else if (k["start"].as_string().empty()) why = "encoded start key empty (version " + form + ")";
+    }
+    if (!why.empty()) co_return error_response(status::bad_request("invalid continue token: continue key is not valid: " + why));
     if (*version > 0) co_return error_response(status::bad_request("specifying resource version is not allowed when using continue"));
     int64_t at = (*v)["rv"].as_int();
     q.start = (*v)["start"].as_string();
@@ -200,8 +229,8 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
     q.revision = *version;
     shown = *version;
   }
-  auto limit = parse_int(r.param_or("limit", "0"));
-  q.limit = limit && *limit > 0 ? static_cast<size_t>(*limit) : 0;
+  auto limit = integer_param(r, "limit");
+  q.limit = limit.ok() && *limit > 0 ? static_cast<size_t>(*limit) : 0;
   auto page = expired ? Result<WatchCache::ListPage>(make_error(Code::kGone, "the pages of this list are too old")) : cache.list(q);
   if (!page.ok()) {
     if (token.empty()) co_return error_response(status::expired("The resourceVersion for the provided list is too old."));
@@ -362,7 +391,7 @@ class ResourceWatch final : public WatchSession {
     }
     if (out_.as == Output::kFull) w.object = served_bytes(*type_, o);
     else if (out_.as == Output::kPartial) w.object = std::make_shared<const std::string>(json::dump(partial_metadata(*o.value(), out_.meta_version)));
-    else w.object = table_bytes(*type_, out_, {served_value(*type_, o)}, std::to_string(o.revision), "", 0, core_->ex.now());
+    else w.object = table_bytes(*type_, out_, {served_value(*type_, o)}, std::to_string(o.revision), "", 0, core_->ex.now(), !std::exchange(columns_told_, true));
     w.wire = make_wire(type, *w.object);
     return w;
   }
@@ -426,11 +455,13 @@ class ResourceWatch final : public WatchSession {
   ServedTypePtr type_;
   Output out_;
   bool over_ = false;
+  bool columns_told_ = false;  // by the first of the tables
 };
 
 }  // namespace
 
 Task<Response> Rest::watch(Request& r, ServedTypePtr t) {
+  if (Status s = check_integers(r); !s.ok()) co_return error_response(s.error());
   auto out = negotiate(r, *t);
   if (!out.ok()) co_return error_response(out.error());
   auto filter = filter_of(r, *t);

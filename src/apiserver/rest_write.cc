@@ -9,6 +9,7 @@
 #include "apiserver/rest.h"
 #include "base/strings.h"
 #include "base/yaml.h"
+#include "kube/patch.h"
 #include "kube/warnings.h"
 
 namespace caravel::apiserver {
@@ -42,6 +43,20 @@ void dedupe(std::vector<Cause>& causes) {
   causes = std::move(out);
 }
 
+}  // namespace
+
+namespace {
+// How a body that is no object is answered: with its beginning.
+Error unrecognized(const ServedType& t, std::string_view body, const std::string& why) {
+  constexpr size_t kShown = 30;
+  std::string shown = "<empty>";
+  if (!body.empty()) {
+    shown = std::string(body.substr(0, kShown));
+    if (body[0] != '{') shown = hex_encode(shown);
+    if (body.size() > kShown) shown += " ...";
+  }
+  return status::bad_request("the object provided is unrecognized (must be of type " + t.resource.kind + "): couldn't get version/kind; json parse error: " + why + " (" + shown + ")");
+}
 }  // namespace
 
 Status check_write_options(const Request& r, std::string_view kind) {
@@ -152,8 +167,14 @@ Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall
     json::ParseOptions po;
     if (!lenient) po.duplicates = &duplicates;
     auto v = json::parse(r.body, po);
-    if (!v.ok()) return status::bad_request(r.body.empty() ? "Required body is empty" : "couldn't get version/kind; json parse error: " + v.error().message);
+    if (!v.ok()) return unrecognized(t, r.body, v.error().message);
     object = std::move(*v);
+    if (object.is_null()) object = json::Value::object();
+    if (!object.is_object())
+      return unrecognized(t, r.body, "json: cannot unmarshal " + kube::json_type_name(object) + " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
+    for (const char* f : {"apiVersion", "kind"})
+      if (auto* m = std::as_const(object).find(f); m && !m->is_null() && !m->is_string())
+        return unrecognized(t, r.body, "json: cannot unmarshal " + kube::json_type_name(*m) + " into Go struct field ." + f + " of type string");
   } else if (type == "application/yaml") {
     auto v = yaml::parse(r.body);
     if (!v.ok()) return status::bad_request("yaml: " + v.error().message);

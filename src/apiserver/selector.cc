@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/strings.h"
+#include "kube/validation.h"
 
 namespace caravel::apiserver {
 
@@ -36,72 +38,101 @@ bool valid_qualified_name(std::string_view v) {
   return subdomain(v.substr(0, slash)) && name_part(v.substr(slash + 1));
 }
 
-namespace {
-// Splits at commas that are outside parentheses.
-std::vector<std::string> split_terms(std::string_view text) {
-  std::vector<std::string> out;
-  int depth = 0;
-  std::string cur;
-  for (char c : text) {
-    if (c == '(') ++depth;
-    if (c == ')') --depth;
-    if (c == ',' && depth == 0) {
-      out.push_back(std::move(cur));
-      cur.clear();
-    } else {
-      cur.push_back(c);
+// Reads "app=web, tier in (a,b)" word by word; what it says about bad ones is upstream's.
+class LabelSelector::Parser {
+ public:
+  explicit Parser(std::string_view text) : text_(text) { next(); }
+
+  Status read(std::vector<Term>& out) {
+    while (!word_.empty()) {
+      if (!name() && word_ != "!") return bad("found '" + word_ + "', expected: !, identifier, or 'end of string'");
+      Term term;
+      if (Status s = requirement(term); !s.ok()) return bad("unable to parse requirement: " + s.error().message);
+      out.push_back(std::move(term));
+      if (word_.empty()) break;
+      if (word_ != ",") return bad("found '" + word_ + "', expected: ',' or 'end of string'");
+      next();
+      if (!name() && word_ != "!") return bad("found '" + word_ + "', expected: identifier after ','");
     }
+    return ok();
   }
-  out.push_back(std::move(cur));
-  return out;
-}
-}  // namespace
+
+ private:
+  static Error bad(std::string why) { return make_error(Code::kBadRequest, std::move(why)); }
+  static bool symbol(char c) { return std::string_view("()=!<>,").find(c) != std::string_view::npos; }
+  // A name, a value, or one of the words "in" and "notin" where they stand for themselves.
+  bool name() const { return !word_.empty() && !symbol(word_[0]); }
+  void next() {
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\r' || text_[at_] == '\n')) ++at_;
+    size_t end = at_;
+    if (end < text_.size() && symbol(text_[end])) {
+      const std::string_view two = text_.substr(end, 2);
+      end += two == "==" || two == "!=" ? 2 : 1;
+    } else {
+      while (end < text_.size() && !symbol(text_[end]) && std::string_view(" \t\r\n").find(text_[end]) == std::string_view::npos) ++end;
+    }
+    word_ = std::string(text_.substr(at_, end - at_));
+    at_ = end;
+  }
+
+  Status requirement(Term& t) {
+    t.op = word_ == "!" ? kNotExists : kExists;
+    if (word_ == "!") next();
+    if (!name()) return bad("found '" + word_ + "', expected: identifier");
+    t.key = word_;
+    if (std::string e = kube::check_qualified_name(t.key); !e.empty()) return bad("<nil>: Invalid value: " + json::quote(t.key) + ": " + e);
+    next();
+    if (t.op == kNotExists || word_.empty() || word_ == ",") return ok();
+    const std::string op = word_;
+    if (op == "in" || op == "=" || op == "==") t.op = kIn;
+    else if (op == "notin" || op == "!=") t.op = kNotIn;
+    else if (op == ">") t.op = kGreater;
+    else if (op == "<") t.op = kLess;
+    else return bad("found '" + op + "', expected: in, notin, =, ==, !=, gt, lt");
+    next();
+    TRY_VOID(op == "in" || op == "notin" ? list(t) : value(t));
+    if ((t.op == kGreater || t.op == kLess) && !parse_int(t.values[0]))
+      return bad("values[0]: Invalid value: " + json::quote(t.values[0]) + ": for 'Gt', 'Lt' operators, the value must be an integer");
+    std::sort(t.values.begin(), t.values.end());
+    for (size_t i = 0; i < t.values.size(); ++i)
+      if (std::string e = kube::check_label_value(t.values[i]); !e.empty())
+        return bad("values[" + std::to_string(i) + "][" + t.key + "]: Invalid value: " + json::quote(t.values[i]) + ": " + e);
+    return ok();
+  }
+  Status value(Term& t) {
+    t.values.emplace_back();
+    if (word_.empty() || word_ == ",") return ok();
+    if (!name()) return bad("found '" + word_ + "', expected: identifier");
+    t.values.back() = word_;
+    next();
+    return ok();
+  }
+  Status list(Term& t) {
+    if (word_ != "(") return bad("found '" + word_ + "' expected: '('");
+    next();
+    if (word_ != ")" && word_ != "," && !name()) return bad("found '" + word_ + "', expected: ',', ')' or identifier");
+    while (true) {
+      t.values.emplace_back();
+      if (name()) {
+        t.values.back() = word_;
+        next();
+      }
+      if (word_ == ")") break;
+      if (word_ != ",") return bad("found '" + word_ + "', expected: ',' or ')'");
+      next();
+    }
+    next();
+    return ok();
+  }
+
+  std::string_view text_;
+  size_t at_ = 0;
+  std::string word_;  // the one at hand; "" at the end
+};
 
 Result<LabelSelector> LabelSelector::parse(std::string_view text) {
   LabelSelector out;
-  if (trim(text).empty()) return out;
-  auto bad = [&](std::string_view why) { return make_error(Code::kBadRequest, "unable to parse requirement: " + std::string(why)); };
-  for (auto& raw : split_terms(text)) {
-    std::string_view t = trim(raw);
-    Term term;
-    if (t.empty()) return bad("found '', expected: identifier");
-    if (t[0] == '!') {
-      term.op = kNotExists;
-      term.key = std::string(trim(t.substr(1)));
-    } else if (size_t open = t.find('('); open != t.npos) {
-      if (t.back() != ')') return bad("found '" + std::string(t) + "', expected: ')'");
-      auto words = split_words(t.substr(0, open));
-      if (words.size() != 2 || (words[1] != "in" && words[1] != "notin")) return bad("found '" + std::string(t) + "', expected: 'in', 'notin'");
-      term.key = words[0];
-      term.op = words[1] == "in" ? kIn : kNotIn;
-      for (auto& v : split(t.substr(open + 1, t.size() - open - 2), ',')) term.values.emplace_back(trim(v));
-    } else if (size_t ne = t.find("!="); ne != t.npos) {
-      term.key = std::string(trim(t.substr(0, ne)));
-      term.op = kNotIn;
-      term.values.emplace_back(trim(t.substr(ne + 2)));
-    } else if (size_t eq = t.find('='); eq != t.npos) {
-      term.key = std::string(trim(t.substr(0, eq)));
-      term.op = kIn;
-      std::string_view v = t.substr(eq + 1);
-      if (!v.empty() && v[0] == '=') v.remove_prefix(1);
-      term.values.emplace_back(trim(v));
-    } else if (size_t gt = t.find_first_of("<>"); gt != t.npos) {
-      term.key = std::string(trim(t.substr(0, gt)));
-      term.op = t[gt] == '>' ? kGreater : kLess;
-      term.values.emplace_back(trim(t.substr(gt + 1)));
-      if (!parse_int(term.values[0])) return bad("for 'Gt', 'Lt' operators, the value must be an integer");
-    } else {
-      term.key = std::string(t);
-      term.op = kExists;
-    }
-    if (!valid_qualified_name(term.key)) return bad("found '" + term.key + "', expected: identifier");
-    if (term.op == kIn || term.op == kNotIn)
-      for (auto& v : term.values)
-        if (!valid_label_value(v))
-          return bad("values[0][" + term.key + "]: Invalid value: \"" + v +
-                     "\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character");
-    out.terms_.push_back(std::move(term));
-  }
+  TRY_VOID(Parser(text).read(out.terms_));
   return out;
 }
 
@@ -165,6 +196,10 @@ Result<FieldSelector> FieldSelector::parse(std::string_view text) {
       if (v < p.size() && p[v] == '=') ++v;
       t.value = unescape(std::string_view(p).substr(v));
     }
+    const std::string_view given = std::string_view(p).substr(p.find('=') + 1);
+    for (size_t i = 0; i < given.size(); ++i)
+      if (given[i] == '\\' && (++i == given.size() || std::string_view("\\,=").find(given[i]) == std::string_view::npos))
+        return make_error(Code::kBadRequest, "invalid field selector: invalid escape sequence: \\" + std::string(given.substr(i, 1)));
     t.field = std::string(trim(t.field));
     out.terms_.push_back(std::move(t));
   }

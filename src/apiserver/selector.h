@@ -22,6 +22,7 @@ class LabelSelector {
   bool empty() const { return terms_.empty(); }
 
  private:
+  class Parser;
   enum Op { kIn,
             kNotIn,
             kExists,

@@ -32,6 +32,9 @@ json::Value details_of(const kube::Resource& r, std::string_view name) {
   return d;
 }
 
+// Instead of a Status: the answer is the message as plain text, with 404.
+constexpr std::string_view kPlain = "plain";
+
 std::string quoted(std::string_view s) { return "\"" + std::string(s) + "\""; }
 
 json::Value causes_json(const std::vector<Cause>& causes) {
@@ -58,7 +61,7 @@ Error make(int http, std::string_view reason, std::string message, json::Value d
   s["status"] = "Failure";
   s["message"] = message;
   if (!reason.empty()) s["reason"] = reason;
-  if (details.is_object() && details.size()) s["details"] = std::move(details);
+  if (details.is_object()) s["details"] = std::move(details);
   s["code"] = http;
   return {code_of(http, reason), std::move(message), json::dump(s)};
 }
@@ -103,6 +106,12 @@ Error unauthorized(std::string message) { return make(401, "Unauthorized", std::
 Error path_not_found() {
   return make(404, "NotFound", "the server could not find the requested resource", json::Value::object());
 }
+Error no_such_path() {
+  Error e = path_not_found();
+  e.message = "404 page not found";
+  e.details = kPlain;
+  return e;
+}
 Error method_not_supported(const kube::Resource& r, std::string_view action) {
   return make(405, "MethodNotAllowed", std::string(action) + " is not supported on resources of kind " + quoted(r.group_resource()), details_of(r, ""));
 }
@@ -145,6 +154,11 @@ Error apply_conflict(std::string message, const std::vector<Cause>& causes) {
 }  // namespace status
 
 StatusObject to_status(const Error& e) {
+  if (e.details == kPlain) {
+    StatusObject out = to_status(status::path_not_found());
+    out.plain = true;
+    return out;
+  }
   if (!e.details.empty()) {
     auto v = json::parse(e.details);
     if (v.ok() && (*v)["kind"].as_string() == "Status") return {static_cast<int>((*v)["code"].as_int(500)), std::move(*v)};

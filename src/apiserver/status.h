@@ -31,7 +31,8 @@ Error forbidden_message(const kube::Resource& r, std::string_view name, std::str
 Error invalid(std::string_view group, std::string_view kind, std::string_view name, const std::vector<Cause>& causes);
 Error bad_request(std::string message);
 Error unauthorized(std::string message = "Unauthorized");
-Error path_not_found();  // an unknown URL: "the server could not find the requested resource"
+Error path_not_found();
+Error no_such_path();  // below no group that is served: plain text  // an unknown URL: "the server could not find the requested resource"
 Error method_not_supported(const kube::Resource& r, std::string_view action);
 Error method_not_allowed();
 Error not_acceptable(std::string message);
@@ -53,6 +54,7 @@ Error make(int http, std::string_view reason, std::string message, json::Value d
 struct StatusObject {
   int code = 500;
   json::Value object;
+  bool plain = false;  // the message alone is the answer
 };
 StatusObject to_status(const Error& e);
 

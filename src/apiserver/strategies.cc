@@ -52,11 +52,11 @@ void job_create(Value& o) {
     labels[std::string(prefix) + "controller-uid"] = uid;
     labels[std::string(prefix) + "job-name"] = name;
   }
-  spec["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
   if (shared) {
     Value all = labels;
     o["metadata"]["labels"] = std::move(all);
   }
+  o["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
 }
 
 // Only services of type LoadBalancer tell of one.

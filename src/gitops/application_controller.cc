@@ -284,6 +284,8 @@ Task<Status> ApplicationController::remove_row(Row& row, json::Value& results) {
 
 Task<bool> ApplicationController::run_hook(Row& row, const std::string& phase, json::Value& results, bool& failed) {
   std::string ns = kube::namespace_of(row.wanted), name = kube::name_of(row.wanted);
+  kube::DeleteOptions with_dependents;  // Jobs would leave their pods
+  with_dependents.propagation_policy = "Foreground";
   // A hook has one result in each of its phases. Looked up again after each wait: the list may have grown.
   auto mine = [&](std::string message) -> json::Value& {
     json::Value fresh = resource_result(row.resource, row.wanted, "Synced", std::move(message));
@@ -295,7 +297,7 @@ Task<bool> ApplicationController::run_hook(Row& row, const std::string& phase, j
     if (is_result_of(done, row.resource, row.wanted, phase) && done["hookPhase"].as_string() == "Succeeded") co_return true;  // it may be deleted by now
   if (!mine("")["started"].as_bool()) {
     // BeforeHookCreation is the default: what an earlier run left goes first.
-    auto gone = co_await client_.remove(row.resource, ns, name);
+    auto gone = co_await client_.remove(row.resource, ns, name, with_dependents);
     if (gone.ok()) co_return false;
     auto made = co_await client_.create(row.resource, ns, row.wanted);
     if (!made.ok()) {
@@ -319,7 +321,7 @@ Task<bool> ApplicationController::run_hook(Row& row, const std::string& phase, j
     mine(h.message)["hookPhase"] = "Succeeded";
     bool drop = kube::annotation(row.wanted, "argocd.argoproj.io/hook-delete-policy").find("HookSucceeded") != std::string::npos;
     if (drop) {
-      auto removed = co_await client_.remove(row.resource, ns, name);
+      auto removed = co_await client_.remove(row.resource, ns, name, with_dependents);
       (void)removed;
     }
     co_return true;

@@ -139,6 +139,7 @@ Error error_from_status(int http_status, const json::Value& s) {
     e.message = const_member(s, "message").as_string();
     e.details = json::dump(s);
   }
+  if (e.message.empty() && code == 404) e.message = "the server could not find the requested resource";
   if (e.message.empty()) e.message = "the API server answered with HTTP status " + std::to_string(code);
   return e;
 }

@@ -1,7 +1,9 @@
 // Reads and checks the rules of a CRD's schema, with upstream's messages.
 #include <algorithm>
+#include <cstdio>
 
 #include "base/strings.h"
+#include "kube/cel/cost.h"
 #include "kube/crd_rules_node.h"
 
 namespace caravel::kube {
@@ -16,7 +18,9 @@ bool has_newline(std::string_view s) { return s.find_first_of("\r\n") != s.npos;
 
 // The rule as upstream shows it as the invalid value: its own struct in JSON.
 std::string shown(const json::Value& rule) {
-  auto text = [&](const char* key) { return json::quote(rule[key].as_string()); };
+  auto text = [&](const char* key) {  // Go's way, safe within HTML
+    return replace_all(replace_all(replace_all(json::quote(rule[key].as_string()), "&", "\\u0026"), "<", "\\u003c"), ">", "\\u003e");
+  };
   const std::string reason = rule.find("reason") ? text("reason") : "null";
   const std::string optional = rule.find("optionalOldSelf") ? (rule["optionalOldSelf"].as_bool() ? "true" : "false") : "null";
   return "{\"Rule\":" + text("rule") + ",\"Message\":" + text("message") + ",\"MessageExpression\":" + text("messageExpression") + ",\"Reason\":" + reason +
@@ -59,13 +63,46 @@ std::optional<std::string> normal_field_path(const cel::ObjectSchema& root, std:
   return out.text();
 }
 
+constexpr uint64_t kMaxRuleCost = 10'000'000, kMaxCrdCost = 100'000'000;
+constexpr uint64_t kMaxRequestBytes = 3 * 1024 * 1024;
+
+std::string over_budget(const std::string& what, uint64_t cost, uint64_t limit) {
+  double factor = static_cast<double>(cost) / static_cast<double>(limit);
+  char text[64];
+  std::snprintf(text, sizeof text, factor < 1.5 ? "%fx" : "%.1fx", factor);
+  return what + " exceeds budget by factor of " + (factor > 100 ? "more than 100x" : text) +
+         " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+}
+
+// How often a schema's children may occur in one of its values; nullopt: without bound.
+std::optional<uint64_t> children_per_value(const json::Value& schema) {
+  const std::string& type = schema["type"].as_string();
+  const char* bound = type == "array" ? "maxItems" : type == "object" && !schema["additionalProperties"].is_null() ? "maxProperties"
+                                                                                                                   : nullptr;
+  if (!bound) return 1;
+  if (!schema.find(bound)) return std::nullopt;
+  return static_cast<uint64_t>(std::max<int64_t>(schema[bound].as_int(), 0));
+}
+
 class Compiler {
  public:
-  explicit Compiler(FieldErrors& errors) : errors_(errors) {}
+  Compiler(FieldErrors& errors, bool bound_each) : errors_(errors), bound_each_(bound_each) {}
 
+  NodePtr root(const json::Value& v, const FieldPath& path) {
+    NodePtr out = node(v, path, true, nullptr);
+    if (total_ <= kMaxCrdCost) return out;
+    for (auto& [cost, where] : expensive_) errors_.push_back(forbidden_error(where, "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"));
+    errors_.push_back(forbidden_error(path, over_budget("x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema", total_, kMaxCrdCost)));
+    return out;
+  }
+
+ private:
   // `uncorrelatable` is the path of the list above whose items have no old counterparts.
   NodePtr node(const json::Value& v, const FieldPath& path, bool root, const FieldPath* uncorrelatable, int depth = 0) {
     if (!v.is_object() || depth > kMaxSchemaDepth) return nullptr;
+    const std::optional<uint64_t> here = occurrences_;
+    const std::optional<uint64_t> per_value = children_per_value(v);
+    occurrences_ = here && per_value ? std::optional(cel::saturating_multiply(*here, *per_value)) : std::nullopt;
     auto out = std::make_shared<CrdRules::Node>();
     auto schema = std::make_shared<cel::ObjectSchema>(cel::read_schema_node(v));
     for (auto& m : v["properties"].as_object()) {
@@ -90,13 +127,23 @@ class Compiler {
     if (root || v["x-kubernetes-embedded-resource"].as_bool()) cel::add_object_fields(*schema);
     cel::finish_schema_node(*schema);
     out->schema = schema;
+    occurrences_ = here;
     const json::Value& rules = v["x-kubernetes-validations"];
     for (size_t i = 0; i < rules.size(); ++i) rule(*out, rules.at(i), path.child("x-kubernetes-validations").index(i), uncorrelatable);
     out->any_rules = out->any_rules || !out->rules.empty();
     return out;
   }
 
- private:
+  // A rule (or the expression of its message, which runs once) may cost this much.
+  void cost(const char* what, uint64_t cost, const FieldPath& where) {
+    if (bound_each_ && cost > kMaxRuleCost) errors_.push_back(forbidden_error(where, over_budget(what, cost, kMaxRuleCost)));
+    total_ = cel::saturating_add(total_, cost);
+    if (cost < kMaxCrdCost / 100) return;
+    expensive_.emplace_back(cost, where);
+    std::stable_sort(expensive_.begin(), expensive_.end(), [](auto& a, auto& b) { return a.first > b.first; });
+    if (expensive_.size() > 4) expensive_.pop_back();
+  }
+
   bool texts_are_good(const json::Value& v, const FieldPath& path) {
     size_t before = errors_.size();
     std::string text(trim(v["rule"].as_string()));
@@ -139,6 +186,7 @@ class Compiler {
     }
     cel::Environment env;
     env.variables = {{"self", n.schema->cel_type}, {"oldSelf", r.optional_old_self ? cel::optional_type(n.schema->cel_type) : n.schema->cel_type}};
+    env.self = n.schema.get();
     auto program = cel::Program::compile(r.rule, env);
     if (!program.ok()) {
       errors_.push_back(bad_rule(path.child("rule"), v, "compilation failed: " + program.error().message));
@@ -149,6 +197,8 @@ class Compiler {
       return;
     }
     r.program = std::move(*program);
+    const uint64_t times = occurrences_ ? *occurrences_ : kMaxRequestBytes / (n.schema->min_bytes + 1);
+    cost("estimated rule cost", cel::saturating_multiply(r.program.worst_cost(), times), path.child("rule"));
     r.uses_old = r.program.uses("oldSelf");
     if (r.uses_old && uncorrelatable) {
       errors_.push_back(invalid_error(path.child("rule"), v["rule"], "oldSelf cannot be used on the uncorrelatable portion of the schema within " + uncorrelatable->text()));
@@ -169,31 +219,40 @@ class Compiler {
         return;
       }
       r.message_program = std::move(*message);
+      cost("estimated messageExpression cost", r.message_program->worst_cost(), path.child("messageExpression"));
     }
     n.rules.push_back(std::move(r));
   }
 
   FieldErrors& errors_;
+  bool bound_each_;
+  std::optional<uint64_t> occurrences_ = 1;  // of the schema at hand, in one object; nullopt: without bound
+  uint64_t total_ = 0;
+  std::vector<std::pair<uint64_t, FieldPath>> expensive_;  // the worst first
 };
 
 }  // namespace
 
-std::shared_ptr<const CrdRules> CrdRules::make(const json::Value& schema, const FieldPath& path, FieldErrors& errors) {
-  NodePtr root = Compiler(errors).node(schema, path, true, nullptr);
+std::shared_ptr<const CrdRules> CrdRules::make(const json::Value& schema, const FieldPath& path, FieldErrors& errors, bool bound_each) {
+  NodePtr root = Compiler(errors, bound_each).root(schema, path);
   if (!root || !root->any_rules) return nullptr;
   auto out = std::make_shared<CrdRules>();
   out->root_ = std::move(root);
   return out;
 }
 
-void validate_crd_rules(const json::Value& crd, FieldErrors& errors) {
+void validate_crd_rules(const json::Value& crd, const json::Value* old, FieldErrors& errors) {
   const json::Value& versions = crd["spec"]["versions"];
   // Upstream names one schema that all versions share by where it once stood.
   bool shared = true;
   for (auto& v : versions.as_array()) shared = shared && v["schema"] == versions.at(0)["schema"];
   for (size_t i = 0; i < versions.size(); ++i) {
     FieldPath path = shared ? FieldPath("spec.validation") : FieldPath("spec").child("versions").index(i).child("schema");
-    CrdRules::make(versions.at(i)["schema"]["openAPIV3Schema"], path.child("openAPIV3Schema"), errors);
+    bool changed = true;
+    if (old)
+      for (auto& was : (*old)["spec"]["versions"].as_array())
+        if (was["name"] == versions.at(i)["name"]) changed = !(was["schema"] == versions.at(i)["schema"]);
+    CrdRules::make(versions.at(i)["schema"]["openAPIV3Schema"], path.child("openAPIV3Schema"), errors, changed);
     if (shared) break;
   }
 }

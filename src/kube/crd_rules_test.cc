@@ -102,9 +102,9 @@ TEST(CrdRules, WrongRulesAreRefused) {
 
 // Rules of the kinds that well-known CRDs hold.
 TEST(CrdRules, UsualRulesAreAccepted) {
-  const std::string properties = R"("list":{"type":"array","items":{"type":"object","properties":{"key":{"type":"string"},"operator":{"type":"string"},"values":{"type":"array","items":{"type":"string"}},
-      "port":{"type":"integer","format":"int32"},"minValues":{"type":"integer"}}}},"limits":{"type":"object","additionalProperties":{"x-kubernetes-int-or-string":true}},
-      "terms":{"type":"array","items":{"type":"object","properties":{"id":{"type":"string"},"name":{"type":"string"},"tags":{"type":"object","additionalProperties":{"type":"string"}}}}},
+  const std::string properties = R"("list":{"type":"array","maxItems":100,"items":{"type":"object","properties":{"key":{"type":"string","maxLength":316},"operator":{"type":"string"},"values":{"type":"array","maxItems":50,"items":{"type":"string","maxLength":63}},
+      "port":{"type":"integer","format":"int32"},"minValues":{"type":"integer"}}}},"limits":{"type":"object","maxProperties":100,"additionalProperties":{"x-kubernetes-int-or-string":true,"maxLength":20}},
+      "terms":{"type":"array","maxItems":30,"items":{"type":"object","properties":{"id":{"type":"string"},"name":{"type":"string"},"tags":{"type":"object","maxProperties":20,"additionalProperties":{"type":"string"}}}}},
       "labels":{"type":"object","additionalProperties":{"type":"string"}},"type":{"type":"string"},"role":{"type":"string"},"count":{"type":"integer"},"expire":{"type":"string"},"quantity":{"x-kubernetes-int-or-string":true})";
   for (std::string r : {
            R"(self.list.all(x, x.operator == 'In' ? x.values.size() != 0 : true))",
@@ -121,7 +121,7 @@ TEST(CrdRules, UsualRulesAreAccepted) {
            R"(self.limits.all(k, quantity(string(self.limits[k])).isGreaterThan(quantity('0'))))",
            R"(duration(self.expire) >= duration('1h'))",
            R"(type(self.quantity) == int ? self.quantity > 0 : self.quantity.matches('^[0-9]+%$'))",
-           R"(self.list.map(x, x.key).isSorted() && self.list.filter(x, has(x.port)).map(x, x.port).sum() < 10)",
+           R"(self.list.filter(x, has(x.port)).map(x, x.port).sum() < 10)",
            R"(!has(oldSelf.type) || has(self.type))",
            R"(self.?labels[?'a'].orValue('') == 'b' || true)"}) {
     std::string rule = json::dump(Value(r));
@@ -133,8 +133,55 @@ TEST(CrdRules, TheBudgetOfAnObjectEnds) {
   std::string items = "1";
   for (int i = 0; i < 2000; ++i) items += ",1";
   std::string s = R"~({"type":"object","properties":{"l":{"type":"array","items":{"type":"integer"},"x-kubernetes-validations":[{"rule":"self.all(x, self.all(y, x == y))","message":"m"}]}}})~";
-  EXPECT_EQ(validated(s, R"({"l":[)" + items + "]}"),
+  FieldErrors too_expensive, errors;  // such a rule can only have been stored by others
+  auto rules = CrdRules::make(parsed(s), FieldPath("s"), too_expensive);
+  ASSERT_TRUE(rules);
+  rules->validate(parsed(R"({"l":[)" + items + "]}"), nullptr, errors);
+  EXPECT_EQ(told(errors),
             R"(l: Invalid value: "array": 'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: m)");
+}
+
+// The factor by which a rule exceeds its budget, without what follows it.
+std::string factor(const std::string& schema) {
+  std::string text = compiled(schema), start = "exceeds budget by factor of ";
+  size_t at = text.find(start);
+  if (at == text.npos) return text;
+  at += start.size();
+  return text.substr(at, text.find(" (", at) - at);
+}
+
+TEST(CrdRules, WhatMayCostTooMuchIsRefused) {
+  auto items = [](const std::string& bound, const std::string& schema, const std::string& rule) {
+    return R"~({"type":"object","properties":{"x":{"type":"array")~" + bound + R"~(,"items":)~" + schema.substr(0, schema.size() - 1) + R"~(,"x-kubernetes-validations":[{"rule":")~" + rule + R"~("}]}}}})~";
+  };
+  const std::string texts = R"({"type":"array","items":{"type":"string"}})", few = R"({"type":"array","maxItems":10,"items":{"type":"string"}})";
+  const std::string object = R"({"type":"object","properties":{"s":{"type":"string"},"t":{"type":"string","maxLength":5000},"n":{"type":"integer"},"m":{"type":"object","additionalProperties":{"type":"string"},"maxProperties":500}}})";
+  EXPECT_EQ(compiled(items("", texts, "self.all(s, s == 'string constant')")),
+            "s.properties[x].items.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared); "
+            "s.properties[x].items.x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema; "
+            "s: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)");
+  EXPECT_EQ(factor(items(R"(,"maxItems":10)", few, "self.all(s, s == 'string constant')")), "");
+  EXPECT_EQ(factor(items(R"(,"maxItems":200000)", few, "self.all(s, s == 'string constant')")), "1.240000x");
+  EXPECT_EQ(factor(items("", few, "self.all(s, s == 'string constant')")), "6.5x");
+  // A text of 5000 characters may have 20,000 bytes.
+  EXPECT_EQ(factor(items(R"(,"maxItems":4986)", object, "self.s == self.t")), "");
+  EXPECT_EQ(factor(items(R"(,"maxItems":7480)", object, "self.s == self.t")), "1.498992x");
+  EXPECT_EQ(factor(items(R"(,"maxItems":2600)", object, "self.t.matches('^[a-z]+$')")), "1.041040x");
+  EXPECT_EQ(factor(items(R"(,"maxItems":2000)", object, "self.m.all(k, k.size() > 5 && self.m[k] != 'b')")), "1.100600x");
+  EXPECT_EQ(factor(items("", object, "self.n > 1")), "");
+}
+
+// An update that leaves a schema as it was is not refused for one rule.
+TEST(CrdRules, OfUnchangedSchemasTheSumIsBounded) {
+  const std::string schema = R"~({"type":"object","properties":{"x":{"type":"array","maxItems":200000,"items":{"type":"array","maxItems":10,"items":{"type":"string"},"x-kubernetes-validations":[{"rule":"self.all(s, s == 'string constant')"}]}}}})~";
+  FieldErrors errors;
+  CrdRules::make(parsed(schema), FieldPath("s"), errors, false);
+  EXPECT_EQ(told(errors), "");
+}
+
+TEST(CrdRules, InvalidLiteralsAreFoundEarly) {
+  EXPECT_NE(compiled(spec(R"~({"rule":"self.t.matches('(') && self.a < 1"})~", kCounts)).find("\\u0026\\u0026 self.a \\u003c 1"), std::string::npos);
+  EXPECT_NE(compiled(spec(R"~({"rule":"self.t.matches('(')"})~", kCounts)).find("compilation failed: ERROR: <input>:1:16: invalid matches argument"), std::string::npos);
 }
 
 }  // namespace

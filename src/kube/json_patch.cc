@@ -88,8 +88,19 @@ Status remove(json::Value& doc, const std::string& path, std::string_view op) {
 
 }  // namespace
 
+std::string json_type_name(const json::Value& v) {
+  if (v.is_object()) return "object";
+  if (v.is_array()) return "array";
+  if (v.is_string()) return "string";
+  if (v.is_bool()) return "bool";
+  return v.is_null() ? "null" : "number";
+}
+
 Result<json::Value> json_patch(const json::Value& document, const json::Value& patch) {
-  if (!patch.is_array()) return make_error(Code::kBadRequest, "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+  if (patch.is_null()) return document;
+  if (!patch.is_array()) return make_error(Code::kBadRequest, "error decoding patch: json: cannot unmarshal " + json_type_name(patch) + " into Go value of type []handlers.jsonPatchOp");
+  for (auto& o : patch.as_array())
+    if (!o.is_object()) return make_error(Code::kBadRequest, "error decoding patch: json: cannot unmarshal " + json_type_name(o) + " into Go value of type handlers.jsonPatchOp");
   if (patch.size() > kOperationsMax)
     return make_error(Code::kTooLarge, "The allowed maximum operations in a JSON patch is " + std::to_string(kOperationsMax) + ", got " + std::to_string(patch.size()));
   json::Value doc = document;
@@ -118,7 +129,7 @@ Result<json::Value> json_patch(const json::Value& document, const json::Value& p
       json::Value* at = walk(&doc, steps, steps.size());
       if (!((at ? *at : json::Value()) == o["value"])) return invalid("testing value " + path + " failed: test failed");
     } else {
-      return make_error(Code::kBadRequest, "Unexpected kind: " + op);
+      return invalid("Unexpected kind: " + op);
     }
   }
   return doc;

@@ -8,6 +8,9 @@
 
 namespace caravel::kube {
 
+// As Go's decoder names it: object, array, string, number, bool.
+std::string json_type_name(const json::Value& v);
+
 // kInvalid with upstream's kind of message; kTooLarge beyond 10000 operations.
 Result<json::Value> json_patch(const json::Value& document, const json::Value& patch);
 json::Value merge_patch(json::Value document, const json::Value& patch);

@@ -337,7 +337,7 @@ void crd(const Value& o, const Value* old, FieldErrors& e) {
   if (group.empty()) e.push_back(required_error(kCrdSpec.child("group")));
   else if (!text_must(check_dns1123_subdomain, group, kCrdSpec.child("group"), e)) {
   } else if (group.find('.') == group.npos) e.push_back(invalid_error(kCrdSpec.child("group"), group, "should be a domain with at least one dot"));
-  if (o["metadata"]["name"].as_string() != plural + "." + group)
+  if (!old && o["metadata"]["name"].as_string() != plural + "." + group)
     e.push_back(invalid_error(FieldPath("metadata").child("name"), o["metadata"]["name"], "must be spec.names.plural+\".\"+spec.group"));
   one_of(s["scope"], {"Cluster", "Namespaced"}, kCrdSpec.child("scope"), e);
   if (s["preserveUnknownFields"].as_bool() && !was)
@@ -346,12 +346,16 @@ void crd(const Value& o, const Value* old, FieldErrors& e) {
   if (!was || !(s["versions"] == (*was)["versions"])) crd_versions(s, was, e);
   crd_conversion(s, e);
   // Rules that are stored already are not refused when something else changes.
-  if (e.empty() && (!was || !(s["versions"] == (*was)["versions"]))) validate_crd_rules(o, e);
+  if (e.empty() && (!was || !(s["versions"] == (*was)["versions"]))) validate_crd_rules(o, old, e);
   if (!was) return;
   crd_stored_versions(o, e);
   immutable(s["group"], (*was)["group"], kCrdSpec.child("group"), e);
-  immutable(s["scope"], (*was)["scope"], kCrdSpec.child("scope"), e);
-  immutable(names["kind"], (*was)["names"]["kind"], kCrdSpec.child("names").child("kind"), e);
+  bool established = false;  // before that nobody can have relied on them
+  for (auto& c : (*old)["status"]["conditions"].as_array()) established = established || (c["type"].as_string() == "Established" && c["status"].as_string() == "True");
+  if (established) {
+    immutable(s["scope"], (*was)["scope"], kCrdSpec.child("scope"), e);
+    immutable(names["kind"], (*was)["names"]["kind"], kCrdSpec.child("names").child("kind"), e);
+  }
   immutable(names["plural"], (*was)["names"]["plural"], kCrdSpec.child("names").child("plural"), e);
 }
 

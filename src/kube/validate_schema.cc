@@ -121,7 +121,11 @@ void check_number(const Schema& s, const json::Value& v, const FieldPath& p, Fie
   if (s.format == "int32" && (d < INT32_MIN || d > INT32_MAX)) e.push_back(invalid_error(p, v, body + "an int32"));
 }
 
-void check_list(const Schema& s, const json::Value& v, const FieldPath& p, FieldErrors& e) {
+// `keyed` is the path with the keys of maps in brackets: what lists of kinds tell has it so, what the schema tells has
+// them as members.
+void check_value(const Schema& s, const json::Value& v, const FieldPath& p, const FieldPath& keyed, FieldErrors& e);
+
+void check_list(const Schema& s, const json::Value& v, const FieldPath& p, const FieldPath& keyed, FieldErrors& e) {
   int64_t n = static_cast<int64_t>(v.size());
   if (s.max_items >= 0 && n > s.max_items) e.push_back(too_many(p, n, s.max_items));
   if (s.min_items >= 0 && n < s.min_items)
@@ -135,15 +139,15 @@ void check_list(const Schema& s, const json::Value& v, const FieldPath& p, Field
         if (item.find(k)) key[k] = item[k];
         else if (const Schema* c = s.items ? s.items->property(k) : nullptr; c && c->has_default) key[k] = c->default_value;
       }
-      if (!seen.insert(json::dump_sorted(key)).second) e.push_back(duplicate_error(p.index(i), key));
+      if (!seen.insert(json::dump_sorted(key)).second) e.push_back(duplicate_error(keyed.index(i), key));
     } else if (s.list == Schema::List::kSet || s.unique_items) {
-      if (!seen.insert(json::dump_sorted(item)).second) e.push_back(duplicate_error(p.index(i), item));
+      if (!seen.insert(json::dump_sorted(item)).second) e.push_back(duplicate_error(keyed.index(i), item));
     }
-    if (s.items) validate_schema(*s.items, item, p.index(i), e);
+    if (s.items) check_value(*s.items, item, p.index(i), keyed.index(i), e);
   }
 }
 
-void check_object(const Schema& s, const json::Value& v, const FieldPath& p, FieldErrors& e) {
+void check_object(const Schema& s, const json::Value& v, const FieldPath& p, const FieldPath& keyed, FieldErrors& e) {
   int64_t n = static_cast<int64_t>(v.size());
   if (s.max_properties >= 0 && n > s.max_properties) e.push_back({p.text(), "FieldValueTooMany", "Too many: " + std::to_string(n) + ": must have at most " + std::to_string(s.max_properties) + " properties"});
   if (s.min_properties >= 0 && n < s.min_properties)
@@ -151,20 +155,18 @@ void check_object(const Schema& s, const json::Value& v, const FieldPath& p, Fie
   for (auto& r : s.required)
     if (!v.find(r)) e.push_back(required_error(p.child(r)));
   for (auto& m : v.as_object()) {
-    if (const Schema* c = s.property(m.key)) validate_schema(*c, m.value, p.child(m.key), e);
-    else if (s.additional) validate_schema(*s.additional, m.value, p.key(m.key), e);
+    if (const Schema* c = s.property(m.key)) check_value(*c, m.value, p.child(m.key), keyed.child(m.key), e);
+    else if (s.additional) check_value(*s.additional, m.value, p.child(m.key), keyed.key(m.key), e);
   }
 }
 
 bool passes(const Schema& s, const json::Value& v, const FieldPath& p) {
   FieldErrors e;
-  validate_schema(s, v, p, e);
+  check_value(s, v, p, p, e);
   return e.empty();
 }
 
-}  // namespace
-
-void validate_schema(const Schema& s, const json::Value& v, const FieldPath& p, FieldErrors& e) {
+void check_value(const Schema& s, const json::Value& v, const FieldPath& p, const FieldPath& keyed, FieldErrors& e) {
   if (v.is_null()) {
     if (s.nullable || s.type == Schema::Type::kAny) return;
     e.push_back(type_error(p, json::Value("null"), p.text() + " in body must be of type " + type_name(s.type) + ": \"null\""));
@@ -182,12 +184,12 @@ void validate_schema(const Schema& s, const json::Value& v, const FieldPath& p, 
   }
   if (v.is_string()) check_string(s, v.as_string(), v, p, e);
   else if (v.is_number()) check_number(s, v, p, e);
-  else if (v.is_array()) check_list(s, v, p, e);
-  else if (v.is_object()) check_object(s, v, p, e);
+  else if (v.is_array()) check_list(s, v, p, keyed, e);
+  else if (v.is_object()) check_object(s, v, p, keyed, e);
   if (s.type == Schema::Type::kIntOrString && v.is_int() && !s.pattern.empty()) {
     // Quantities written as numbers match their pattern as text.
   }
-  for (auto& c : s.all_of) validate_schema(*c, v, p, e);
+  for (auto& c : s.all_of) check_value(*c, v, p, keyed, e);
   auto count = [&](const std::vector<SchemaPtr>& list) {
     return std::count_if(list.begin(), list.end(), [&](const SchemaPtr& c) { return passes(*c, v, p); });
   };
@@ -198,5 +200,9 @@ void validate_schema(const Schema& s, const json::Value& v, const FieldPath& p, 
   }
   if (s.not_schema && passes(*s.not_schema, v, p)) e.push_back(invalid_error(p, v, p.text() + " in body must not validate the schema (not)"));
 }
+
+}  // namespace
+
+void validate_schema(const Schema& s, const json::Value& v, const FieldPath& p, FieldErrors& e) { check_value(s, v, p, p, e); }
 
 }  // namespace caravel::kube

@@ -468,6 +468,10 @@ def _(k):
     t = k.watch(path, accept='application/json;as=Table;v=v1;g=meta.k8s.io', timeoutSeconds=2, resourceVersion='0', includeObject='Object')
     e = t.next()
     same((e[1]['kind'], e[1]['rows'][0]['object']['kind']), ('Table', 'ConfigMap'), 'tables in a watch')
+    must(e[1]['columnDefinitions'], 'the first table has columns', e)
+    k.post(path, {'metadata': {'name': 'later-table'}})
+    later = t.until('ADDED', lambda o: o['rows'][0]['object']['metadata']['name'] == 'later-table')
+    same(later['columnDefinitions'], None, 'columns of later tables')
     p = k.watch(path, accept='application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io', timeoutSeconds=2)
     same(p.next()[1]['kind'], 'PartialObjectMetadata', 'metadata in a watch')
 
@@ -494,7 +498,7 @@ def _(k):
               '/apis/events.k8s.io/v1/events?fieldSelector=regarding.kind=Pod', '/apis/events.k8s.io/v1/events?fieldSelector=reportingController=x', '/apis/events.k8s.io/v1/events?fieldSelector=reason=Because'):
         k.get(p)
     m = k.fails(400, 'BadRequest', 'GET', base + '/configmaps', fieldSelector='data.x=1')['message']
-    must('field label not supported' in m, m)
+    must('is not a known field selector: only "metadata.name", "metadata.namespace"' in m, m)
     k.fails(400, 'BadRequest', 'GET', base + '/configmaps', labelSelector='a in (')
 
 
@@ -786,7 +790,7 @@ def _(k):
     s, o, h = k.call('GET', path.replace('/v1/', '/v1beta1/') + '/b')
     same((s, o['apiVersion']), (200, 'c.example.com/v1beta1'), 'the other version')
     must('v1beta1 is old' in h.get('warning', ''), 'deprecation', h)
-    k.fails(404, None, 'GET', path.replace('/v1/', '/v2alpha1/'))
+    same(k.call('GET', path.replace('/v1/', '/v2alpha1/'))[0], 404, 'a version that is not served')
     k.fails(422, 'Invalid', 'PATCH', path + '/b', {'spec': {'size': 'big'}}, content='application/merge-patch+json')
     ref = k.get('/openapi/v3')['paths']['apis/c.example.com/v1']['serverRelativeURL']
     doc = k.get(ref)
@@ -812,6 +816,33 @@ def _(k):
     bad = crd('bads', 'Bad')
     del bad['spec']['versions'][0]['schema']
     must('spec.versions[0].schema.openAPIV3Schema: Required value' in k.fails(422, 'Invalid', 'POST', CRDS, bad)['message'], 'schema')
+
+
+@check('CustomResourceValidationRules: rules above the cost limit are refused')
+def _(k):
+    rule = {'type': 'array', 'items': {'type': 'string'}, 'x-kubernetes-validations': [{'rule': "self.all(s, s == 'string constant')"}]}
+    body = crd('costs', 'Cost', properties={'spec': {'type': 'object', 'properties': {'x': {'type': 'array', 'items': rule}}}})
+    must('exceeds budget by factor of more than 100x' in k.fails(422, 'Invalid', 'POST', CRDS, body)['message'], 'unbounded')
+    rule['maxItems'] = 10
+    rule['items']['maxLength'] = 20
+    body['spec']['versions'][0]['schema']['openAPIV3Schema']['properties']['spec']['properties']['x']['maxItems'] = 10
+    name = made_crd(k, body)
+    path = f'/apis/c.example.com/v1/namespaces/{fresh_namespace(k)}/costs'
+    e = k.fails(422, 'Invalid', 'POST', path, {'apiVersion': 'c.example.com/v1', 'kind': 'Cost', 'metadata': {'name': 'a'}, 'spec': {'x': [['other']]}})
+    must('spec.x[0]: Invalid value: "array": failed rule' in e['message'], e['message'])
+    k.delete(f'{CRDS}/{name}')
+
+
+@check('what a schema says about values of maps names them as fields')
+def _(k):
+    body = crd('maps', 'Map', properties={'spec': {'type': 'object', 'properties': {'m': {'type': 'object', 'maxProperties': 5, 'additionalProperties': {
+        'type': 'integer', 'maximum': 3, 'x-kubernetes-validations': [{'rule': 'self != 2'}]}}}}})
+    name = made_crd(k, body)
+    path = f'/apis/c.example.com/v1/namespaces/{fresh_namespace(k)}/maps'
+    thing = lambda v: {'apiVersion': 'c.example.com/v1', 'kind': 'Map', 'metadata': {'name': 'a'}, 'spec': {'m': {'foo': v}}}
+    must('spec.m.foo: Invalid value: 5: spec.m.foo in body should be less than or equal to 3' in k.fails(422, 'Invalid', 'POST', path, thing(5))['message'], 'schema')
+    must('spec.m[foo]: Invalid value' in k.fails(422, 'Invalid', 'POST', path, thing(2))['message'], 'rule')
+    k.delete(f'{CRDS}/{name}')
 
 
 @check('OpenAPI v2 and v3 describe every kind')
@@ -1346,7 +1377,14 @@ def _(k):
     e = k.fails(404, 'NotFound', 'GET', path + '/none')
     same((e['message'], e['details'], e['code']), ('configmaps "none" not found', {'name': 'none', 'kind': 'configmaps'}, 404), 'not found')
     e = k.call('GET', '/apis/none.io/v1/things')
-    must(e[0] == 404 and '404 page not found' in str(e[1]) or 'could not find the requested resource' in str(e[1]), 'no group', str(e))
+    same(e[:2], (404, b'404 page not found\n'), 'no group')
+    same(k.call('GET', '/none', accept='*/*')[:2], (404, b'404 page not found\n'), 'no path')
+    same(k.fails(404, 'NotFound', 'GET', '/api/v1/things')['details'], {}, 'no resource')
+    e = k.fails(422, 'Invalid', 'PATCH', path + '/kube-root-ca.crt', [{'op': 'zork', 'path': '/a'}], content='application/json-patch+json')
+    same(e.get('details'), {}, 'unknown operation')
+    same(k.fails(415, 'UnsupportedMediaType', 'PATCH', path + '/kube-root-ca.crt', '{}', content='text/plain')['message'], '415: Unsupported Media Type', 'patch type')
+    same(k.fails(400, 'BadRequest', 'GET', path, timeout='5')['message'], 'invalid timeout specified in the request URL - time: missing unit in duration "5"', 'timeout')
+    same('apiVersion' in k.get('/api/v1'), False, 'apiVersion of the oldest resource list')
     k.fails(405, 'MethodNotAllowed', 'PUT', path, {'metadata': {'name': 'x'}})
     k.fails(405, 'MethodNotAllowed', 'POST', path + '/x', {'metadata': {'name': 'x'}})
     s, d, h = k.call('GET', '/healthz', accept='*/*')
@@ -1354,6 +1392,13 @@ def _(k):
     for p in ('healthz', 'livez', 'readyz'):
         s, d, h = k.call('GET', f'/{p}?verbose', accept='*/*')
         must(s == 200 and b'[+]ping ok' in d and b'[+]etcd ok' in d and b'poststarthook/rbac/bootstrap-roles ok' in d and d.endswith(f'{p} check passed\n'.encode()), p, d.decode())
+        for name in ('log', 'poststarthook/start-apiserver-admission-initializer', 'poststarthook/generic-apiserver-start-informers', 'poststarthook/start-apiextensions-informers',
+                     'poststarthook/start-apiextensions-controllers', 'poststarthook/crd-informer-synced', 'poststarthook/bootstrap-controller', 'poststarthook/start-system-namespaces-controller',
+                     'poststarthook/start-service-ip-repair-controllers', 'poststarthook/scheduling/bootstrap-system-priority-classes', 'poststarthook/start-cluster-authentication-info-controller',
+                     'poststarthook/start-kube-aggregator-informers', 'poststarthook/apiservice-registration-controller', 'poststarthook/apiservice-status-local-available-controller',
+                     'poststarthook/apiservice-status-remote-available-controller', 'poststarthook/kube-apiserver-autoregistration', 'autoregister-completion',
+                     'poststarthook/apiservice-openapi-controller', 'poststarthook/storage-readiness'):
+            must(f'[+]{name} ok\n'.encode() in d, p, 'lacks', name)
         s, d, h = k.call('GET', f'/{p}?verbose&exclude=etcd', accept='*/*')
         must(b'[+]etcd excluded: ok' in d, p + ' exclude', d.decode())
         same(k.call('GET', f'/{p}/ping', accept='*/*')[:2], (200, b'ok'), p + '/ping')
@@ -1361,6 +1406,9 @@ def _(k):
     text = k.call('GET', '/metrics', accept='*/*')[1].decode()
     for name in ('apiserver_request_total', 'apiserver_request_duration_seconds_bucket', 'apiserver_current_inflight_requests', 'apiserver_storage_objects', 'apiserver_longrunning_requests', 'kubernetes_build_info', 'apiserver_response_sizes_bucket', 'apiserver_registered_watchers', 'apiserver_flowcontrol_current_executing_requests'):
         must(name in text, '/metrics lacks', name)
+    text = k.call('GET', '/metrics/slis', accept='*/*')[1].decode()
+    must('kubernetes_healthcheck{name="ping",type="livez"} 1' in text, '/metrics/slis', text[:500])
+    must(re.search(r'kubernetes_healthchecks_total{name="etcd",type="readyz",status="success"} [1-9]', text), '/metrics/slis', text[:500])
     s, d, h = k.call('GET', path, headers={'Audit-ID': 'my-audit-id'})
     same(h['audit-id'], 'my-audit-id', 'audit id is echoed')
 

@@ -1,5 +1,9 @@
 #include "apiserver/admission/policy_status.h"
 
+#include <algorithm>
+#include <map>
+#include <tuple>
+
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
 #include "kube/cel/admission.h"
@@ -19,26 +23,43 @@ UserPtr self() {
   return user;
 }
 
-// The types that rules name outright.
+bool has_wildcard(const Value& names) {
+  for (auto& n : names.as_array())
+    if (n.as_string().find('*') != std::string::npos) return true;
+  return false;
+}
+
+// The types that rules name outright, each once, by group, version and kind.
 std::vector<ServedTypePtr> named_types(const Core& core, const Value& constraints) {
-  std::vector<ServedTypePtr> out;
-  for (auto& rule : constraints["resourceRules"].as_array())
+  std::map<std::tuple<std::string, std::string, std::string>, ServedTypePtr> found;
+  for (auto& rule : constraints["resourceRules"].as_array()) {
+    if (has_wildcard(rule["apiGroups"]) || has_wildcard(rule["apiVersions"])) continue;
     for (auto& g : rule["apiGroups"].as_array())
       for (auto& v : rule["apiVersions"].as_array())
         for (auto& r : rule["resources"].as_array()) {
           ServedTypePtr t = core.types.find(g.as_string(), v.as_string(), r.as_string());
-          if (t && t->model && t->model->schema() && out.size() < kTypesMax) out.push_back(std::move(t));
+          if (!t || !t->model || !t->model->schema() || found.size() >= kTypesMax) continue;
+          auto key = std::make_tuple(t->resource.group, t->resource.version, t->resource.kind);
+          found.emplace(std::move(key), std::move(t));
         }
+  }
+  std::vector<ServedTypePtr> out;
+  for (auto& [key, t] : found) out.push_back(t);
   return out;
 }
 
-// What is wrong with each expression for objects of one type: field -> message.
-void check(const Value& spec, const ServedType& t, std::map<std::string, std::string>& out) {
+// In the order of the policy: where, and what is wrong there.
+using Problems = std::vector<std::pair<std::string, std::string>>;
+
+// What is wrong with each expression for objects of one type. Upstream ends every message with a line of its own.
+void check(const Value& spec, const ServedType& t, Problems& out) {
   kube::cel::PolicyCompiler compiler(spec["paramKind"].is_object(), kube::cel::type_of_schema(*t.model->schema()));
   const std::string prefix = t.resource.api_version() + ", Kind=" + t.resource.kind + ": ";
   auto judge = [&](const std::string& field, const std::string& text) {
     auto program = compiler.compile(text);
-    if (!program.ok()) out[field] += (out[field].empty() ? "" : "\n") + prefix + program.error().message;
+    auto at = std::find_if(out.begin(), out.end(), [&](auto& p) { return p.first == field; });
+    if (at == out.end()) at = out.emplace(at, field, "");
+    if (!program.ok()) at->second += (at->second.empty() ? "" : "\n") + prefix + program.error().message + "\n";
   };
   for (auto& v : spec["variables"].as_array()) {
     auto program = compiler.compile(v["expression"].as_string());
@@ -65,10 +86,11 @@ Rest::Transform observed(int64_t generation, Value checked) {
 
 Value check_policy_types(const Core& core, const Value& policy) {
   const Value& spec = policy["spec"];
-  std::map<std::string, std::string> problems;
+  Problems problems;
   for (auto& t : named_types(core, spec["matchConstraints"])) check(spec, *t, problems);
   Value out = Value::object();
   for (auto& [field, text] : problems) {
+    if (text.empty()) continue;
     Value w = Value::object();
     w["fieldRef"] = field;
     w["warning"] = text;

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "kube/cel/ast.h"
+#include "kube/cel/cost.h"
 #include "kube/cel/functions.h"
 #include "kube/cel/program.h"
 
@@ -75,9 +76,34 @@ struct Application {
 
 class Checker {
  public:
-  Checker(std::string_view text, const Environment& env) : text_(text), scope_(env.variables), mutations_(env.mutations) {}
+  Checker(std::string_view text, const Environment& env, CheckedNodes& nodes) : text_(text), scope_(env.variables), mutations_(env.mutations), nodes_(nodes) {}
 
   TypePtr type_of(const Expr& e) {
+    TypePtr t = find_type(e);
+    nodes_[&e].type = t;
+    return t;
+  }
+  // Literals that some functions cannot take are found before anything runs.
+  void literals(const Expr& e) {
+    for (auto& a : e.args) literals(*a);
+    const bool regex = e.name == "matches";
+    if (e.kind != Expr::Kind::kCall || (!regex && e.name != "duration" && e.name != "timestamp")) return;
+    const size_t i = e.member ? 1 : 0;
+    if (i >= e.args.size() || e.args[i]->kind != Expr::Kind::kLiteral) return;
+    const Value& v = e.args[i]->literal;
+    bool good = true;
+    if (regex) {
+      good = !v.is(Kind::kString) || regex_matches("", v.s()).ok();
+    } else {
+      for (const Function* f : overloads(e.name))
+        if (accepts(*f, Arguments(&v, 1))) good = f->run(Arguments(&v, 1)).ok();
+    }
+    if (!good) fail(*e.args[i], "invalid " + e.name + " argument");
+  }
+  const std::string& errors() const { return errors_; }
+
+ private:
+  TypePtr find_type(const Expr& e) {
     switch (e.kind) {
       case Expr::Kind::kLiteral: return literal(e.literal);
       case Expr::Kind::kIdent: return ident(e);
@@ -94,9 +120,6 @@ class Checker {
     }
     return simple_type(K::kDyn);
   }
-  const std::string& errors() const { return errors_; }
-
- private:
   TypePtr fail(const Expr& e, const std::string& message) {
     errors_ += (errors_.empty() ? "" : "\n") + error_at(text_, e.at, message);
     return simple_type(K::kDyn);
@@ -141,7 +164,7 @@ class Checker {
     std::vector<TypePtr> args;
     for (auto& a : e.args) args.push_back(type_of(*a));
     if (e.member && args[0]->kind == K::kOpaque) return method(e, args);
-    bool known = false;
+    bool known = false, several = false;
     TypePtr found;
     std::string_view name = e.name;
     if ((name == "_[_]" || name == "_[?_]") && args[0]->kind == K::kOptional) {
@@ -157,9 +180,11 @@ class Checker {
       for (size_t i = 0; i < args.size() && good; ++i) good = app.takes(f->signature[i + 1], args[i]);
       if (!good) continue;
       TypePtr t = app.result(f->signature[0]);
-      if (found && type_text(*found) != type_text(*t)) return simple_type(K::kDyn);  // decided at evaluation
+      several = several || (found && type_text(*found) != type_text(*t));
       found = t;
+      nodes_[&e].overloads.push_back(f);
     }
+    if (several) return simple_type(K::kDyn);  // decided at evaluation
     if (found) return found;
     if (!known) return fail(e, "undeclared reference to '" + e.name + "' (in container '')");
     return no_match(e, args);
@@ -276,14 +301,16 @@ class Checker {
   std::string_view text_;
   std::vector<std::pair<std::string, TypePtr>> scope_;
   bool mutations_ = false;
+  CheckedNodes& nodes_;
   std::string errors_;
 };
 
 }  // namespace
 
-Result<TypePtr> check(const Expr& expr, std::string_view text, const Environment& env) {
-  Checker c(text, env);
+Result<TypePtr> check(const Expr& expr, std::string_view text, const Environment& env, CheckedNodes& nodes) {
+  Checker c(text, env, nodes);
   TypePtr t = c.type_of(expr);
+  if (c.errors().empty()) c.literals(expr);
   if (!c.errors().empty()) return invalid(c.errors());
   return t;
 }

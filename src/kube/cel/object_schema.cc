@@ -89,6 +89,13 @@ ObjectSchema read_schema_node(const json::Value& node) {
   if (list == "map") s.list = List::Style::kMap;
   s.atomic = list != "map";
   for (auto& k : node["x-kubernetes-list-map-keys"].as_array()) s.list_keys.push_back(k.as_string());
+  auto bound = [&](const char* name) { return node.find(name) ? std::max<int64_t>(node[name].as_int(), 0) : -1; };
+  s.max_items = bound("maxItems");
+  s.max_properties = bound("maxProperties");
+  s.max_length = bound("maxLength");
+  for (auto& x : node["enum"].as_array()) s.longest_enum = std::max<int64_t>(s.longest_enum, static_cast<int64_t>(x.as_string().size()));
+  s.has_default = node.find("default") != nullptr;
+  for (auto& r : node["required"].as_array()) s.required.push_back(r.as_string());
   return s;
 }
 
@@ -103,7 +110,47 @@ void add_object_fields(ObjectSchema& s) {
   add_property(s, "metadata", std::move(meta));
 }
 
+namespace {
+
+constexpr uint64_t kMaxRequestBytes = 3 * 1024 * 1024;
+
+// max_elements and min_bytes.
+void measure(ObjectSchema& s) {
+  auto bounded = [](int64_t declared, uint64_t otherwise) { return declared < 0 ? otherwise : static_cast<uint64_t>(declared); };
+  constexpr uint64_t kLongestText = kMaxRequestBytes - 2;
+  const uint64_t in_bytes = s.max_length < 0 ? kLongestText : static_cast<uint64_t>(s.max_length) * 4;
+  if (s.int_or_string) {
+    s.min_bytes = 1;
+    s.max_elements = in_bytes;
+  } else if (s.type == "object" && s.properties.empty() && s.additional) {
+    s.min_bytes = 2;
+    s.max_elements = bounded(s.max_properties, (kMaxRequestBytes - 2) / (s.additional->min_bytes + 6));
+  } else if (s.type == "object") {
+    s.min_bytes = 2;
+    for (auto& p : s.properties)
+      if (p.schema->cel_type && !p.schema->has_default && std::find(s.required.begin(), s.required.end(), p.name) != s.required.end())
+        s.min_bytes += p.name.size() + p.schema->min_bytes + 4;
+  } else if (s.type == "array" && s.items) {
+    s.min_bytes = 2;
+    s.max_elements = bounded(s.max_items, (kMaxRequestBytes - 2) / (s.items->min_bytes + 1));
+  } else if (s.type == "string") {
+    bool moment = s.format == "date-time", day = s.format == "date", duration = s.format == "duration";
+    s.min_bytes = moment ? 21 : day    ? 12
+                            : duration ? 3
+                                       : 2;
+    if (moment || duration) s.max_elements = 32;
+    else if (day) s.max_elements = 12;
+    else if (s.format == "byte") s.max_elements = bounded(s.max_length, kLongestText);
+    else s.max_elements = s.max_length < 0 && s.longest_enum >= 0 ? static_cast<uint64_t>(s.longest_enum) : in_bytes;
+  } else {
+    s.min_bytes = s.type == "boolean" ? 4 : 1;
+  }
+}
+
+}  // namespace
+
 void finish_schema_node(ObjectSchema& s) {
+  measure(s);
   if (s.int_or_string) {
     s.cel_type = simple_type(Type::Kind::kDyn);
   } else if (s.type == "object") {

@@ -5,6 +5,7 @@
 // Texts of format byte, date, date-time and duration are bytes, timestamps and durations; int-or-string is dyn.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,13 @@ struct ObjectSchema {
   bool atomic = true;  // of lists: items of the old and the new one are not correlated
   std::vector<std::string> list_keys;
   TypePtr cel_type;  // null: nothing is known, rules cannot be declared here
+
+  // Bounds, for estimates of cost. -1: not declared.
+  int64_t max_items = -1, max_properties = -1, max_length = -1, longest_enum = -1;
+  bool has_default = false;
+  std::vector<std::string> required;
+  uint64_t max_elements = 0;  // characters, items or entries that a request may hold here
+  uint64_t min_bytes = 0;     // of the smallest value, as JSON
 
   const Property* property(std::string_view name) const;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kube/cel/ast.h"
+#include "kube/cel/cost.h"
 
 namespace caravel::kube::cel {
 
@@ -15,8 +16,10 @@ bool names(const Expr& e, std::string_view variable) {
 
 Result<Program> Program::compile(std::string_view text, const Environment& env) {
   TRY(ExprPtr expr, parse_expression(text));
-  TRY(TypePtr type, check(*expr, text, env));
+  CheckedNodes nodes;
+  TRY(TypePtr type, check(*expr, text, env, nodes));
   Program p;
+  if (env.self) p.worst_cost_ = cel::worst_cost(*expr, nodes, *env.self);
   p.expr_ = std::move(expr);
   p.type_ = std::move(type);
   return p;

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -27,10 +28,12 @@ constexpr int64_t kCostPerCall = 1'000'000;     // of one evaluation
 constexpr int64_t kCostPerObject = 10'000'000;  // of all rules of one object
 
 struct Expr;
+struct ObjectSchema;
 
 struct Environment {
   std::vector<std::pair<std::string, TypePtr>> variables;
-  bool mutations = false;  // Object{...} and JSONPatch{...} may be made
+  bool mutations = false;              // Object{...} and JSONPatch{...} may be made
+  const ObjectSchema* self = nullptr;  // of the variable self: worst_cost() is wanted
 };
 
 struct Variable {
@@ -51,14 +54,19 @@ class Program {
   const Type& type() const { return *type_; }
   const TypePtr& shared_type() const { return type_; }
   bool uses(std::string_view variable) const;
+  // What one evaluation may cost at worst, by upstream's estimate; 0 without Environment::self.
+  uint64_t worst_cost() const { return worst_cost_; }
 
  private:
   std::shared_ptr<const Expr> expr_;
   TypePtr type_;
+  uint64_t worst_cost_ = 0;
 };
 
 // What Program is made of.
-Result<TypePtr> check(const Expr& expr, std::string_view text, const Environment& env);
+struct CheckedNode;
+// `nodes` is filled.
+Result<TypePtr> check(const Expr& expr, std::string_view text, const Environment& env, std::unordered_map<const Expr*, CheckedNode>& nodes);
 Result<Value> evaluate(const Expr& expr, const std::vector<Variable>& variables, Budget& budget);
 
 }  // namespace caravel::kube::cel
