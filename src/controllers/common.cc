@@ -1,5 +1,7 @@
 #include "controllers/common.h"
 
+#include <bit>
+
 #include "base/hash.h"
 
 namespace caravel::controllers {
@@ -40,12 +42,20 @@ int deletion_cost(const Pod& p) {
   auto it = p.metadata.annotations.find("controller.kubernetes.io/pod-deletion-cost");
   return it == p.metadata.annotations.end() ? 0 : std::atoi(it->second.c_str());
 }
-// Ages are compared on a logarithmic scale, so that equally old pods are taken at random (here: by uid).
-int64_t age_class(Time since, Time now) {
-  int64_t s = std::max<int64_t>(0, now.seconds() - since.seconds());
-  int64_t c = 0;
-  for (; s > 0; s >>= 1) ++c;
-  return c;
+// Ages are compared on a logarithmic scale (of nanoseconds, as upstream), so that equally old pods are taken at random
+// (here: by uid).
+int age_class(Time since, Time now) {
+  const int64_t age = std::chrono::duration_cast<std::chrono::nanoseconds>(now - since).count();
+  return age <= 0 ? -1 : std::bit_width(static_cast<uint64_t>(age)) - 1;
+}
+// Of init containers that go on beside the others.
+int64_t sidecar_restarts(const Pod& p) {
+  int64_t n = 0;
+  for (auto& c : p.spec.init_containers)
+    if (c.restart_policy == "Always")
+      for (auto& s : p.status.init_container_statuses)
+        if (s.name == c.name) n = std::max<int64_t>(n, s.restart_count);
+  return n;
 }
 }  // namespace
 
@@ -63,14 +73,16 @@ bool delete_before(const Pod& a, const Pod& b, const std::map<std::string, int>&
   if (count(a) != count(b)) return count(a) > count(b);
   if (ar) {
     Time ta = condition(a, "Ready")->last_transition_time, tb = condition(b, "Ready")->last_transition_time;
+    if (ta.is_zero() != tb.is_zero()) return ta.is_zero();
     if (ta != tb) {
-      int64_t ca = age_class(ta, now), cb = age_class(tb, now);
+      int ca = age_class(ta, now), cb = age_class(tb, now);
       return ca != cb ? ca < cb : a.metadata.uid < b.metadata.uid;
     }
   }
   if (restarts(a) != restarts(b)) return restarts(a) > restarts(b);
+  if (sidecar_restarts(a) != sidecar_restarts(b)) return sidecar_restarts(a) > sidecar_restarts(b);
   if (a.metadata.creation_timestamp != b.metadata.creation_timestamp) {
-    int64_t ca = age_class(a.metadata.creation_timestamp, now), cb = age_class(b.metadata.creation_timestamp, now);
+    int ca = age_class(a.metadata.creation_timestamp, now), cb = age_class(b.metadata.creation_timestamp, now);
     if (ca != cb) return ca < cb;
   }
   return a.metadata.uid < b.metadata.uid;

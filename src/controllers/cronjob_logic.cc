@@ -147,13 +147,13 @@ CronJobDecision decide(const CronJob& c, std::vector<Job> jobs, const Result<Tim
   if (c.spec.suspend.value_or(false)) return d;
   auto schedule = kube::CronSchedule::parse(c.spec.schedule);
   if (!schedule.ok()) {
-    d.events.push_back({true, "UnparseableCronJobSchedule", "unparseable schedule: \"" + c.spec.schedule + "\" : " + schedule.error().message});
+    d.events.push_back({true, "UnparseableSchedule", "unparseable schedule: \"" + c.spec.schedule + "\" : " + schedule.error().message});
     return d;
   }
   if (std::optional<Time> next = schedule->next(now, *zone)) d.again = *next - now + kLate;
   Due due = most_recent(c, *schedule, *zone, now);
   if (due.missed > kMissedMax)
-    d.events.push_back({true, "TooManyMissedTimes", "too many missed start times: " + std::to_string(due.missed) + ". Set or decrease .spec.startingDeadlineSeconds or check clock skew"});
+    d.events.push_back({true, "TooManyMissedTimes", "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"});
   if (!due.time) return d;
   const Time scheduled = *due.time;
   if (c.spec.starting_deadline_seconds && scheduled + std::chrono::seconds(*c.spec.starting_deadline_seconds) < now) {

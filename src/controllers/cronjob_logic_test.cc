@@ -84,6 +84,7 @@ TEST(CronJob, OfManyMissedTimesTheLastCounts) {
   EXPECT_TRUE(d.events.empty());
   d = decide(c, {}, at("2026-02-01T12:34:00Z"));
   EXPECT_EQ(reasons(d), Reasons{"TooManyMissedTimes"});
+  EXPECT_EQ(d.events[0].message, "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
   EXPECT_EQ(d.scheduled, at("2026-02-01T12:00:00Z"));
   // Uneven distances: two a day, an hour apart.
   c.spec.schedule = "0 8,9 * * *";
@@ -142,7 +143,7 @@ TEST(CronJob, TimeZonesAndBadSpecsAreTold) {
   EXPECT_EQ(d.events[0].message, "invalid timeZone: \"Nowhere\": unknown time zone Nowhere");
   c.spec.time_zone.reset();
   c.spec.schedule = "never";
-  EXPECT_EQ(reasons(decide(c, {}, at("2026-01-01T13:00:00Z"))), Reasons{"UnparseableCronJobSchedule"});
+  EXPECT_EQ(reasons(decide(c, {}, at("2026-01-01T13:00:00Z"))), Reasons{"UnparseableSchedule"});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // new pod first within maxSurge.
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "controllers/daemonset_logic.h"
 #include "controllers/history.h"
 #include "controllers/node_match.h"
 
@@ -166,13 +167,26 @@ class DaemonSetController final : public Runner {
     bool unseen = false;
     for (auto& p : claimed) {
       if (expect_.is_deleted(p->metadata.uid) && !is_terminating(p->metadata)) unseen = true;
+      if (is_finished(*p) && is_terminating(p->metadata)) continue;
       by_node[target_node(*p)].push_back(p);
     }
     const Fleet fleet = fleet_of(*ds, nodes_.all());
-    Plan plan;
+    DaemonPlan plan;
     if (!unseen) {
-      plan = manage(*ds, fleet, by_node, hash);
-      if (ds->spec.update_strategy.type != "OnDelete") roll(*ds, fleet, by_node, hash, plan);
+      const std::vector<DaemonNode> nodes = nodes_with(fleet, by_node);
+      const DaemonRules rules{hash, fleet.max_surge, fleet.max_unavailable, ds->spec.min_ready_seconds};
+      const std::string backoff_key = ds->metadata.uid + "/" + std::to_string(ds->status.observed_generation) + "/";
+      plan = plan_daemons(nodes, rules, backoff_key, failed_, ex_.now());
+      // One after the other, as upstream: an update goes on when what should be there is there.
+      if (plan.create_on.empty() && plan.remove.empty() && ds->spec.update_strategy.type != "OnDelete") {
+        const std::optional<Duration> again = plan.again;
+        plan = roll_daemons(nodes, rules, ex_.now());
+        if (again) plan.again = plan.again ? std::min(*plan.again, *again) : *again;
+      }
+      for (auto& e : plan.events) {
+        if (e.warning) events_.warning(kube::reference_to(*ds), e.reason, e.message);
+        else events_.normal(kube::reference_to(*ds), e.reason, e.message);
+      }
     } else {
       plan.again = kExpectationRetry;
     }
@@ -190,100 +204,32 @@ class DaemonSetController final : public Runner {
     co_return kube::Requeue::never();
   }
 
-  struct Plan {
-    std::vector<std::string> create_on;
-    std::vector<PodPtr> remove;
-    std::optional<Duration> again;
-  };
-
-  static bool is_current(const Pod& p, const std::string& hash) {
-    auto it = p.metadata.labels.find(kRevisionHash);
-    return it != p.metadata.labels.end() && it->second == hash;
-  }
-
-  // Which pods are missing and which are too many, update aside.
-  Plan manage(const DaemonSet& ds, const Fleet& fleet, const std::map<std::string, std::vector<PodPtr>>& by_node, const std::string& hash) {
-    Plan plan;
+  // The nodes with their pods, and nodes that are gone but named by a pod. Finished pods that are on their way out are
+  // nobody's any more.
+  static std::vector<DaemonNode> nodes_with(const Fleet& fleet, std::map<std::string, std::vector<PodPtr>> by_node) {
+    std::vector<DaemonNode> out;
     for (auto& [node, f] : fleet.nodes) {
-      auto it = by_node.find(node->metadata.name);
-      std::vector<PodPtr> alive;
-      bool failed = false;
-      if (it != by_node.end())
-        for (auto& p : it->second) {
-          if (is_terminating(p->metadata)) {
-            failed = true;  // its successor comes when it is gone
-            continue;
-          }
-          if (p->status.phase == "Failed" || p->status.phase == "Succeeded") {
-            failed = true;
-            if (f.stay) {
-              plan.remove.push_back(p);
-              events_.warning(kube::reference_to(ds), p->status.phase == "Failed" ? "FailedDaemonPod" : "SucceededDaemonPod",
-                              "Found finished daemon pod " + p->metadata.namespace_ + "/" + p->metadata.name + " on node " + node->metadata.name + ", will try to delete it");
-            }
-            continue;
-          }
-          alive.push_back(p);
-        }
-      if (f.run && alive.empty() && !failed) plan.create_on.push_back(node->metadata.name);
-      if (!f.stay)
-        for (auto& p : alive) plan.remove.push_back(p);
-      bool surging = fleet.max_surge > 0 && alive.size() == 2 && is_current(*alive[0], hash) != is_current(*alive[1], hash);
-      if (f.stay && alive.size() > 1 && !surging) {
-        std::sort(alive.begin(), alive.end(), [](auto& a, auto& b) {
-          bool ab = !a->spec.node_name.empty(), bb = !b->spec.node_name.empty();
-          if (ab != bb) return ab;
-          if (a->metadata.creation_timestamp != b->metadata.creation_timestamp) return a->metadata.creation_timestamp < b->metadata.creation_timestamp;
-          return a->metadata.uid < b->metadata.uid;
-        });
-        for (size_t i = 1; i < alive.size(); ++i) plan.remove.push_back(alive[i]);
+      DaemonNode n;
+      n.name = node->metadata.name;
+      n.run = f.run;
+      n.stay = f.stay;
+      if (auto it = by_node.find(n.name); it != by_node.end()) {
+        n.pods = std::move(it->second);
+        by_node.erase(it);
       }
+      out.push_back(std::move(n));
     }
-    // Pods for nodes that are no more are left to the pod garbage collector if bound; unbound ones go here.
-    for (auto& [name, list] : by_node)
-      if (!nodes_.get("", name))
-        for (auto& p : list)
-          if (p->spec.node_name.empty() && !is_terminating(p->metadata)) plan.remove.push_back(p);
-    return plan;
+    for (auto& [name, pods] : by_node) {
+      DaemonNode n;
+      n.name = name;
+      n.exists = false;
+      n.pods = std::move(pods);
+      out.push_back(std::move(n));
+    }
+    return out;
   }
 
-  void roll(const DaemonSet& ds, const Fleet& fleet, const std::map<std::string, std::vector<PodPtr>>& by_node, const std::string& hash, Plan& plan) {
-    const int surge = fleet.max_surge, budget = fleet.max_unavailable;
-    int surging = 0, unavailable = 0;
-    Time now = ex_.now();
-    std::vector<PodPtr> candidates;
-    std::vector<std::string> surge_on;
-    for (auto& [node, f] : fleet.nodes) {
-      if (!f.run) continue;
-      PodPtr old, fresh;
-      auto it = by_node.find(node->metadata.name);
-      if (it != by_node.end())
-        for (auto& p : it->second)
-          if (is_active(*p)) (is_current(*p, hash) ? fresh : old) = p;
-      bool ready = (old && is_available(*old, ds.spec.min_ready_seconds, now)) || (fresh && is_available(*fresh, ds.spec.min_ready_seconds, now));
-      if (surge > 0) {
-        if (old && fresh) {
-          if (is_available(*fresh, ds.spec.min_ready_seconds, now)) plan.remove.push_back(old);
-          else ++surging;
-        } else if (old) {
-          if (is_available(*old, ds.spec.min_ready_seconds, now)) surge_on.push_back(node->metadata.name);
-          else plan.remove.push_back(old);
-        }
-        continue;
-      }
-      if (!ready) ++unavailable;
-      if (!old) continue;
-      if (!is_available(*old, ds.spec.min_ready_seconds, now)) plan.remove.push_back(old);  // replaces nothing that serves
-      else candidates.push_back(old);
-    }
-    for (auto& n : surge_on)
-      if (surging++ < surge) plan.create_on.push_back(n);
-    for (auto& p : candidates)
-      if (unavailable++ < budget) plan.remove.push_back(p);
-    if (ds.spec.min_ready_seconds > 0) plan.again = std::chrono::seconds(ds.spec.min_ready_seconds);
-  }
-
-  Task<Status> carry_out(SetPtr ds, Plan plan, std::string hash, std::string key) {
+  Task<Status> carry_out(SetPtr ds, DaemonPlan plan, std::string hash, std::string key) {
     if (!plan.create_on.empty()) {
       Result<bool> stays = co_await still_there<DaemonSet>(client_, ds);
       if (!stays.ok()) co_return std::move(stays).error();
@@ -314,7 +260,7 @@ class DaemonSetController final : public Runner {
     if (!s.ok()) {
       for (auto& p : plan.remove) expect_.gone(p->metadata.uid);
       events_.warning(kube::reference_to(*ds), "FailedDelete", "Error deleting: " + s.error().message);
-      co_return s;
+      co_return wrap(std::move(s).error(), "unable to delete pods");
     }
     for (auto& p : plan.remove) events_.normal(kube::reference_to(*ds), "SuccessfulDelete", "Deleted pod: " + p->metadata.name);
     co_return ok();
@@ -331,7 +277,7 @@ class DaemonSetController final : public Runner {
       PodPtr oldest;
       if (it != by_node.end())
         for (auto& p : it->second)
-          if (!oldest || p->metadata.creation_timestamp < oldest->metadata.creation_timestamp) oldest = p;
+          if (!oldest || daemon_pod_before(p, oldest)) oldest = p;
       if (!f.run) {
         if (oldest) ++s.number_misscheduled;
         continue;
@@ -341,7 +287,7 @@ class DaemonSetController final : public Runner {
       ++s.current_number_scheduled;
       if (is_ready(*oldest)) ++s.number_ready;
       if (is_available(*oldest, ds->spec.min_ready_seconds, now)) ++s.number_available;
-      if (is_current(*oldest, hash)) ++s.updated_number_scheduled;
+      if (is_current_daemon(*oldest, hash)) ++s.updated_number_scheduled;
     }
     s.number_unavailable = s.desired_number_scheduled - s.number_available;
     s.observed_generation = ds->metadata.generation;
@@ -361,6 +307,7 @@ class DaemonSetController final : public Runner {
   kube::Informer<Node>& nodes_;
   kube::Informer<ControllerRevision>& revisions_;
   Expectations expect_;
+  FailedPodBackoff failed_;
   kube::Controller queue_;
 };
 

@@ -161,7 +161,7 @@ class DeploymentController final : public Runner {
 
   // Pausing and resuming are noted in the Progressing condition, so that paused time does not count.
   Task<Result<DeploymentPtr>> note_pause(DeploymentPtr d) {
-    if (!d->spec.progress_deadline_seconds) co_return d;
+    if (!has_deadline(*d)) co_return d;
     const kube::apps::DeploymentCondition* c = find(d->status, "Progressing");
     if (c && c->reason == "ProgressDeadlineExceeded") co_return d;
     bool noted = c && c->reason == "DeploymentPaused";
@@ -186,7 +186,7 @@ class DeploymentController final : public Runner {
     if (had < revision) {
       if (had > 0) {
         std::string& h = rs.metadata.annotations[kRevisionHistory];
-        h += (h.empty() ? "" : ",") + std::to_string(had);
+        h = longer_history(h, std::to_string(had));
       }
       rs.metadata.annotations[kRevision] = std::to_string(revision);
       changed = true;
@@ -227,7 +227,7 @@ class DeploymentController final : public Runner {
       }
       Status s = co_await note_revision(d, revision_of(v->fresh->metadata));
       if (!s.ok()) co_return s;
-      if (!find(d->status, "Progressing") && d->spec.progress_deadline_seconds) {
+      if (!find(d->status, "Progressing") && has_deadline(*d)) {
         Status noted = co_await note_progress(d, "FoundNewReplicaSet", "Found new replica set \"" + v->fresh->metadata.name + "\"");
         co_return noted;
       }
@@ -239,7 +239,7 @@ class DeploymentController final : public Runner {
     if (!*stays) co_return ok();  // the watch will tell
     std::string hash = template_hash(d->spec.template_, d->status.collision_count);
     ReplicaSet rs;
-    rs.metadata.name = d->metadata.name + "-" + hash;
+    rs.metadata.name = set_name(d->metadata.name, hash);
     rs.metadata.namespace_ = d->metadata.namespace_;
     rs.metadata.owner_references.push_back(owner_reference(*d));
     rs.spec.template_ = d->spec.template_;
@@ -275,7 +275,7 @@ class DeploymentController final : public Runner {
       std::string text = "Failed to create new replica set \"" + name + "\": " + made.error().message;
       if (made.error().message.find("is being terminated") != std::string::npos) co_return ok();
       events_.warning(kube::reference_to(*d), "ReplicaSetCreateError", text);
-      if (d->spec.progress_deadline_seconds) {
+      if (has_deadline(*d)) {
         Deployment next = *d;
         set_condition(next.status, "Progressing", "False", "ReplicaSetCreateError", text, ex_.now());
         Result<Deployment> r = co_await client_.update_status<Deployment>(std::move(next));
@@ -289,7 +289,7 @@ class DeploymentController final : public Runner {
       events_.normal(kube::reference_to(*d), "ScalingReplicaSet", "Scaled up replica set " + name + " from 0 to " + std::to_string(size));
     Status s = co_await note_revision(d, revision);
     if (!s.ok()) co_return s;
-    if (d->spec.progress_deadline_seconds) {
+    if (has_deadline(*d)) {
       Status noted = co_await note_progress(d, "NewReplicaSetCreated", "Created new replica set \"" + name + "\"");
       co_return noted;
     }
@@ -351,7 +351,10 @@ class DeploymentController final : public Runner {
       if (!is_terminating(s->metadata)) idle.push_back(s);
     int excess = static_cast<int>(idle.size()) - *d->spec.revision_history_limit;
     if (excess <= 0) co_return ok();
-    std::sort(idle.begin(), idle.end(), [](auto& a, auto& b) { return revision_of(a->metadata) < revision_of(b->metadata); });
+    std::sort(idle.begin(), idle.end(), [](auto& a, auto& b) {
+      const int64_t ra = revision_of(a->metadata), rb = revision_of(b->metadata);
+      return ra != rb ? ra < rb : a->metadata.creation_timestamp < b->metadata.creation_timestamp;
+    });
     for (int i = 0; i < excess; ++i) {
       const SetPtr& s = idle[i];
       if (s->status.replicas != 0 || s->spec.replicas.value_or(1) != 0 || s->metadata.generation > s->status.observed_generation) continue;

@@ -204,23 +204,36 @@ const DeploymentCondition* find(const DeploymentStatus& s, std::string_view type
 
 void set_condition(DeploymentStatus& s, std::string type, std::string status, std::string reason, std::string message, Time now) {
   now = Time::from_seconds(now.seconds());
-  for (auto& c : s.conditions) {
-    if (c.type != type) continue;
-    if (c.status == status && c.reason == reason) return;
-    if (c.status != status) c.last_transition_time = now;
-    c.status = std::move(status);
-    c.reason = std::move(reason);
-    c.message = std::move(message);
-    c.last_update_time = now;
-    return;
-  }
   DeploymentCondition c;
+  c.last_update_time = c.last_transition_time = now;
+  if (const DeploymentCondition* had = find(s, type)) {
+    if (had->status == status && had->reason == reason) return;
+    if (had->status == status) c.last_transition_time = had->last_transition_time;
+    std::erase_if(s.conditions, [&](auto& o) { return o.type == type; });
+  }
   c.type = std::move(type);
   c.status = std::move(status);
   c.reason = std::move(reason);
   c.message = std::move(message);
-  c.last_update_time = c.last_transition_time = now;
   s.conditions.push_back(std::move(c));
+}
+
+bool has_deadline(const Deployment& d) { return d.spec.progress_deadline_seconds && *d.spec.progress_deadline_seconds != 0x7fffffff; }
+
+std::string longer_history(const std::string& history, const std::string& revision) {
+  constexpr size_t kMost = 2000;
+  if (history.empty()) return revision;
+  size_t start = 0;
+  while (start < history.size() && history.size() - start + 1 + revision.size() > kMost) {
+    const size_t comma = history.find(',', start);
+    start = comma == std::string::npos ? history.size() : comma + 1;
+  }
+  return start == history.size() ? revision : history.substr(start) + "," + revision;
+}
+
+std::string set_name(const std::string& deployment, const std::string& hash) {
+  constexpr size_t kMost = 253;  // of an object's name
+  return deployment.substr(0, kMost - 1 - hash.size()) + "-" + hash;
 }
 
 bool is_complete(const Deployment& d, const DeploymentStatus& s) {
@@ -230,11 +243,15 @@ bool is_complete(const Deployment& d, const DeploymentStatus& s) {
 
 namespace {
 
-bool has_deadline(const Deployment& d) { return d.spec.progress_deadline_seconds && *d.spec.progress_deadline_seconds != 0x7fffffff; }
-
 bool progressing(const DeploymentStatus& before, const DeploymentStatus& now) {
   return now.updated_replicas > before.updated_replicas || now.replicas - now.updated_replicas < before.replicas - before.updated_replicas ||
          now.ready_replicas > before.ready_replicas || now.available_replicas > before.available_replicas;
+}
+
+const kube::apps::ReplicaSetCondition* failure_of(const ReplicaSet& rs) {
+  for (auto& c : rs.status.conditions)
+    if (c.type == "ReplicaFailure") return &c;
+  return nullptr;
 }
 
 bool timed_out(const Deployment& d, const DeploymentStatus& s, Time now) {
@@ -267,7 +284,9 @@ DeploymentStatus deployment_status(const Deployment& d, const std::vector<SetPtr
     set_condition(s, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.", now);
 
   if (d.spec.paused || is_terminating(d.metadata) || is_scaling_event(d, all)) return s;
-  if (has_deadline(d)) {
+  if (!has_deadline(d)) {
+    std::erase_if(s.conditions, [](auto& c) { return c.type == "Progressing"; });
+  } else {
     const DeploymentCondition* current = find(s, "Progressing");
     bool was_complete = s.replicas == s.updated_replicas && current && current->reason == "NewReplicaSetAvailable";
     std::string set_text = fresh ? "ReplicaSet \"" + fresh->metadata.name + "\"" : "Deployment \"" + name + "\"";
@@ -276,28 +295,27 @@ DeploymentStatus deployment_status(const Deployment& d, const std::vector<SetPtr
         set_condition(s, "Progressing", "True", "NewReplicaSetAvailable", set_text + " has successfully progressed.", now);
       } else if (progressing(d.status, s)) {
         std::string text = set_text + " is progressing.";
-        if (current && current->status == "True" && current->reason == "ReplicaSetUpdated") {
-          for (auto& c : s.conditions)
-            if (c.type == "Progressing") {
-              c.last_update_time = Time::from_seconds(now.seconds());
-              c.message = text;
-            }
-        } else {
-          set_condition(s, "Progressing", "True", "ReplicaSetUpdated", text, now);
-        }
+        // Also with the same reason as before: the deadline counts from the latest progress.
+        const std::optional<Time> since = current && current->status == "True" ? std::optional<Time>(current->last_transition_time) : std::nullopt;
+        std::erase_if(s.conditions, [](auto& c) { return c.type == "Progressing"; });
+        set_condition(s, "Progressing", "True", "ReplicaSetUpdated", text, now);
+        if (since) s.conditions.back().last_transition_time = *since;
       } else if (timed_out(d, s, now)) {
         set_condition(s, "Progressing", "False", "ProgressDeadlineExceeded", set_text + " has timed out progressing.", now);
       }
     }
   }
 
-  std::string failure;
+  // The new ReplicaSet's failure before those of the others, with the time at which it began.
+  const kube::apps::ReplicaSetCondition* failure = fresh ? failure_of(*fresh) : nullptr;
   for (auto& rs : all)
-    for (auto& c : rs->status.conditions)
-      if (c.type == "ReplicaFailure" && c.status == "True" && (!fresh || rs == fresh || failure.empty())) failure = c.reason + "\n" + c.message;
-  if (!failure.empty()) {
-    size_t n = failure.find('\n');
-    set_condition(s, "ReplicaFailure", "True", failure.substr(0, n), failure.substr(n + 1), now);
+    if (!failure) failure = failure_of(*rs);
+  if (failure) {
+    const DeploymentCondition* had = find(s, "ReplicaFailure");
+    const bool news = !had || had->status != failure->status || had->reason != failure->reason;
+    const Time since = had && had->status == failure->status ? had->last_transition_time : failure->last_transition_time;
+    set_condition(s, "ReplicaFailure", failure->status, failure->reason, failure->message, failure->last_transition_time);
+    if (news) s.conditions.back().last_transition_time = since;
   } else {
     std::erase_if(s.conditions, [](auto& c) { return c.type == "ReplicaFailure"; });
   }

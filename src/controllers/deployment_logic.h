@@ -54,6 +54,13 @@ std::vector<Resize> scale_proportionally(const kube::apps::Deployment& d, const 
 // True when `replicas` changed since the ReplicaSets were last sized.
 bool is_scaling_event(const kube::apps::Deployment& d, const std::vector<SetPtr>& all);
 
+// A deadline of 2^31-1 seconds is none.
+bool has_deadline(const kube::apps::Deployment& d);
+// `revision` behind those that were before, the oldest of which go beyond 2000 characters.
+std::string longer_history(const std::string& history, const std::string& revision);
+// The name of a new ReplicaSet: a Deployment's name that is too long is cut.
+std::string set_name(const std::string& deployment, const std::string& hash);
+
 bool is_complete(const kube::apps::Deployment& d, const kube::apps::DeploymentStatus& s);
 // The status with its conditions (Available, Progressing, ReplicaFailure). While it is paused, deleted or scaled in the middle of a
 // rollout only Available is looked at, as upstream does: Progressing then says DeploymentPaused or what it said before.
@@ -62,6 +69,7 @@ kube::apps::DeploymentStatus deployment_status(const kube::apps::Deployment& d, 
 std::optional<Duration> until_deadline(const kube::apps::Deployment& d, const kube::apps::DeploymentStatus& s, Time now);
 
 const kube::apps::DeploymentCondition* find(const kube::apps::DeploymentStatus& s, std::string_view type);
+// A changed condition moves to the end, as upstream: readers see the latest news last.
 void set_condition(kube::apps::DeploymentStatus& s, std::string type, std::string status, std::string reason, std::string message, Time now);
 
 }  // namespace caravel::controllers

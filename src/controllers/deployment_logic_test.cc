@@ -200,5 +200,69 @@ TEST(Selectors, ExpressionsAndNull) {
   EXPECT_FALSE(matches(std::optional<kube::meta::LabelSelector>(), {{"app", "web"}}));
 }
 
+std::vector<std::string> types(const kube::apps::DeploymentStatus& s) {
+  std::vector<std::string> out;
+  for (auto& c : s.conditions) out.push_back(c.type);
+  return out;
+}
+
+TEST(DeploymentLogic, TheLatestNewsIsTheLastCondition) {
+  kube::apps::DeploymentStatus s;
+  set_condition(s, "Progressing", "True", "NewReplicaSetCreated", "", kNow);
+  set_condition(s, "Available", "False", "MinimumReplicasUnavailable", "", kNow);
+  set_condition(s, "Progressing", "True", "NewReplicaSetAvailable", "", kNow + 5s);
+  EXPECT_EQ(types(s), (std::vector<std::string>{"Available", "Progressing"}));
+  EXPECT_EQ(find(s, "Progressing")->last_transition_time, kNow);
+  EXPECT_EQ(find(s, "Progressing")->last_update_time, kNow + 5s);
+  set_condition(s, "Available", "False", "MinimumReplicasUnavailable", "", kNow + 9s);  // no news
+  EXPECT_EQ(types(s), (std::vector<std::string>{"Available", "Progressing"}));
+}
+
+TEST(DeploymentLogic, WithoutADeadlineThereIsNoProgressCondition) {
+  for (bool endless : {false, true}) {
+    Deployment d = deployment(1, 1, 0);
+    d.spec.progress_deadline_seconds = endless ? std::optional<int32_t>(0x7fffffff) : std::nullopt;
+    set_condition(d.status, "Progressing", "True", "NewReplicaSetCreated", "", kNow);
+    auto rs = set("web-1", 1, 0);
+    EXPECT_EQ(find(deployment_status(d, {rs}, rs, 0, kNow), "Progressing"), nullptr);
+  }
+}
+
+TEST(DeploymentLogic, AFailureIsTakenOverWithItsTime) {
+  Deployment d = deployment(1, 1, 0);
+  auto fail = [](const std::shared_ptr<ReplicaSet>& rs, const std::string& message) {
+    rs->status.conditions.emplace_back();
+    auto& c = rs->status.conditions.back();
+    c.type = "ReplicaFailure";
+    c.status = "True";
+    c.reason = "FailedCreate";
+    c.message = message;
+    c.last_transition_time = kNow - 100s;
+  };
+  auto first = set("web-1", 1, 0), second = set("web-2", 1, 0), fresh = set("web-3", 1, 0);
+  fail(first, "one");
+  fail(second, "two");
+  auto s = deployment_status(d, {first, second, fresh}, fresh, 0, kNow);
+  ASSERT_NE(find(s, "ReplicaFailure"), nullptr);
+  EXPECT_EQ(find(s, "ReplicaFailure")->message, "one");
+  EXPECT_EQ(find(s, "ReplicaFailure")->last_transition_time, kNow - 100s);
+  EXPECT_EQ(find(s, "ReplicaFailure")->last_update_time, kNow - 100s);
+  fail(fresh, "three");
+  EXPECT_EQ(find(deployment_status(d, {first, second, fresh}, fresh, 0, kNow), "ReplicaFailure")->message, "three");
+}
+
+TEST(DeploymentLogic, RevisionHistoryAndNamesHaveAnEnd) {
+  EXPECT_EQ(longer_history("", "1"), "1");
+  EXPECT_EQ(longer_history("1,2", "5"), "1,2,5");
+  std::string h = "1";
+  for (int i = 2; i < 1000; ++i) h = longer_history(h, std::to_string(i));
+  EXPECT_LE(h.size(), 2000u);
+  EXPECT_GT(h.size(), 1990u);
+  EXPECT_EQ(h.substr(0, 4), "500,");
+  EXPECT_EQ(h.substr(h.size() - 8), ",998,999");
+  EXPECT_EQ(set_name("web", "abc"), "web-abc");
+  EXPECT_EQ(set_name(std::string(253, 'w'), "abc"), std::string(249, 'w') + "-abc");
+}
+
 }  // namespace
 }  // namespace caravel::controllers

@@ -4,11 +4,11 @@
 #include "controllers/common.h"
 #include "controllers/context.h"
 #include "controllers/discovery.h"
+#include "controllers/namespace_conditions.h"
 
 namespace caravel::controllers {
 
 using kube::core::Namespace;
-using kube::core::NamespaceCondition;
 
 namespace {
 
@@ -16,30 +16,7 @@ constexpr const char* kFinalizer = "kubernetes";
 constexpr Duration kLookAgain = 1s;
 constexpr Duration kLookAgainMax = 15s;
 
-void set_condition(kube::core::NamespaceStatus& s, const std::string& type, bool bad, const std::string& reason, const std::string& good_reason,
-                   const std::string& message, const std::string& good_message, Time now) {
-  NamespaceCondition c;
-  c.type = type;
-  c.status = bad ? "True" : "False";
-  c.reason = bad ? reason : good_reason;
-  c.message = bad ? message : good_message;
-  c.last_transition_time = Time::from_seconds(now.seconds());
-  for (auto& old : s.conditions) {
-    if (old.type != type) continue;
-    if (old.status == c.status) c.last_transition_time = old.last_transition_time;
-    old = c;
-    return;
-  }
-  s.conditions.push_back(std::move(c));
-}
-
 bool is_pods(const kube::Resource& r) { return r.group.empty() && r.plural == "pods"; }
-
-struct Left {
-  int objects = 0;
-  std::map<std::string, int> by_resource, by_finalizer;
-  std::vector<std::string> errors;
-};
 
 class NamespaceController final : public Runner {
  public:
@@ -88,7 +65,7 @@ class NamespaceController final : public Runner {
     }
     Time now = ex_.now();
     kube::core::NamespaceStatus before = ns.status;
-    set_conditions(ns.status, *served, left, now);
+    set_namespace_conditions(ns.status, served->failed_groups, left, now);
     if (!(ns.status == before)) {
       Namespace next = ns;
       Result<Namespace> r = co_await client_.update_status<Namespace>(std::move(next));
@@ -138,27 +115,9 @@ class NamespaceController final : public Runner {
     }
     for (const json::Value& o : rest->items) {
       ++left->objects;
-      ++left->by_resource[r.resource.group_resource()];
+      ++left->by_resource[r.resource.plural + "." + r.resource.group];
       for (const json::Value& f : o["metadata"]["finalizers"].as_array()) ++left->by_finalizer[f.as_string()];
     }
-  }
-
-  static void set_conditions(kube::core::NamespaceStatus& s, const Discovered& served, const Left& left, Time now) {
-    std::string failed, errors, remaining, finalizers;
-    for (auto& g : served.failed_groups) failed += (failed.empty() ? "" : ", ") + g;
-    for (auto& e : left.errors) errors += (errors.empty() ? "" : ", ") + e;
-    for (auto& [r, n] : left.by_resource) remaining += (remaining.empty() ? "" : ", ") + r + " has " + std::to_string(n) + " resource instances";
-    for (auto& [f, n] : left.by_finalizer) finalizers += (finalizers.empty() ? "" : ", ") + f + " in " + std::to_string(n) + " resource instances";
-    set_condition(s, "NamespaceDeletionDiscoveryFailure", !failed.empty(), "DiscoveryFailed", "ResourcesDiscovered",
-                  "Discovery failed for some groups: " + failed, "All resources successfully discovered", now);
-    set_condition(s, "NamespaceDeletionGroupVersionParsingFailure", false, "GroupVersionParsingFailed", "ParsedGroupVersions", "",
-                  "All legacy kube types successfully parsed", now);
-    set_condition(s, "NamespaceDeletionContentFailure", !errors.empty(), "ContentDeletionFailed", "ContentDeleted",
-                  "Failed to delete all resource types: " + errors, "All content successfully deleted, may be waiting on finalization", now);
-    set_condition(s, "NamespaceContentRemaining", left.objects > 0, "SomeResourcesRemain", "ContentRemoved",
-                  "Some resources are remaining: " + remaining, "All content successfully removed", now);
-    set_condition(s, "NamespaceFinalizersRemaining", !finalizers.empty(), "SomeFinalizersRemain", "ContentHasNoFinalizers",
-                  "Some content in the namespace has finalizers remaining: " + finalizers, "All content-preserving finalizers finished", now);
   }
 
   Executor& ex_;

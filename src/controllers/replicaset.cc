@@ -173,14 +173,12 @@ class ReplicaController final : public Runner {
       if (asked < static_cast<size_t>(diff)) queue_.enqueue_after(key, 10ms);
       co_return ok();
     }
+    // Pods of all ReplicaSets of the same Deployment crowd a node. Upstream does not count those of a set without an owner.
     std::map<std::string, int> on_node;
-    for (auto& p : active) ++on_node[p->spec.node_name];
-    // Pods of the other ReplicaSets of the same Deployment crowd a node too.
     if (const kube::meta::OwnerReference* o = controller_of(rs->metadata))
       for (auto& sibling : sets_.by_index(kOwnerIndex, o->uid))
-        if (sibling->metadata.uid != rs->metadata.uid)
-          for (auto& p : pods_.by_index(kOwnerIndex, sibling->metadata.uid))
-            if (is_active(*p)) ++on_node[p->spec.node_name];
+        for (auto& p : pods_.by_index(kOwnerIndex, sibling->metadata.uid))
+          if (is_active(*p)) ++on_node[p->spec.node_name];
     Time now = ex_.now();
     std::sort(active.begin(), active.end(), [&](auto& a, auto& b) { return delete_before(*a, *b, on_node, now); });
     active.resize(std::min<size_t>(-diff, kBurst));
@@ -189,7 +187,7 @@ class ReplicaController final : public Runner {
     if (!s.ok()) {
       for (auto& p : active) expect_.gone(p->metadata.uid);
       events_.warning(kube::reference_to(*rs), "FailedDelete", "Error deleting: " + s.error().message);
-      co_return s;
+      co_return wrap(std::move(s).error(), "unable to delete pods");
     }
     for (auto& p : active) events_.normal(kube::reference_to(*rs), "SuccessfulDelete", "Deleted pod: " + p->metadata.name);
     if (static_cast<size_t>(-diff) > kBurst) queue_.enqueue_after(key, 10ms);

@@ -50,6 +50,10 @@ void set_identity(const StatefulSet& s, int ordinal, const std::string& hash, Po
   }
 }
 
+std::string pod_event(const char* verb, const StatefulSet& s, const std::string& pod) {
+  return std::string(verb) + " Pod " + pod + " in StatefulSet " + s.metadata.name + " ";
+}
+
 class StatefulSetController final : public Runner {
  public:
   explicit StatefulSetController(const Context& c)
@@ -161,9 +165,7 @@ class StatefulSetController final : public Runner {
       auto it = st->pods.find(n);
       PodPtr p = it == st->pods.end() ? nullptr : it->second;
       if (p && is_finished(*p) && !is_terminating(p->metadata)) {
-        events_.warning(kube::reference_to(*s), "RecreatingFailedPod",
-                        "StatefulSet " + s->metadata.namespace_ + "/" + s->metadata.name + " is recreating failed Pod " + p->metadata.name);
-        Status d = co_await delete_pods(ex_, client_, std::vector<PodPtr>(1, p));
+        Status d = co_await remove_pod(s, p);
         if (!d.ok()) co_return d;
         if (ordered) co_return ok();
         continue;
@@ -252,7 +254,7 @@ class StatefulSetController final : public Runner {
     Status c = co_await keep_claims(s, n);
     if (!c.ok()) {
       if (c.error().message.find("is being terminated") != std::string::npos) co_return ok();
-      events_.warning(kube::reference_to(*s), "FailedCreate", "create Claim for Pod " + s->metadata.name + "-" + std::to_string(n) + " in StatefulSet " + s->metadata.name + " failed error: " + c.error().message);
+      events_.warning(kube::reference_to(*s), "FailedCreate", pod_event("Create", *s, s->metadata.name + "-" + std::to_string(n)) + "failed error: " + c.error().message);
       co_return c;
     }
     Pod p = pod_from_template(old ? st->current_template : s->spec.template_, s->metadata.namespace_, "");
@@ -265,19 +267,19 @@ class StatefulSetController final : public Runner {
         co_return make_error(Code::kConflict, "pod " + name + " exists already and is not this StatefulSet's yet");
       }
       if (r.error().message.find("is being terminated") != std::string::npos) co_return ok();
-      events_.warning(kube::reference_to(*s), "FailedCreate", "create Pod " + name + " in StatefulSet " + s->metadata.name + " failed error: " + r.error().message);
+      events_.warning(kube::reference_to(*s), "FailedCreate", pod_event("Create", *s, name) + "failed error: " + r.error().message);
       co_return std::move(r).error();
     }
     expect_.wrote(key, r->metadata.resource_version);
     st->pods[n] = std::make_shared<const Pod>(std::move(*r));
-    events_.normal(kube::reference_to(*s), "SuccessfulCreate", "create Pod " + name + " in StatefulSet " + s->metadata.name + " successful");
+    events_.normal(kube::reference_to(*s), "SuccessfulCreate", pod_event("Create", *s, name) + "successful");
     co_return ok();
   }
 
   Task<Status> remove_pod(SetPtr s, PodPtr p) {
     Status d = co_await delete_pods(ex_, client_, std::vector<PodPtr>(1, p));
-    if (d.ok())
-      events_.normal(kube::reference_to(*s), "SuccessfulDelete", "delete Pod " + p->metadata.name + " in StatefulSet " + s->metadata.name + " successful");
+    if (d.ok()) events_.normal(kube::reference_to(*s), "SuccessfulDelete", pod_event("Delete", *s, p->metadata.name) + "successful");
+    else events_.warning(kube::reference_to(*s), "FailedDelete", pod_event("Delete", *s, p->metadata.name) + "failed error: " + d.error().message);
     co_return d;
   }
 
@@ -294,9 +296,14 @@ class StatefulSetController final : public Runner {
       const ClaimPod pod{s->metadata.name + "-" + std::to_string(n), "", false};
       set_claim_owners(*s, pod, c);
       Result<PersistentVolumeClaim> r = co_await client_.create<PersistentVolumeClaim>(std::move(c));
-      if (!r.ok() && r.error().code != Code::kAlreadyExists) co_return std::move(r).error();
+      if (!r.ok() && r.error().code != Code::kAlreadyExists) {
+        if (r.error().message.find("is being terminated") == std::string::npos)
+          events_.warning(kube::reference_to(*s), "FailedCreate",
+                          "Create Claim " + name + " for Pod " + pod.name + " in StatefulSet " + s->metadata.name + " failed error: " + r.error().message);
+        co_return wrap(std::move(r).error(), "failed to create PVC " + name);
+      }
       if (r.ok())
-        events_.normal(kube::reference_to(*s), "SuccessfulCreate", "create Claim " + name + " Pod " + s->metadata.name + "-" + std::to_string(n) + " in StatefulSet " + s->metadata.name + " success");
+        events_.normal(kube::reference_to(*s), "SuccessfulCreate", "Create Claim " + name + " Pod " + s->metadata.name + "-" + std::to_string(n) + " in StatefulSet " + s->metadata.name + " success");
     }
     co_return ok();
   }
@@ -330,7 +337,7 @@ class StatefulSetController final : public Runner {
     Time now = ex_.now();
     n.replicas = n.ready_replicas = n.available_replicas = n.current_replicas = n.updated_replicas = 0;
     for (auto& [i, p] : st->pods) {
-      if (is_finished(*p)) continue;
+      if (p->status.phase.empty()) continue;
       ++n.replicas;
       if (p->status.phase == "Running" && is_ready(*p)) {
         ++n.ready_replicas;
@@ -341,6 +348,7 @@ class StatefulSetController final : public Runner {
       if (revision_of(*p) == st->update) ++n.updated_replicas;
     }
     n.observed_generation = s->metadata.generation;
+    n.collision_count = s->status.collision_count.value_or(0);
     n.current_revision = st->current;
     n.update_revision = st->update;
     // The update is done when every pod has it and is ready: it becomes the current revision.
