@@ -432,9 +432,10 @@ TEST_F(ApiServerTest, ReadersInThisProcessGetTheDocumentsThatOthersGetAsText) {
       }
     }
     // Documents are shared with other readers and keep what a list's text leaves out.
-    if (seen[1].find("items"))
+    if (seen[1].find("items")) {
       for (Value& item : seen[1]["items"].arr())
         for (std::string_view name : {"kind", "apiVersion"}) EXPECT_TRUE(item.erase(name)) << path;
+    }
     EXPECT_EQ(json::dump_sorted(seen[0]), json::dump_sorted(seen[1])) << path;
   }
 }

@@ -68,10 +68,14 @@ Task<void> carry_input(RemoteIo* from, net::WebSocket* input, net::WebSocket* si
   while (true) {
     RemoteInput in = co_await from->read();
     if (in.kind == RemoteInput::kGone) break;
+    std::string message(1, static_cast<char>(in.kind == RemoteInput::kResize ? kResize : kStdin));
+    message += in.data;
     Status s = ok();
-    if (in.kind == RemoteInput::kData && input) s = co_await input->send(std::string(1, kStdin) + in.data, false);
-    else if (in.kind == RemoteInput::kResize) s = co_await sizes->send(std::string(1, kResize) + in.data, false);
-    else if (in.kind == RemoteInput::kEndOfInput && input) {
+    if (in.kind == RemoteInput::kData && input) {
+      s = co_await input->send(message, false);
+    } else if (in.kind == RemoteInput::kResize) {
+      s = co_await sizes->send(message, false);
+    } else if (in.kind == RemoteInput::kEndOfInput && input) {
       co_await input->close(1000, "");
       input = nullptr;
     }
@@ -86,12 +90,12 @@ Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::Respon
   cri::AttachRequest r;
   r.container_id = std::move(container_id);
   r.tty = options.tty;
+  r.stdin_ = true;  // else containerd takes the input for ended, and ends that of a container with stdinOnce
   r.stdout_ = true;
   r.stderr_ = !options.tty;
   auto output = co_await open_streams(loop, runtime, r);
   Connection input;
   if (output.ok() && options.input) {
-    r.stdin_ = true;
     r.stderr_ = false;  // with no stream but input the runtime would not stay
     auto opened = co_await open_streams(loop, runtime, r);
     if (opened.ok()) input = std::move(*opened);
