@@ -40,6 +40,11 @@ marker=$(kubectl -n demo get configmap page -o jsonpath='{.metadata.uid}')
 "$caravel" up --data-dir "$data" --no-flows -o json > /dev/null || fail "up on kept data"
 [ "$(kubectl -n demo get configmap page -o jsonpath='{.metadata.uid}')" = "$marker" ] || fail "the data was not kept"
 
+# A container's own input and output, its end and its exit code.
+said=$(printf 'one\ntwo' | timeout 60 kubectl run attached --image=caravel.local/busybox:latest --restart=Never -i --rm -q -- sh -c 'sleep 1; cat; echo " end"; exit 3' 2>/dev/null)
+code=$?
+[ "$said $code" = $'one\ntwo end 3' ] || fail "kubectl run -i gave: $said, code $code"
+
 # kill -9 of any one process heals: each is killed once, then everything answers again: both load balancers,
 # the API, three Ready nodes, all pods.
 world=$(pgrep -f -- "caravel world --data-dir $data" | tail -n 1)
