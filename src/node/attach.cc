@@ -64,7 +64,7 @@ Task<void> show_output(net::WebSocket* from, RemoteIo* to, Event* done) {
 }
 
 // The client's input and its window's sizes to the container.
-Task<void> carry_input(RemoteIo* from, net::WebSocket* input, net::WebSocket* sizes, Event* gone) {
+Task<void> carry_input(RemoteIo* from, net::WebSocket* input, net::WebSocket* sizes, Event* input_ended, Event* gone) {
   while (true) {
     RemoteInput in = co_await from->read();
     if (in.kind == RemoteInput::kGone) break;
@@ -78,6 +78,7 @@ Task<void> carry_input(RemoteIo* from, net::WebSocket* input, net::WebSocket* si
     } else if (in.kind == RemoteInput::kEndOfInput && input) {
       co_await input->close(1000, "");
       input = nullptr;
+      input_ended->set();
     }
     if (!s.ok()) kAttachLog.debug("input of an attached container is lost", {{"error", s.error().message}});
   }
@@ -86,9 +87,9 @@ Task<void> carry_input(RemoteIo* from, net::WebSocket* input, net::WebSocket* si
 
 }  // namespace
 
-Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteOptions options, cri::Runtime& runtime, std::string container_id) {
+Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteOptions options, cri::Runtime& runtime, AttachTarget target) {
   cri::AttachRequest r;
-  r.container_id = std::move(container_id);
+  r.container_id = target.container_id;
   r.tty = options.tty;
   r.stdin_ = true;  // else containerd takes the input for ended, and ends that of a container with stdinOnce
   r.stdout_ = true;
@@ -107,13 +108,14 @@ Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::Respon
   }
   std::unique_ptr<RemoteIo> io = co_await open_remote_io(loop, q, w, options);
   if (!io) co_return;
-  Event ended(loop), gone(loop), drained(loop);
+  Event ended(loop), gone(loop), drained(loop), input_ended(loop);
   TaskScope scope;
   scope.spawn(show_output(output->socket.get(), io.get(), &ended));
   if (input.socket) scope.spawn(show_output(input.socket.get(), nullptr, &drained));
-  scope.spawn(carry_input(io.get(), input.socket.get(), output->socket.get(), &gone));
-  while (!ended.is_set() && !gone.is_set()) co_await ended.wait(std::chrono::milliseconds(250));
-  if (ended.is_set()) co_await io->finish(exit_status_json(0));
+  scope.spawn(carry_input(io.get(), input.socket.get(), output->socket.get(), &input_ended, &gone));
+  auto detached = [&] { return input_ended.is_set() && !target.stdin_once; };
+  while (!ended.is_set() && !gone.is_set() && !detached()) co_await ended.wait(std::chrono::milliseconds(250));
+  if (!gone.is_set()) co_await io->finish(exit_status_json(0));
 }
 
 }  // namespace caravel::node

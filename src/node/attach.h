@@ -13,7 +13,12 @@
 
 namespace caravel::node {
 
-// Until the container ends or the client goes.
-Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteOptions options, cri::Runtime& runtime, std::string container_id);
+struct AttachTarget {
+  std::string container_id;
+  bool stdin_once = false;
+};
+
+// Until the container ends, the client goes, or its input ends that is not the container's last (no stdinOnce).
+Task<void> serve_attach(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, RemoteOptions options, cri::Runtime& runtime, AttachTarget target);
 
 }  // namespace caravel::node

@@ -201,7 +201,9 @@ Task<void> NodeServer::attach(net::ServerRequest& q, net::ResponseWriter& w) {
     co_await fail(w, std::move(record).error());
     co_return;
   }
-  co_await serve_attach(*loop_, q, w, remote_options(q), *runtime_, record->id);
+  AttachTarget target{record->id, false};
+  if (auto c = find_container(agent_->find(ns, pod)->pod(), container)) target.stdin_once = c->stdin_once;
+  co_await serve_attach(*loop_, q, w, remote_options(q), *runtime_, std::move(target));
 }
 
 Task<void> NodeServer::port_forward(net::ServerRequest& q, net::ResponseWriter& w) {
