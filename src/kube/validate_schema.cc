@@ -80,6 +80,8 @@ size_t characters(std::string_view s) {
 
 std::string number_text(double d) { return d == std::floor(d) && std::fabs(d) < 1e15 ? std::to_string(static_cast<int64_t>(d)) : format("%g", d); }
 
+}  // namespace
+
 bool format_ok(const std::string& format, const std::string& text) {
   if (format == "date-time") return parse_rfc3339(text).ok();
   if (format == "date") return text.size() == 10 && parse_rfc3339(text + "T00:00:00Z").ok();
@@ -93,6 +95,8 @@ bool format_ok(const std::string& format, const std::string& text) {
   if (format == "quantity") return Quantity::parse(text).ok();
   return true;
 }
+
+namespace {
 
 void check_string(const Schema& s, const std::string& text, const json::Value& v, const FieldPath& p, FieldErrors& e) {
   std::string body = p.text() + " in body ";

@@ -28,6 +28,9 @@ std::string check_dns1123_subdomain_with_underscore(std::string_view s);
 std::string check_dns1123_subdomain_prefix(std::string_view s);  // of a name that something is added to
 std::string check_http_header_name(std::string_view s);
 
+// A text by a format of JSON schema ("date-time", "uuid"); unknown formats hold.
+bool format_ok(const std::string& format, const std::string& text);
+
 // How names of a kind are checked.
 using NameCheck = std::string (*)(std::string_view);
 NameCheck name_check(std::string_view group, std::string_view kind);

@@ -253,7 +253,7 @@ class Estimator {
       return {scaled(std::min(size(0).max, size(1).max), kPerCharacter), {}};
     }
     if (name == "@in" && signature.back() == 'L') return {size(1).max, {}};
-    if (one_of_names(name, {"isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"})) return {search(*e.args[0]), {}};
+    if (one_of_names(name, {"isSorted", "sum", "max", "min", "indexOf", "lastIndexOf", "first", "last"})) return {search(*e.args[0]), {}};
     if (one_of_names(name, {"url", "jsonpatch.escapeKey", "lowerAscii", "upperAscii", "substring", "trim"})) return {size(0).reading(), size(0)};
     if (one_of_names(name, {"cidr", "isIP", "isCIDR", "quantity", "isQuantity", "semver", "isSemver"})) return {size(0).reading(), {}};
     if (name == "ip" && !e.member) return {size(0).reading(), {}};
@@ -276,6 +276,15 @@ class Estimator {
       return {saturating_add(n, kStep + kNewList), Size::fixed(n)};
     }
     if (name == "flatten") return {saturating_add(size(0).max, kStep + kNewList), size(0)};
+    if (name == "reverse" && first == 'L') return {saturating_add(size(0).max, kStep + kNewList), size(0)};
+    // Each item against each.
+    if (name == "distinct" || name == "sort") return {saturating_add(saturating_multiply(size(0).max, size(0).max), kStep + kNewList), size(0)};
+    if (one_of_names(name, {"sets.contains", "sets.intersects", "sets.equivalent"}))
+      return {saturating_add(saturating_multiply(saturating_multiply(size(0).max, size(1).max), name == "sets.equivalent" ? 2 : 1), kStep), {}};
+    if (name == "lists.range") {
+      uint64_t n = integer(e, 0).value_or(kRangeMax);
+      return {saturating_add(n, kStep + kNewList), Size{0, n}};
+    }
     return {kStep, {}};
   }
   static bool unit_equality(K k) { return k == K::kIp || k == K::kCidr || k == K::kQuantity || k == K::kUrl || k == K::kOpaque; }

@@ -8,7 +8,7 @@ namespace caravel::kube::cel {
 const std::vector<const Function*>& overloads(std::string_view name) {
   static const auto* table = [] {
     auto* t = new std::map<std::string_view, std::vector<const Function*>>();
-    for (auto functions : {operator_functions(), conversion_functions(), time_functions(), string_functions(), list_functions(), kubernetes_functions(), network_functions()})
+    for (auto functions : {operator_functions(), conversion_functions(), time_functions(), string_functions(), list_functions(), collection_functions(), semver_functions(), format_functions(), kubernetes_functions(), network_functions()})
       for (auto& f : functions) (*t)[f.name].push_back(&f);
     return t;
   }();

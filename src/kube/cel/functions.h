@@ -17,6 +17,8 @@ namespace caravel::kube::cel {
 
 using Arguments = std::span<const Value>;
 
+inline constexpr int64_t kRangeMax = 1'000'000;  // items of a list that lists.range may make
+
 struct Function {
   const char* name;
   bool member;  // called on its first argument
@@ -33,6 +35,9 @@ std::span<const Function> conversion_functions();
 std::span<const Function> time_functions();
 std::span<const Function> string_functions();
 std::span<const Function> list_functions();
+std::span<const Function> collection_functions();
+std::span<const Function> semver_functions();
+std::span<const Function> format_functions();
 std::span<const Function> kubernetes_functions();
 std::span<const Function> network_functions();
 

@@ -255,7 +255,7 @@ class Parser {
       return macro("bind", at, std::move(value), std::move(args), 1);
     }
     bool space = receiver->kind == Expr::Kind::kIdent;
-    if (space && (receiver->name == "optional" || receiver->name == "strings" || receiver->name == "jsonpatch" || (receiver->name == "ip" && name == "isCanonical"))) {
+    if (space && (receiver->name == "optional" || receiver->name == "strings" || receiver->name == "jsonpatch" || receiver->name == "sets" || receiver->name == "lists" || receiver->name == "format" || (receiver->name == "ip" && name == "isCanonical"))) {
       ExprPtr e = node(Expr::Kind::kCall, at, receiver->name + "." + name);
       for (auto& a : args)
         if (!add(*e, std::move(a))) return nullptr;

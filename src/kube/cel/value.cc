@@ -139,8 +139,12 @@ bool equal(const Value& a, const Value& b) {
       const Network &x = a.as_network(), &y = b.as_network();
       return x.family == y.family && x.prefix == y.prefix && std::memcmp(x.bytes, y.bytes, sizeof x.bytes) == 0;
     }
-    default: return false;
+    case Kind::kOpaque: return a.as_opaque().equals(b.as_opaque());
+    case Kind::kInt:
+    case Kind::kUint:
+    case Kind::kDouble: break;  // numbers were compared above
   }
+  return false;
 }
 
 Result<int> compare(const Value& a, const Value& b) {

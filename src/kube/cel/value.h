@@ -137,6 +137,7 @@ class Opaque {
   virtual ~Opaque() = default;
   virtual std::string type_name() const = 0;
   virtual bool has(std::string_view) const { return false; }
+  virtual bool equals(const Opaque& other) const { return this == &other; }
   virtual Result<Value> select(std::string_view field) const;
   // `args` without the value itself.
   virtual Result<Value> call(std::string_view method, const std::vector<Value>& args) const;
