@@ -41,6 +41,9 @@ std::span<const Function> format_functions();
 std::span<const Function> kubernetes_functions();
 std::span<const Function> network_functions();
 
+// As Go's url.ParseRequestURI, with its words: "parse \"x\": invalid URI for request".
+Result<Url> parse_url(const std::string& text);
+
 // RE2, compiled once per text; an error in RE2's words.
 Result<bool> regex_matches(const std::string& text, const std::string& pattern);
 

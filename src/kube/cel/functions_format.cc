@@ -28,7 +28,10 @@ constexpr Format kFormats[] = {
     {"dns1123SubdomainPrefix", [](const std::string& s) { return check_dns1123_subdomain(undashed(s)); }},
     {"dns1035LabelPrefix", [](const std::string& s) { return check_dns1035_label(undashed(s)); }},
     {"labelValue", [](const std::string& s) { return check_label_value(s); }},
-    {"uri", [](const std::string& s) { return format_ok("uri", s) ? "" : "parse " + json::quote(s) + ": invalid URI for request"; }},
+    {"uri", [](const std::string& s) {
+       auto u = parse_url(s);
+       return u.ok() ? std::string() : u.error().message;
+     }},
     {"uuid", [](const std::string& s) { return schema_format("uuid", s, "does not match the UUID format"); }},
     {"byte", [](const std::string& s) { return schema_format("byte", s, "invalid base64"); }},
     {"date", [](const std::string& s) { return schema_format("date", s, "invalid date"); }},

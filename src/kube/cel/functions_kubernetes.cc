@@ -99,8 +99,10 @@ R q_add_i(A a) { return V::quantity(a[0].q() + Quantity(a[1].i())); }
 R q_sub_i(A a) { return V::quantity(a[0].q() - Quantity(a[1].i())); }
 
 // A request URI: absolute, or a path from the root.
+}  // namespace
+
 Result<Url> parse_url(const std::string& text) {
-  auto bad = [&](const char* why) { return invalid("URL parse error during conversion from string: parse " + json::quote(text) + ": " + why); };
+  auto bad = [&](const char* why) { return invalid("parse " + json::quote(text) + ": " + why); };
   if (text.empty()) return bad("empty url");
   for (unsigned char c : text)
     if (c < 0x20 || c == 0x7f) return bad("net/url: invalid control character in URL");
@@ -151,10 +153,13 @@ Result<Url> parse_url(const std::string& text) {
   }
   return u;
 }
+
+namespace {
 R is_url(A a) { return V::boolean(parse_url(a[0].s()).ok()); }
 R url(A a) {
-  TRY(Url u, parse_url(a[0].s()));
-  return V::url(std::move(u));
+  auto u = parse_url(a[0].s());
+  if (!u.ok()) return invalid("URL parse error during conversion from string: " + u.error().message);
+  return V::url(std::move(*u));
 }
 R u_scheme(A a) { return V::string(a[0].as_url().scheme); }
 R u_host(A a) { return V::string(a[0].as_url().host); }
