@@ -52,17 +52,17 @@ std::string FlowControl::dump_levels() const {
 }
 
 std::string FlowControl::dump_queues() const {
-  // Seats are given out by turns here, not by virtual time: the columns of that time stay at zero.
+  // Seats are given out by turns here, not by virtual time, and what runs has left its queue: those columns stay at zero.
   const std::string zero = "0.00000000ss";
   std::vector<Row> rows = {{"PriorityLevelName", "Index", "PendingRequests", "ExecutingRequests", "SeatsInUse", "NextDispatchR", "InitialSeatsSum", "MaxSeatsSum", "TotalWorkSum"}};
   for (auto& [name, l] : levels_)
     for (size_t i = 0; i < l.queue.size(); ++i) {
-      int64_t initial = 0, most = 0, executing = 0, seats = 0;
+      int64_t initial = 0, most = 0;
       for (auto& w : l.queue[i]) {
         initial += w->request.width.seats;
         most += w->request.width.most();
       }
-      rows.push_back({name, text(static_cast<int64_t>(i)), text(static_cast<int64_t>(l.queue[i].size())), text(executing), text(seats), zero, text(initial), text(most), zero});
+      rows.push_back({name, text(static_cast<int64_t>(i)), text(static_cast<int64_t>(l.queue[i].size())), "0", "0", zero, text(initial), text(most), zero});
     }
   return table(rows);
 }

@@ -81,10 +81,6 @@ std::string quote_warning(std::string_view text) {
   return out + "\"";
 }
 
-size_t character_count(std::string_view s) {
-  return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](unsigned char c) { return (c & 0xc0) != 0x80; }));
-}
-
 std::string_view first_characters(std::string_view s, size_t n) {
   for (size_t i = 0; i < s.size(); ++i)
     if ((static_cast<unsigned char>(s[i]) & 0xc0) != 0x80 && n-- == 0) return s.substr(0, i);
@@ -99,14 +95,14 @@ void add_warnings(net::Headers& h, const std::vector<std::string>& warnings) {
   for (const std::string& w : warnings) {
     if (w.empty() || std::find(once.begin(), once.end(), w) != once.end()) continue;
     once.push_back(w);
-    all += character_count(w);
+    all += utf8_length(w);
   }
   const bool cut = all > kAllMax;
   size_t written = 0;
   for (std::string_view w : once) {
     if (cut && written >= kAllMax) break;
     if (cut) w = first_characters(w, kEachMax);
-    written += character_count(w);
+    written += utf8_length(w);
     h.add("warning", quote_warning(w));
   }
 }

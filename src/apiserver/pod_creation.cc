@@ -60,14 +60,14 @@ void copy_apparmor_annotations(Value& pod, std::vector<std::string>& warnings) {
   const Value annotations = was["metadata"]["annotations"], of_pod = was["spec"]["securityContext"]["appArmorProfile"];
   for (std::string_view list : {"initContainers", "containers", "ephemeralContainers"})
     each_item(pod["spec"], list, [&](Value& c) {
-      const std::string key = "container.apparmor.security.beta.kubernetes.io/" + std::as_const(c)["name"].as_string();
+      const std::string key = std::string(kube::kAppArmorAnnotation) + std::as_const(c)["name"].as_string();
       const Value* note = annotations.find(key);
       if (!note || !std::as_const(c)["securityContext"]["appArmorProfile"].is_null()) return;
       const Value profile = kube::apparmor_of_annotation(note->as_string());
       const bool valid = valid_profile(profile);
       if (valid && profile == of_pod) return;
       if (valid) c["securityContext"]["appArmorProfile"] = profile;
-      warnings.push_back("metadata.annotations[" + key + "]: deprecated since v1.30; use the \"appArmorProfile\" field instead");
+      warnings.push_back("metadata.annotations[" + key + "]: " + std::string(kube::kAppArmorWarning));
     });
 }
 

@@ -73,6 +73,9 @@ struct Strategy {
   bool unconditional_update = true;
   bool create_on_update = false;
   bool returns_deleted_object = false;
+  // A deletion that names no policy leaves the dependents (kinds older than the choice); a warning that says so, if any.
+  bool orphans_by_default = false;
+  std::string_view orphans_warning;
   // Removing these fields compares specs; default: everything but metadata and status.
   std::function<void(json::Value& object, std::vector<std::string>& warnings)> prepare_create;  // after mutating admission
   std::function<void(json::Value& object)> accepted;                                            // another spelling of what was sent, before anybody looks at it

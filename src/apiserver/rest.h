@@ -16,9 +16,9 @@
 
 namespace caravel::apiserver {
 
-// The form in which the caller wants objects.
 inline constexpr const char* kMetaVersion = "meta.k8s.io/v1";
 
+// The form in which the caller wants objects.
 struct Output {
   enum As { kFull,
             kTable,
@@ -65,8 +65,7 @@ struct DeleteCall {
   UserPtr user;
   bool dry_run = false;
   std::optional<int64_t> grace;
-  std::string propagation;         // "", Background, Foreground, Orphan
-  bool orphan_by_default = false;  // with no propagation, and no finalizer that says another
+  std::string propagation;  // "", Background, Foreground, Orphan; "" leaves it to the object's finalizers and its kind
   std::string uid, resource_version;
   json::Value options;    // as admission sees them
   bool admitted = false;  // webhooks and policies have judged the deletion as something else

@@ -14,8 +14,6 @@ namespace {
 constexpr int kTries = 16;
 constexpr std::string_view kOrphan = "orphan";
 constexpr std::string_view kForeground = "foregroundDeletion";
-constexpr std::string_view kJobOrphans =
-    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 
 Response warned(Response r, const std::vector<std::string>& warnings) {
   r.warnings = warnings;
@@ -71,12 +69,7 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
     return status::invalid("meta.k8s.io", "DeleteOptions", "", {{"propagationPolicy", "FieldValueInvalid", "Invalid value: " + json::quote(c.propagation) + ": orphanDependents and deletionPropagation cannot be both set"}});
   if (!c.propagation.empty() && c.propagation != "Orphan" && c.propagation != "Background" && c.propagation != "Foreground")
     return status::invalid("meta.k8s.io", "DeleteOptions", "", {{"propagationPolicy", "FieldValueNotSupported", "Unsupported value: " + json::quote(c.propagation) + ": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""}});
-  if (c.propagation.empty()) {
-    // These two have orphaned their pods since before there was a choice.
-    const bool job = t->resource.group == "batch" && t->resource.kind == "Job";
-    c.orphan_by_default = job || (t->resource.group.empty() && t->resource.kind == "ReplicationController");
-    if (job) c.warnings->push_back(std::string(kJobOrphans));
-  }
+  if (c.propagation.empty() && !t->strategy->orphans_warning.empty()) c.warnings->push_back(std::string(t->strategy->orphans_warning));
   if (c.grace && *c.grace < 0) c.grace = 1;
   c.trail = r.trail;
   c.options["kind"] = "DeleteOptions";
@@ -133,9 +126,8 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     json::Value object = *live;
     bool deleting = !meta["deletionTimestamp"].is_null();
     // Finalizers that the policy asks for.
-    const std::string finalizers = json::dump(meta["finalizers"]);
-    const bool decided = finalizers.find("\"orphan\"") != finalizers.npos || finalizers.find("\"foregroundDeletion\"") != finalizers.npos;
-    if (call.propagation == "Orphan" || (call.orphan_by_default && !decided)) {
+    const bool by_default = call.propagation.empty() && t.strategy->orphans_by_default && !has_finalizer(*live, kOrphan) && !has_finalizer(*live, kForeground);
+    if (call.propagation == "Orphan" || by_default) {
       add_finalizer(object, kOrphan);
       remove_finalizer(object, kForeground);
     } else if (call.propagation == "Foreground") {

@@ -229,8 +229,7 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
     q.revision = *version;
     shown = *version;
   }
-  auto limit = integer_param(r, "limit");
-  q.limit = limit.ok() && *limit > 0 ? static_cast<size_t>(*limit) : 0;
+  q.limit = static_cast<size_t>(std::max<int64_t>(*integer_param(r, "limit"), 0));  // checked above
   auto page = expired ? Result<WatchCache::ListPage>(make_error(Code::kGone, "the pages of this list are too old")) : cache.list(q);
   if (!page.ok()) {
     if (token.empty()) co_return error_response(status::expired("The resourceVersion for the provided list is too old."));

@@ -43,9 +43,6 @@ void dedupe(std::vector<Cause>& causes) {
   causes = std::move(out);
 }
 
-}  // namespace
-
-namespace {
 // How a body that is no object is answered: with its beginning.
 Error unrecognized(const ServedType& t, std::string_view body, const std::string& why) {
   constexpr size_t kShown = 30;
@@ -57,6 +54,7 @@ Error unrecognized(const ServedType& t, std::string_view body, const std::string
   }
   return status::bad_request("the object provided is unrecognized (must be of type " + t.resource.kind + "): couldn't get version/kind; json parse error: " + why + " (" + shown + ")");
 }
+
 }  // namespace
 
 Status check_write_options(const Request& r, std::string_view kind) {

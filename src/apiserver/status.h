@@ -31,8 +31,8 @@ Error forbidden_message(const kube::Resource& r, std::string_view name, std::str
 Error invalid(std::string_view group, std::string_view kind, std::string_view name, const std::vector<Cause>& causes);
 Error bad_request(std::string message);
 Error unauthorized(std::string message = "Unauthorized");
-Error path_not_found();
-Error no_such_path();  // below no group that is served: plain text  // an unknown URL: "the server could not find the requested resource"
+Error path_not_found();  // an unknown URL: "the server could not find the requested resource"
+Error no_such_path();    // one below no group that is served: plain text
 Error method_not_supported(const kube::Resource& r, std::string_view action);
 Error method_not_allowed();
 Error not_acceptable(std::string message);

@@ -120,6 +120,8 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
         for (auto& f : o["spec"]["finalizers"].as_array()) has = has || f.as_string() == "kubernetes";
         if (!has) o["spec"]["finalizers"].push_back("kubernetes");
       };
+    } else if (kind == "ReplicationController") {
+      s->orphans_by_default = true;
     } else if (kind == "Service") {
       s->returns_deleted_object = true;
       s->prepare_create = [](Value& o, std::vector<std::string>&) {
@@ -159,6 +161,9 @@ std::shared_ptr<Strategy> builtin_strategy(Core& core, std::string_view group, s
     return s;
   }
   if (group == "batch" && kind == "Job") {
+    s->orphans_by_default = true;
+    s->orphans_warning =
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
     s->prepare_create = [](Value& o, std::vector<std::string>&) {
       o["status"] = Value::object();
       job_create(o);

@@ -37,6 +37,7 @@ std::string percent_decode(std::string_view s, bool plus_is_space = false);
 // Replaces invalid UTF-8 sequences by U+FFFD.
 std::string to_valid_utf8(std::string_view s);
 bool is_valid_utf8(std::string_view s);
+size_t utf8_length(std::string_view s);  // characters, of valid text
 
 // sprintf-like, checked by the compiler.
 std::string format(const char* fmt, ...) __attribute__((format(printf, 1, 2)));

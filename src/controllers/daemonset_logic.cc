@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "controllers/history.h"
+
 namespace caravel::controllers {
 
 using kube::core::Pod;
@@ -145,7 +147,7 @@ bool daemon_pod_before(const PodPtr& a, const PodPtr& b) {
 }
 
 bool is_current_daemon(const Pod& p, const std::string& hash) {
-  auto it = p.metadata.labels.find("controller-revision-hash");
+  auto it = p.metadata.labels.find(kRevisionHash);
   return it != p.metadata.labels.end() && it->second == hash;
 }
 

@@ -201,7 +201,7 @@ class StatefulSetController final : public Runner {
     std::vector<StatefulPod> states;
     bool surplus = false;
     for (auto& [n, p] : st->pods) {
-      states.push_back({n, n < start || n >= end, is_terminating(p->metadata), p->status.phase == "Running" && is_ready(*p) && is_available(*p, s->spec.min_ready_seconds, now)});
+      states.push_back({n, n < start || n >= end, is_terminating(p->metadata), p->status.phase == "Running" && is_available(*p, s->spec.min_ready_seconds, now)});
       surplus |= states.back().condemned;
     }
     for (int n : condemned_to_delete(std::move(states), ordered)) {

@@ -64,7 +64,6 @@ std::optional<std::string> normal_field_path(const cel::ObjectSchema& root, std:
 }
 
 constexpr uint64_t kMaxRuleCost = 10'000'000, kMaxCrdCost = 100'000'000;
-constexpr uint64_t kMaxRequestBytes = 3 * 1024 * 1024;
 
 std::string over_budget(const std::string& what, uint64_t cost, uint64_t limit) {
   double factor = static_cast<double>(cost) / static_cast<double>(limit);
@@ -197,7 +196,7 @@ class Compiler {
       return;
     }
     r.program = std::move(*program);
-    const uint64_t times = occurrences_ ? *occurrences_ : kMaxRequestBytes / (n.schema->min_bytes + 1);
+    const uint64_t times = occurrences_ ? *occurrences_ : cel::kMaxRequestBytes / (n.schema->min_bytes + 1);
     cost("estimated rule cost", cel::saturating_multiply(r.program.worst_cost(), times), path.child("rule"));
     r.uses_old = r.program.uses("oldSelf");
     if (r.uses_old && uncorrelatable) {

@@ -72,12 +72,6 @@ bool has_type(Schema::Type t, const json::Value& v) {
   return true;
 }
 
-size_t characters(std::string_view s) {
-  size_t n = 0;
-  for (unsigned char c : s) n += (c & 0xc0) != 0x80;
-  return n;
-}
-
 std::string number_text(double d) { return d == std::floor(d) && std::fabs(d) < 1e15 ? std::to_string(static_cast<int64_t>(d)) : format("%g", d); }
 
 }  // namespace
@@ -100,7 +94,7 @@ namespace {
 
 void check_string(const Schema& s, const std::string& text, const json::Value& v, const FieldPath& p, FieldErrors& e) {
   std::string body = p.text() + " in body ";
-  size_t n = s.min_length >= 0 || s.max_length >= 0 ? characters(text) : 0;
+  size_t n = s.min_length >= 0 || s.max_length >= 0 ? utf8_length(text) : 0;
   if (s.max_length >= 0 && n > static_cast<size_t>(s.max_length))
     e.push_back({p.text(), "FieldValueTooLong", "Too long: may not be more than " + std::to_string(s.max_length) + " bytes"});
   if (s.min_length >= 0 && n < static_cast<size_t>(s.min_length))

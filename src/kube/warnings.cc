@@ -98,8 +98,6 @@ void volume_warnings(const Value& o, Warnings& out) {
   static constexpr std::pair<std::string_view, std::string_view> kAnnotations[] = {
       {"volume.beta.kubernetes.io/storage-class", "deprecated since v1.8; use \"storageClassName\" attribute instead"},
       {"volume.beta.kubernetes.io/mount-options", "deprecated since v1.31; use \"mountOptions\" attribute instead"}};
-  static constexpr std::pair<std::string_view, std::string_view> kPlugins[] = {
-      {"cephfs", "deprecated in v1.28, non-functional in v1.31+"}, {"photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"}, {"scaleIO", "deprecated in v1.16, non-functional in v1.22+"}, {"storageos", "deprecated in v1.22, non-functional in v1.25+"}, {"glusterfs", "deprecated in v1.25, non-functional in v1.26+"}, {"rbd", "deprecated in v1.28, non-functional in v1.31+"}};
   const Value& s = o["spec"];
   for (auto& [key, why] : kAnnotations)
     if (o["metadata"]["annotations"].find(key)) out.push_back("metadata.annotations[" + std::string(key) + "]: " + std::string(why));
@@ -107,8 +105,8 @@ void volume_warnings(const Value& o, Warnings& out) {
     out.push_back("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.");
   const Value& terms = s["nodeAffinity"]["required"]["nodeSelectorTerms"];
   for (size_t i = 0; i < terms.size(); ++i) node_term_warnings(terms.at(i), false, FieldPath("spec.nodeAffinity.required.nodeSelectorTerms").index(i), out);
-  for (auto& [plugin, why] : kPlugins)
-    if (!s[plugin].is_null()) out.push_back("spec." + std::string(plugin == "storageos" ? "storageOS" : plugin) + ": " + std::string(why));
+  for (auto& old : old_volumes())
+    if (old.persistent && !s[old.plugin].is_null()) out.push_back("spec." + std::string(old.name) + ": " + std::string(old.why));
 }
 
 void claim_warnings(const Value& o, Warnings& out) {
@@ -280,11 +278,13 @@ void node_term_warnings(const Value& term, bool values_too, const FieldPath& p, 
   }
 }
 
+void fractional_bytes_warning(const Value& amounts, std::string_view resource, const FieldPath& p, Warnings& out) {
+  const Quantity q = Quantity::of(amounts[resource].as_string());
+  if (q.milli_value() % 1000 != 0) out.push_back(p.key(resource).text() + ": fractional byte value " + json::quote(q.text()) + " is invalid, must be an integer");
+}
+
 void claim_size_warnings(const Value& claim_spec, const FieldPath& p, Warnings& out) {
-  for (std::string_view amounts : {"requests", "limits"}) {
-    const Quantity q = Quantity::of(claim_spec["resources"][amounts]["storage"].as_string());
-    if (q.milli_value() % 1000 != 0) out.push_back(p.child("resources").child(amounts).key("storage").text() + ": fractional byte value " + json::quote(q.text()) + " is invalid, must be an integer");
-  }
+  for (std::string_view amounts : {"requests", "limits"}) fractional_bytes_warning(claim_spec["resources"][amounts], "storage", p.child("resources").child(amounts), out);
 }
 
 Warnings object_warnings(std::string_view group, std::string_view kind, const Value& o, const Value* old, std::string_view subresource) {

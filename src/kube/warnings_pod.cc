@@ -15,11 +15,19 @@ namespace {
 
 using json::Value;
 
-constexpr std::string_view kAppArmorPrefix = "container.apparmor.security.beta.kubernetes.io/", kSeccompOfPod = "seccomp.security.alpha.kubernetes.io/pod",
+constexpr std::string_view kSeccompOfPod = "seccomp.security.alpha.kubernetes.io/pod",
                            kSeccompOfContainer = "container.seccomp.security.alpha.kubernetes.io/";
 
-constexpr std::pair<std::string_view, std::string_view> kOldVolumes[] = {
-    {"photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"}, {"gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"}, {"scaleIO", "deprecated in v1.16, non-functional in v1.22+"}, {"flocker", "deprecated in v1.22, non-functional in v1.25+"}, {"storageos", "deprecated in v1.22, non-functional in v1.25+"}, {"quobyte", "deprecated in v1.22, non-functional in v1.25+"}, {"glusterfs", "deprecated in v1.25, non-functional in v1.26+"}, {"cephfs", "deprecated in v1.28, non-functional in v1.31+"}, {"rbd", "deprecated in v1.28, non-functional in v1.31+"}};
+constexpr OldVolume kOldVolumes[] = {
+    {"photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"},
+    {"gitRepo", "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+", false},
+    {"scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"},
+    {"flocker", "flocker", "deprecated in v1.22, non-functional in v1.25+", false},
+    {"storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"},
+    {"quobyte", "quobyte", "deprecated in v1.22, non-functional in v1.25+", false},
+    {"glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"},
+    {"cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"},
+    {"rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"}};
 
 constexpr std::pair<std::string_view, std::string_view> kOldAnnotations[] = {
     {"scheduler.alpha.kubernetes.io/critical-pod", "non-functional in v1.16+; use the \"priorityClassName\" field instead"},
@@ -76,13 +84,6 @@ void volume_path_warnings(const Value& volumes, Warnings& out) {
     files(v["downwardAPI"], "DownwardAPI");
     if (v["projected"].is_object()) projected_paths(v["projected"], name, out);
   }
-}
-
-void fractional(const Value& amounts, std::string_view resource, const FieldPath& p, Warnings& out) {
-  const Value* v = amounts.find(resource);
-  if (!v) return;
-  auto q = Quantity::parse(v->as_string());
-  if (q.ok() && q->milli_value() % 1000 != 0) out.push_back(p.key(resource).text() + ": fractional byte value " + json::quote(q->text()) + " is invalid, must be an integer");
 }
 
 void environment_warnings(const Value& env, const FieldPath& p, Warnings& out) {
@@ -148,13 +149,13 @@ void container_warnings(const Value& annotations, const Value& spec, const Field
     if (const std::string key = std::string(kSeccompOfContainer) + name; context["seccompProfile"].is_null() && annotations.find(key))
       out.push_back(notes.key(key).text() + ": non-functional in v1.27+; use the \"seccompProfile\" field instead");
     // Of a pod the annotation is copied into the field, and the writer told then.
-    const std::string key = std::string(kAppArmorPrefix) + name;
+    const std::string key = std::string(kAppArmorAnnotation) + name;
     if (const Value* note = annotations.find(key); in_template && note && context["appArmorProfile"].is_null()) {
       const Value& of_pod = spec["securityContext"]["appArmorProfile"];
-      if (of_pod.is_null() || !(of_pod == apparmor_of_annotation(note->as_string()))) out.push_back(notes.key(key).text() + ": deprecated since v1.30; use the \"appArmorProfile\" field instead");
+      if (of_pod.is_null() || !(of_pod == apparmor_of_annotation(note->as_string()))) out.push_back(notes.key(key).text() + ": " + std::string(kAppArmorWarning));
     }
     for (std::string_view resource : {"memory", "ephemeral-storage"})
-      for (std::string_view amounts : {"limits", "requests"}) fractional(c["resources"][amounts], resource, at.child("resources").child(amounts), out);
+      for (std::string_view amounts : {"limits", "requests"}) fractional_bytes_warning(c["resources"][amounts], resource, at.child("resources").child(amounts), out);
     environment_warnings(c["env"], at, out);
   });
 }
@@ -193,6 +194,8 @@ void placement_warnings(const Value& spec, const FieldPath& p, Warnings& out) {
 
 }  // namespace
 
+std::span<const OldVolume> old_volumes() { return kOldVolumes; }
+
 json::Value apparmor_of_annotation(const std::string& annotation) {
   Value out = Value::object();
   if (annotation == "unconfined") out["type"] = "Unconfined";
@@ -212,8 +215,8 @@ void pod_warnings(const Value& metadata, const Value& spec, const FieldPath& p, 
     if (annotations.find(key)) out.push_back(notes.key(key).text() + ": " + std::string(why));
   const Value& volumes = spec["volumes"];
   for (size_t i = 0; i < volumes.size(); ++i) {
-    for (auto& [plugin, why] : kOldVolumes)
-      if (!volumes.at(i)[plugin].is_null()) out.push_back(at.child("volumes").index(i).child(plugin == "storageos" ? "storageOS" : plugin).text() + ": " + std::string(why));
+    for (auto& old : kOldVolumes)
+      if (!volumes.at(i)[old.plugin].is_null()) out.push_back(at.child("volumes").index(i).child(old.name).text() + ": " + std::string(old.why));
     if (const Value& claim = volumes.at(i)["ephemeral"]["volumeClaimTemplate"]; claim.is_object())
       claim_size_warnings(claim["spec"], at.child("volumes").index(i).child("ephemeral").child("volumeClaimTemplate").child("spec"), out);
   }
@@ -228,7 +231,7 @@ void pod_warnings(const Value& metadata, const Value& spec, const FieldPath& p, 
       out.push_back(at.child("imagePullSecrets").index(i).child("name").text() + ": duplicate name " + json::quote(name));
   for (size_t i = 0; i < pull.size(); ++i)
     if (pull.at(i)["name"].as_string().empty()) out.push_back(at.child("imagePullSecrets").index(i).child("name").text() + ": invalid empty name \"\"");
-  for (std::string_view resource : {"memory", "ephemeral-storage"}) fractional(spec["overhead"], resource, at.child("overhead"), out);
+  for (std::string_view resource : {"memory", "ephemeral-storage"}) fractional_bytes_warning(spec["overhead"], resource, at.child("overhead"), out);
   if (spec["securityContext"]["seccompProfile"].is_null() && annotations.find(kSeccompOfPod))
     out.push_back(notes.key(kSeccompOfPod).text() + ": non-functional in v1.27+; use the \"seccompProfile\" field instead");
   container_warnings(annotations, spec, p, in_template, out);

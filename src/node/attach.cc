@@ -11,12 +11,6 @@ namespace {
 
 const Log kAttachLog{"node-server"};
 
-// The streams' bytes in v4.channel.k8s.io.
-enum Channel : char { kStdin = 0,
-                      kStdout = 1,
-                      kStderr = 2,
-                      kResize = 4 };
-
 struct Connection {
   std::unique_ptr<net::HttpClient> client;  // outlives the socket
   std::unique_ptr<net::WebSocket> socket;
@@ -68,8 +62,7 @@ Task<void> carry_input(RemoteIo* from, net::WebSocket* input, net::WebSocket* si
   while (true) {
     RemoteInput in = co_await from->read();
     if (in.kind == RemoteInput::kGone) break;
-    std::string message(1, static_cast<char>(in.kind == RemoteInput::kResize ? kResize : kStdin));
-    message += in.data;
+    const std::string message = channel_message(in.kind == RemoteInput::kResize ? kResizeChannel : kStdin, in.data);
     Status s = ok();
     if (in.kind == RemoteInput::kData && input) {
       s = co_await input->send(message, false);

@@ -11,22 +11,10 @@ namespace caravel::node {
 namespace {
 
 const Log kStreamLog{"node-server"};
-enum ChannelByte : unsigned char { kStdin = 0,
-                                   kStdout = 1,
-                                   kStderr = 2,
-                                   kError = 3,
-                                   kResizeChannel = 4,
-                                   kClose = 255 };
 constexpr Duration kStreamWait = std::chrono::seconds(30);  // for the client to open its streams
 constexpr Duration kGoodbye = std::chrono::seconds(2);
 constexpr size_t kQueue = 64;
 constexpr const char* kTunnelProtocol = "SPDY/3.1+portforward.k8s.io";
-
-std::string channel_message(unsigned char channel, std::string_view data) {
-  std::string out(1, static_cast<char>(channel));
-  out += data;
-  return out;
-}
 
 std::vector<std::string> channel_protocols() { return {"v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"}; }
 std::vector<std::string> tunnel_protocols() { return {kTunnelProtocol}; }
@@ -203,6 +191,12 @@ std::vector<std::string> command_protocols() { return {"v5.channel.k8s.io", "v4.
 std::vector<std::string> forward_protocols() { return {"portforward.k8s.io"}; }
 
 }  // namespace
+
+std::string channel_message(unsigned char channel, std::string_view data) {
+  std::string out(1, static_cast<char>(channel));
+  out += data;
+  return out;
+}
 
 Task<void> refuse(net::ResponseWriter& w, int status, std::string text) {
   net::Headers h;

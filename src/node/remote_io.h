@@ -4,11 +4,21 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "net/http.h"
 #include "node/spdy.h"
 
 namespace caravel::node {
+
+// The byte before each message of channel.k8s.io, which names its stream.
+enum ChannelByte : unsigned char { kStdin = 0,
+                                   kStdout = 1,
+                                   kStderr = 2,
+                                   kError = 3,
+                                   kResizeChannel = 4,
+                                   kClose = 255 };
+std::string channel_message(unsigned char channel, std::string_view data);
 
 struct RemoteOptions {
   bool input = false, output = false, error = false, tty = false;

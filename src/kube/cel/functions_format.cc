@@ -1,5 +1,7 @@
 // Kubernetes' format library: named formats of texts, and what is wrong with a text by one of them.
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "base/strings.h"
 #include "kube/cel/functions.h"
@@ -9,6 +11,8 @@ namespace caravel::kube::cel {
 
 namespace {
 
+constexpr std::string_view kPrefix = "format.";
+
 using Check = std::string (*)(const std::string& text);  // "" when it is one, else sentences, one a line
 
 // Of a name that something is added to: a dash at its end does not stay there.
@@ -16,26 +20,27 @@ std::string undashed(const std::string& s) { return s.size() > 1 && s.back() == 
 std::string schema_format(const std::string& format, const std::string& text, const char* otherwise) { return format_ok(format, text) ? "" : otherwise; }
 
 struct Format {
-  std::string_view name;
+  const char* constructor;  // "format." and the name
   Check check;
+  std::string_view name() const { return std::string_view(constructor).substr(kPrefix.size()); }
 };
 constexpr Format kFormats[] = {
-    {"dns1123Label", [](const std::string& s) { return check_dns1123_label(s); }},
-    {"dns1123Subdomain", [](const std::string& s) { return check_dns1123_subdomain(s); }},
-    {"dns1035Label", [](const std::string& s) { return check_dns1035_label(s); }},
-    {"qualifiedName", [](const std::string& s) { return check_qualified_name(s); }},
-    {"dns1123LabelPrefix", [](const std::string& s) { return check_dns1123_label(undashed(s)); }},
-    {"dns1123SubdomainPrefix", [](const std::string& s) { return check_dns1123_subdomain(undashed(s)); }},
-    {"dns1035LabelPrefix", [](const std::string& s) { return check_dns1035_label(undashed(s)); }},
-    {"labelValue", [](const std::string& s) { return check_label_value(s); }},
-    {"uri", [](const std::string& s) {
+    {"format.dns1123Label", [](const std::string& s) { return check_dns1123_label(s); }},
+    {"format.dns1123Subdomain", [](const std::string& s) { return check_dns1123_subdomain(s); }},
+    {"format.dns1035Label", [](const std::string& s) { return check_dns1035_label(s); }},
+    {"format.qualifiedName", [](const std::string& s) { return check_qualified_name(s); }},
+    {"format.dns1123LabelPrefix", [](const std::string& s) { return check_dns1123_label(undashed(s)); }},
+    {"format.dns1123SubdomainPrefix", [](const std::string& s) { return check_dns1123_subdomain(undashed(s)); }},
+    {"format.dns1035LabelPrefix", [](const std::string& s) { return check_dns1035_label(undashed(s)); }},
+    {"format.labelValue", [](const std::string& s) { return check_label_value(s); }},
+    {"format.uri", [](const std::string& s) {
        auto u = parse_url(s);
        return u.ok() ? std::string() : u.error().message;
      }},
-    {"uuid", [](const std::string& s) { return schema_format("uuid", s, "does not match the UUID format"); }},
-    {"byte", [](const std::string& s) { return schema_format("byte", s, "invalid base64"); }},
-    {"date", [](const std::string& s) { return schema_format("date", s, "invalid date"); }},
-    {"datetime", [](const std::string& s) { return schema_format("date-time", s, "invalid datetime"); }},
+    {"format.uuid", [](const std::string& s) { return schema_format("uuid", s, "does not match the UUID format"); }},
+    {"format.byte", [](const std::string& s) { return schema_format("byte", s, "invalid base64"); }},
+    {"format.date", [](const std::string& s) { return schema_format("date", s, "invalid date"); }},
+    {"format.datetime", [](const std::string& s) { return schema_format("date-time", s, "invalid datetime"); }},
 };
 
 class NamedFormat final : public Opaque {
@@ -62,7 +67,7 @@ class NamedFormat final : public Opaque {
 Value made(const Format& f) { return Value::opaque(std::make_shared<const NamedFormat>(f)); }
 
 Result<Value> named(Arguments a) {
-  auto f = std::find_if(std::begin(kFormats), std::end(kFormats), [&](auto& x) { return x.name == a[0].s(); });
+  auto f = std::find_if(std::begin(kFormats), std::end(kFormats), [&](auto& x) { return x.name() == a[0].s(); });
   return f == std::end(kFormats) ? Value::none() : Value::some(made(*f));
 }
 template <size_t I>
@@ -71,23 +76,11 @@ Result<Value> constant(Arguments) {
 }
 Result<Value> of_no_format(Arguments) { return invalid("no such overload"); }  // formats answer themselves
 
-constexpr Function kFunctions[] = {
-    {"format.named", false, "*s", named},
-    {"format.dns1123Label", false, "*", constant<0>},
-    {"format.dns1123Subdomain", false, "*", constant<1>},
-    {"format.dns1035Label", false, "*", constant<2>},
-    {"format.qualifiedName", false, "*", constant<3>},
-    {"format.dns1123LabelPrefix", false, "*", constant<4>},
-    {"format.dns1123SubdomainPrefix", false, "*", constant<5>},
-    {"format.dns1035LabelPrefix", false, "*", constant<6>},
-    {"format.labelValue", false, "*", constant<7>},
-    {"format.uri", false, "*", constant<8>},
-    {"format.uuid", false, "*", constant<9>},
-    {"format.byte", false, "*", constant<10>},
-    {"format.date", false, "*", constant<11>},
-    {"format.datetime", false, "*", constant<12>},
-    {"validate", true, "**s", of_no_format},
-};
+template <size_t... I>
+constexpr std::array<Function, sizeof...(I) + 2> functions(std::index_sequence<I...>) {
+  return {{{"format.named", false, "*s", named}, {"validate", true, "**s", of_no_format}, {kFormats[I].constructor, false, "*", constant<I>}...}};
+}
+constexpr auto kFunctions = functions(std::make_index_sequence<std::size(kFormats)>());
 
 }  // namespace
 

@@ -112,8 +112,6 @@ void add_object_fields(ObjectSchema& s) {
 
 namespace {
 
-constexpr uint64_t kMaxRequestBytes = 3 * 1024 * 1024;
-
 // max_elements and min_bytes.
 void measure(ObjectSchema& s) {
   auto bounded = [](int64_t declared, uint64_t otherwise) { return declared < 0 ? otherwise : static_cast<uint64_t>(declared); };

@@ -17,6 +17,8 @@
 
 namespace caravel::kube::cel {
 
+inline constexpr uint64_t kMaxRequestBytes = 3 * 1024 * 1024;  // no value is longer
+
 struct ObjectSchema {
   std::string type, format;
   bool int_or_string = false, preserve_unknown = false, nullable = false;

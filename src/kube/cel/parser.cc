@@ -5,6 +5,7 @@
 
 #include "base/strings.h"
 #include "kube/cel/ast.h"
+#include "kube/cel/functions.h"
 #include "kube/cel/lexer.h"
 
 namespace caravel::kube::cel {
@@ -254,8 +255,7 @@ class Parser {
       args.erase(args.begin() + 1);
       return macro("bind", at, std::move(value), std::move(args), 1);
     }
-    bool space = receiver->kind == Expr::Kind::kIdent;
-    if (space && (receiver->name == "optional" || receiver->name == "strings" || receiver->name == "jsonpatch" || receiver->name == "sets" || receiver->name == "lists" || receiver->name == "format" || (receiver->name == "ip" && name == "isCanonical"))) {
+    if (receiver->kind == Expr::Kind::kIdent && !overloads(receiver->name + "." + name).empty()) {
       ExprPtr e = node(Expr::Kind::kCall, at, receiver->name + "." + name);
       for (auto& a : args)
         if (!add(*e, std::move(a))) return nullptr;
