@@ -178,6 +178,19 @@ TEST_F(AdmissionTest, LimitRangerBoundsPodsAndClaims) {
   EXPECT_EQ(claim("1Gi"), "");
 }
 
+TEST_F(AdmissionTest, LimitRangerBoundsAResizeToo) {
+  ASSERT_EQ(call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"x","resources":{"requests":{"cpu":"200m"},"limits":{"cpu":"400m"}}}]}})").code, 201);
+  call("POST", "/api/v1/namespaces/default/limitranges", R"({"metadata":{"name":"l"},"spec":{"limits":[{"type":"Container","min":{"cpu":"100m"},"max":{"cpu":"500m"}}]}})");
+  auto resize = [&](const std::string& request, const std::string& limit) {
+    return call("PATCH", "/api/v1/namespaces/default/pods/p/resize", R"({"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":")" + request + R"("},"limits":{"cpu":")" + limit + R"("}}}]}})",
+                "application/strategic-merge-patch+json");
+  };
+  EXPECT_EQ(resize("50m", "400m").message(), "pods \"p\" is forbidden: minimum cpu usage per Container is 100m, but request is 50m");
+  EXPECT_EQ(resize("200m", "600m").message(), "pods \"p\" is forbidden: maximum cpu usage per Container is 500m, but limit is 600m");
+  EXPECT_EQ(resize("300m", "500m").code, 200);
+  EXPECT_EQ(patch("/api/v1/namespaces/default/pods/p", R"({"metadata":{"labels":{"a":"b"}}})").code, 200) << "other changes are not looked at";
+}
+
 TEST_F(AdmissionTest, ANewPodsLabelKeysBecomeSelectors) {
   auto pod = call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"k","labels":{"app":"x","rev":"7"}},"spec":{"containers":[{"name":"c","image":"i"}],
     "affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"h","labelSelector":{"matchLabels":{"a":"b"}},"matchLabelKeys":["rev","none"],"mismatchLabelKeys":["app"]}]}},

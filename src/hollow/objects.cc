@@ -25,7 +25,8 @@ json::Value condition(const char* type, const char* status, const char* reason, 
 
 const std::string& annotation(const json::Value& pod, const char* key) { return pod.path({"metadata", "annotations"})[key].as_string(); }
 
-void set_pod_condition(json::Value& conditions, const char* type, bool is, const char* reason, const std::string& when) {
+// `generation`: of the pod that the condition was seen with.
+void set_pod_condition(json::Value& conditions, const char* type, bool is, const char* reason, const std::string& when, int64_t generation) {
   const char* status = is ? "True" : "False";
   for (json::Value& c : conditions.arr()) {
     if (std::as_const(c)["type"].as_string() != type) continue;
@@ -34,6 +35,7 @@ void set_pod_condition(json::Value& conditions, const char* type, bool is, const
     c.erase("reason");
     c.erase("message");
     if (*reason) c["reason"] = reason;
+    if (generation != 0) c["observedGeneration"] = generation;
     return;
   }
   json::Value c = json::Value::object();
@@ -42,6 +44,7 @@ void set_pod_condition(json::Value& conditions, const char* type, bool is, const
   c["lastProbeTime"] = nullptr;
   c["lastTransitionTime"] = when;
   if (*reason) c["reason"] = reason;
+  if (generation != 0) c["observedGeneration"] = generation;
   conditions.push_back(std::move(c));
 }
 
@@ -187,11 +190,14 @@ void run_pod(json::Value& pod, const std::string& address, const std::string& ho
   ip["ip"] = host_network ? host : address;
   s["podIPs"] = json::Value(json::Array{ip});
   if (!std::as_const(s)["startTime"].is_string()) s["startTime"] = when;
+  const int64_t generation = before["metadata"]["generation"].as_int();
+  if (generation != 0) s["observedGeneration"] = generation;
   json::Value& conditions = s["conditions"];
-  set_pod_condition(conditions, "PodReadyToStartContainers", true, "", when);
-  set_pod_condition(conditions, "Initialized", true, "", when);
-  set_pod_condition(conditions, "Ready", ready, ready ? "" : "ContainersNotReady", when);
-  set_pod_condition(conditions, "ContainersReady", ready, ready ? "" : "ContainersNotReady", when);
+  set_pod_condition(conditions, "PodScheduled", true, "", when, generation);
+  set_pod_condition(conditions, "PodReadyToStartContainers", true, "", when, generation);
+  set_pod_condition(conditions, "Initialized", true, "", when, generation);
+  set_pod_condition(conditions, "Ready", ready, ready ? "" : "ContainersNotReady", when, generation);
+  set_pod_condition(conditions, "ContainersReady", ready, ready ? "" : "ContainersNotReady", when, generation);
   // A container that runs already has not started again.
   std::map<std::string, std::string> started;
   for (const json::Value& c : before["status"]["containerStatuses"].as_array())
@@ -221,8 +227,9 @@ void finish_pod(json::Value& pod, Time now) {
   json::Value& s = pod["status"];
   s["phase"] = code == 0 ? "Succeeded" : "Failed";
   const char* reason = code == 0 ? "PodCompleted" : "PodFailed";
-  set_pod_condition(s["conditions"], "Ready", false, reason, when);
-  set_pod_condition(s["conditions"], "ContainersReady", false, reason, when);
+  const int64_t generation = before["metadata"]["generation"].as_int();
+  set_pod_condition(s["conditions"], "Ready", false, reason, when, generation);
+  set_pod_condition(s["conditions"], "ContainersReady", false, reason, when, generation);
   for (json::Value& c : s["containerStatuses"].arr()) {
     std::string started = std::as_const(c).path({"state", "running", "startedAt"}).as_string();
     json::Value t = json::Value::object();

@@ -15,6 +15,7 @@
 #include "node/pod_plan.h"
 #include "node/pod_resize.h"
 #include "node/pod_status.h"
+#include "node/prober.h"
 #include "node/volumes.h"
 
 namespace caravel::node {
@@ -180,11 +181,13 @@ TEST(Plan, AFailedProbeKillsOnlyTheContainerItIsAbout) {
   rt.containers["b"] = {record("b", cri::kRunning)};
   rt.probes["a"].container_id = "a-0";
   rt.probes["a"].failed = true;
+  rt.probes["a"].grace = 5;
   rt.probes["b"].container_id = "b-old";  // of an earlier container
   rt.probes["b"].failed = true;
   PodPlan plan = plan_pod(p, rt, kNow);
   ASSERT_EQ(plan.kill.size(), 1u);
   EXPECT_EQ(plan.kill[0].container_id, "a-0");
+  EXPECT_EQ(plan.kill[0].grace, 5) << "the failed probe's own grace period";
 }
 
 TEST(Plan, ALostSandboxIsMadeAgainOnlyForWhatStillHasToRun) {
@@ -519,6 +522,42 @@ TEST(Admission, APodMustFitBesideTheOthersAndFindItsPortsFree) {
   EXPECT_FALSE(judge_pod(second, others, node));
   others.push_back({&second, &none});
   EXPECT_EQ(judge_pod(core::Pod(), others, node)->reason, "OutOfpods");
+}
+
+TEST(Admission, OnlySafeKernelSettingsOfThePodsOwnNamespacesAreTaken) {
+  auto judge = [](const std::string& name, bool host_network = false, bool host_ipc = false) {
+    core::Pod pod;
+    pod.spec.host_network = host_network;
+    pod.spec.host_ipc = host_ipc;
+    core::Sysctl s;
+    s.name = name;
+    s.value = "1";
+    pod.spec.security_context.emplace();
+    pod.spec.security_context->sysctls = {s};
+    return judge_pod(pod, {}, {});
+  };
+  EXPECT_FALSE(judge("kernel.shm_rmid_forced"));
+  EXPECT_FALSE(judge("net/ipv4/tcp_syncookies")) << "slashes are as good as dots";
+  EXPECT_EQ(judge("kernel.msgmax")->reason, "SysctlForbidden");
+  EXPECT_EQ(judge("kernel.msgmax")->message, "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted");
+  EXPECT_EQ(judge("net.ipv4.tcp_syncookies", true)->message, "Pod was rejected: forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled");
+  EXPECT_EQ(judge("kernel.shm_rmid_forced", false, true)->message, "Pod was rejected: forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host IPC enabled");
+  EXPECT_FALSE(judge("kernel.shm_rmid_forced", true, false));
+}
+
+TEST(Probe, ARedirectIsFollowedOnTheHostThatWasAsked) {
+  auto to = [](const std::string& location) { return redirect_of("http://10.0.1.5:8080/redirect/now?loc=x", location).url; };
+  EXPECT_EQ(to("/healthz?a=b"), "http://10.0.1.5:8080/healthz?a=b");
+  EXPECT_EQ(to("later"), "http://10.0.1.5:8080/redirect/later");
+  EXPECT_EQ(to("https://example.com/a"), "https://example.com/a");
+  EXPECT_EQ(to("//example.com:1/a"), "http://example.com:1/a");
+  EXPECT_EQ(redirect_of("http://10.0.1.5:8080", "x").url, "http://10.0.1.5:8080/x");
+  auto same = [](const std::string& location) { return redirect_of("http://Probe.example:8080/", location).same_host; };
+  EXPECT_TRUE(same("/healthz"));
+  EXPECT_TRUE(same("https://probe.example:9090/x")) << "another port of the host";
+  EXPECT_FALSE(same("http://0.0.0.0/"));
+  EXPECT_FALSE(same("//other.example/"));
+  EXPECT_TRUE(same("/go?to=http://other.example/")) << "an address in the query names no host";
 }
 
 TEST(Resize, WhatWasGrantedIsInTheStatus) {

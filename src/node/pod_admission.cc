@@ -31,9 +31,52 @@ WaitReason out_of(const std::string& resource, int64_t asked, int64_t used, int6
                                   ", capacity: " + std::to_string(capacity)};
 }
 
+// Settings that are the pod's own and cannot harm its neighbours (upstream's safe sysctls), and the namespace they belong to.
+struct SafeSysctl {
+  std::string_view name;
+  std::string_view of;  // "Net" or "IPC", as upstream's message names it
+};
+constexpr SafeSysctl kSafeSysctls[] = {
+    {"kernel.shm_rmid_forced", "IPC"},
+    {"net.ipv4.ip_local_port_range", "Net"},
+    {"net.ipv4.tcp_syncookies", "Net"},
+    {"net.ipv4.ping_group_range", "Net"},
+    {"net.ipv4.ip_unprivileged_port_start", "Net"},
+    {"net.ipv4.ip_local_reserved_ports", "Net"},
+    {"net.ipv4.tcp_keepalive_time", "Net"},
+    {"net.ipv4.tcp_fin_timeout", "Net"},
+    {"net.ipv4.tcp_keepalive_intvl", "Net"},
+    {"net.ipv4.tcp_keepalive_probes", "Net"},
+    {"net.ipv4.tcp_rmem", "Net"},
+    {"net.ipv4.tcp_wmem", "Net"},
+};
+
+// A name may be written with slashes: "net/ipv4/tcp_syncookies".
+std::string dotted(std::string name) {
+  const size_t separator = name.find_first_of("./");
+  if (separator == name.npos || name[separator] == '.') return name;
+  for (char& c : name) c = c == '/' ? '.' : c == '.' ? '/'
+                                                     : c;
+  return name;
+}
+
+std::optional<WaitReason> forbidden_sysctl(const core::Pod& pod) {
+  if (!pod.spec.security_context) return std::nullopt;
+  for (auto& s : pod.spec.security_context->sysctls) {
+    const std::string name = dotted(s.name);
+    const auto* safe = std::find_if(std::begin(kSafeSysctls), std::end(kSafeSysctls), [&](auto& k) { return k.name == name; });
+    std::string why;
+    if (safe == std::end(kSafeSysctls)) why = "not allowlisted";
+    else if ((safe->of == "Net" && pod.spec.host_network) || (safe->of == "IPC" && pod.spec.host_ipc)) why = "not allowed with host " + std::string(safe->of) + " enabled";
+    if (!why.empty()) return WaitReason{"SysctlForbidden", "Pod was rejected: forbidden sysctl: \"" + name + "\" " + why};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<WaitReason> judge_pod(const core::Pod& pod, const std::vector<AdmittedPod>& others, const Amounts& allocatable) {
+  if (auto forbidden = forbidden_sysctl(pod)) return forbidden;
   const int64_t room = amount_of(allocatable, "pods");
   if (room > 0 && static_cast<int64_t>(others.size()) >= room) return out_of("pods", 1, static_cast<int64_t>(others.size()), room);
   Amounts used;

@@ -45,6 +45,7 @@ struct ProbeState {
   bool ready = false;
   bool failed = false;  // liveness or startup probe gave up
   std::string failure_message;
+  std::optional<int64_t> grace;  // seconds that the failed probe gives the container, in place of the pod's
 };
 
 struct PodRuntime {

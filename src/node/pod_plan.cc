@@ -97,7 +97,7 @@ class Planner {
     if (r && (r->state == cri::kRunning || r->state == cri::kCreated)) {
       if (probe_failed(*r, runtime_)) {
         auto it = runtime_.probes.find(c.name);
-        plan_.kill.push_back({r->id, c.name, it->second.failure_message});
+        plan_.kill.push_back({r->id, c.name, it->second.failure_message, it->second.grace});
       }
       return true;
     }

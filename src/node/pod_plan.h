@@ -14,6 +14,7 @@ namespace caravel::node {
 
 struct KillAction {
   std::string container_id, name, message;
+  std::optional<int64_t> grace = std::nullopt;  // seconds, in place of the pod's
 };
 
 struct PodPlan {

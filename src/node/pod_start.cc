@@ -320,7 +320,7 @@ Task<void> PodWorker::post_start(core::Container c, std::string id) {
   probe.tcp_socket = hook.tcp_socket;
   probe.timeout_seconds = kHookTimeout;
   const std::string host = rt_.sandboxes.empty() ? "" : rt_.sandboxes[0].pod_ip;
-  Status s = co_await c_->probes->check(probe, id, host, c.ports);
+  auto s = co_await c_->probes->check(probe, id, host, c.ports);
   if (s.ok()) co_return;
   event(true, "FailedPostStartHook", "PostStartHook failed: " + s.error().message, c.name);
   ContainerRecord r;

@@ -233,7 +233,7 @@ class StatusComputer {
       }
     }
     set_condition("Ready", ready, reason, message);
-    if (std::none_of(out_.conditions.begin(), out_.conditions.end(), [](auto& c) { return c.type == "PodScheduled"; })) set_condition("PodScheduled", true);
+    set_condition("PodScheduled", true);  // the agent would not know of the pod otherwise; brings its observedGeneration up to date
   }
 
   const StatusInput& in_;

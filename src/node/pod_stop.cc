@@ -36,7 +36,7 @@ Task<void> PodWorker::stop_container(ContainerRecord r, int64_t grace, std::stri
       probe.tcp_socket = hook.tcp_socket;
       probe.timeout_seconds = static_cast<int32_t>(grace);
       const std::string host = rt_.sandboxes.empty() ? "" : rt_.sandboxes[0].pod_ip;
-      Status s = co_await c_->probes->check(probe, r.id, host, ports);
+      auto s = co_await c_->probes->check(probe, r.id, host, ports);
       if (!s.ok()) event(true, "FailedPreStopHook", "PreStopHook failed", r.name);
     }
     const int64_t used = (c_->loop->now() - begun) / std::chrono::seconds(1);
@@ -46,12 +46,11 @@ Task<void> PodWorker::stop_container(ContainerRecord r, int64_t grace, std::stri
   if (!s.ok() && s.error().code != Code::kNotFound) kLog.warn("container not stopped", {{"pod", pod_text()}, {"container", r.name}, {"error", s.error().message}});
 }
 
-Task<void> PodWorker::kill_in_background(ContainerRecord r, std::string message) {
+Task<void> PodWorker::kill_in_background(ContainerRecord r, std::string message, std::optional<int64_t> grace) {
   probers_.erase(r.id);
-  const std::optional<core::Container> spec = find_container(*pod_, r.name);
-  int64_t grace = grace_period();
-  if (spec && spec->liveness_probe && spec->liveness_probe->termination_grace_period_seconds) grace = *spec->liveness_probe->termination_grace_period_seconds;
-  co_await stop_container(r, grace, message);
+  // A pod that is being deleted has a say of its own.
+  if (pod_->metadata.deletion_grace_period_seconds) grace.reset();
+  co_await stop_container(r, grace.value_or(grace_period()), message);
   killing_.erase(r.id);
   changed_.set();
 }

@@ -138,7 +138,7 @@ Task<Status> PodWorker::sync() {
       const ContainerRecord* r = rt_.latest(k.name);
       if (!r || r->id != k.container_id || killing_.count(r->id)) continue;
       killing_.insert(r->id);
-      scope_.spawn(kill_in_background(*r, k.message));
+      scope_.spawn(kill_in_background(*r, k.message, k.grace));
     }
     if (plan_.start.empty()) break;
     bool started = false;
@@ -318,7 +318,7 @@ void PodWorker::update_probes() {
         for (auto& s : *statuses)
           if (s.name == name) known = s;
       probers_[id] = std::make_unique<ContainerProber>(
-          *c_->loop, *c_->probes, *spec, list[0], host, known, [this, name = name](std::string m) { event(true, "Unhealthy", m, name); }, [this] { changed_.set(); });
+          *c_->loop, *c_->probes, *spec, list[0], host, known, [this, name = name](std::string reason, std::string m) { event(true, reason.c_str(), m, name); }, [this] { changed_.set(); });
     }
     rt_.probes[name] = probers_[id]->state();
   }

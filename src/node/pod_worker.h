@@ -82,7 +82,7 @@ class PodWorker {
 
   // pod_stop.cc: what ends them
   Task<void> stop_container(ContainerRecord r, int64_t grace, std::string message);
-  Task<void> kill_in_background(ContainerRecord r, std::string message);
+  Task<void> kill_in_background(ContainerRecord r, std::string message, std::optional<int64_t> grace = std::nullopt);
   Task<void> stop_running(int64_t grace, std::string message);
   Task<void> stop_counted(ContainerRecord r, int64_t grace, std::string message, int* left, Event* done);
   Task<void> terminate();

@@ -1,7 +1,9 @@
 #include "proxy/command.h"
 
 #include <csignal>
+#include <fstream>
 
+#include "base/log.h"
 #include "kube/main_loop.h"
 #include "net/http.h"
 #include "net/process.h"
@@ -11,6 +13,22 @@
 namespace caravel::proxy {
 namespace {
 
+const Log start_log("kube-proxy");
+
+// Connections that one side has left stay known for as long as upstream's kube-proxy has it (--conntrack-tcp-timeout-...).
+void set_conntrack_timeouts() {
+  const std::pair<const char*, const char*> timeouts[] = {{"established", "86400"}, {"close_wait", "3600"}};
+  for (auto& [state, seconds] : timeouts) {
+    std::ofstream file("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_" + std::string(state));
+    if (!(file << seconds << std::flush)) start_log.warn("cannot set a connection timeout; the kernel's holds", {{"state", state}});
+  }
+}
+
+Status forget_stale(const UdpState& state) {
+  TRY(auto flows, udp_flows());
+  return forget(stale_flows(flows, state));
+}
+
 struct Shared {
   Proxier* proxier;
   MetricRegistry* metrics;
@@ -18,18 +36,14 @@ struct Shared {
 
 Task<void> answer(Shared shared, net::ServerRequest& request, net::ResponseWriter& writer) {
   const std::string& path = request.target.path;
-  int status = 404;
-  std::string body = "404 page not found\n";
-  if (path == "/healthz" || path == "/livez") {
-    bool good = shared.proxier->healthy();
-    status = good ? 200 : 503;
-    body = good ? "ok" : "the rules are not in step with the API server\n";
-  } else if (path == "/metrics") {
-    status = 200;
-    body = shared.metrics->expose();
+  HealthAnswer a{404, {{"content-type", "text/plain; charset=utf-8"}}, "404 page not found\n"};
+  if (path == "/healthz") a = answer_healthz(shared.proxier->health());
+  else if (path == "/livez") a = answer_livez(shared.proxier->health());
+  else if (path == "/metrics") {
+    a.status = 200;
+    a.body = shared.metrics->expose();
   }
-  net::Headers headers{{"content-type", "text/plain; charset=utf-8"}};
-  auto sent = co_await writer.send(status, headers, body);
+  auto sent = co_await writer.send(a.status, a.headers, a.body);
   (void)sent;
 }
 
@@ -39,13 +53,20 @@ Result<int> run(const Flags& flags) {
   if (flags.given("master")) config.server = flags.get("master");
   TRY(auto transport, kube::make_http_transport(loop, config));
   ProxyOptions options;
-  options.node_name = flags.get("node-name");
+  options.here.node = flags.get("node-name");
   options.cluster_cidr = flags.get("cluster-cidr");
   options.service_cidr = flags.get("service-cidr");
   MetricRegistry metrics;
   kube::Client client(*transport, "kube-proxy");
-  Proxier proxier(
-      loop, client, options, [](const std::string& commands) { return run_nft(commands); }, metrics);
+  Proxier* serving = nullptr;
+  HealthCheckPorts ports(loop, [&serving] { return serving && serving->healthy(); });
+  ProxyKernel kernel;
+  kernel.apply = [](const std::string& commands) { return run_nft(commands); };
+  kernel.forget_stale_flows = forget_stale;
+  kernel.serve_health_checks = [&ports](HealthChecks checks) { ports.set(std::move(checks)); };
+  Proxier proxier(loop, client, options, std::move(kernel), metrics);
+  serving = &proxier;
+  set_conntrack_timeouts();
   Shared shared{&proxier, &metrics};
   net::HttpServer server(loop, [shared](net::ServerRequest& q, net::ResponseWriter& w) { return answer(shared, q, w); });
   if (!flags.get("healthz-bind-address").empty()) {

@@ -80,8 +80,8 @@ void add_choice(NftRuleset& r, const std::string& name, const PortKey& key, cons
 }
 
 void add_service(NftRuleset& r, const PortKey& key, const ServicePort& s, const std::vector<Endpoint>& all, const ProxyOptions& o) {
-  std::vector<Endpoint> cluster = usable(all);
-  std::vector<Endpoint> local = usable(on_node(all, o.node_name));
+  std::vector<Endpoint> cluster = usable_from(all, o.here);
+  std::vector<Endpoint> local = usable(on_node(all, o.here.node));
   const std::string cluster_chain = chain_name("service", key.text()), local_chain = chain_name("local", key.text()), external_chain = chain_name("external", key.text());
   std::vector<std::string> externals = s.external_ips;
   externals.insert(externals.end(), s.load_balancer_ips.begin(), s.load_balancer_ips.end());

@@ -18,7 +18,7 @@
 namespace caravel::proxy {
 
 struct ProxyOptions {
-  std::string node_name;
+  Place here;  // for traffic policies and hints
   // Sources outside it are masqueraded when they use a cluster address. Empty: nobody is; so it is
   // where pods have addresses of the VPC.
   std::string cluster_cidr;

@@ -55,6 +55,7 @@ void read_service(const json::Value& service, Services& out) {
       if (is_ipv4(range.substr(0, range.find('/')))) base.source_ranges.push_back(range);
     }
   }
+  if (type == "LoadBalancer" && spec["externalTrafficPolicy"].as_string() == "Local") base.health_check_node_port = static_cast<int>(spec["healthCheckNodePort"].as_int());
   base.internal_local = spec["internalTrafficPolicy"].as_string() == "Local";
   base.external_local = spec["externalTrafficPolicy"].as_string() == "Local";
   if (spec["sessionAffinity"].as_string() == "ClientIP") {
@@ -88,8 +89,10 @@ void read_slice(const json::Value& slice, Endpoints& out) {
       x.port = static_cast<int>(p["port"].as_int());
       x.node = e["nodeName"].as_string();
       x.ready = c["ready"].as_bool(true);
-      x.serving = c["serving"].as_bool(x.ready);
+      x.serving = c["serving"].as_bool(true);
       x.terminating = c["terminating"].as_bool(false);
+      for (auto& z : e["hints"]["forZones"].as_array()) x.for_zones.insert(z["name"].as_string());
+      for (auto& n : e["hints"]["forNodes"].as_array()) x.for_nodes.insert(n["name"].as_string());
       list.push_back(std::move(x));
     }
   }
@@ -116,6 +119,23 @@ std::vector<Endpoint> usable(const std::vector<Endpoint>& all) {
   for (auto& e : all)
     if (e.serving && e.terminating) out.push_back(e);
   return out;
+}
+
+std::vector<Endpoint> usable_from(const std::vector<Endpoint>& all, const Place& here) {
+  std::vector<Endpoint> ready, same_node, same_zone;
+  bool all_name_nodes = true, all_name_zones = true;
+  for (auto& e : all) {
+    if (!e.ready) continue;
+    ready.push_back(e);
+    if (e.for_nodes.empty()) all_name_nodes = false;
+    else if (e.for_nodes.count(here.node)) same_node.push_back(e);
+    if (e.for_zones.empty()) all_name_zones = false;
+    else if (e.for_zones.count(here.zone)) same_zone.push_back(e);
+  }
+  if (ready.empty()) return usable(all);
+  if (all_name_nodes && !same_node.empty()) return same_node;
+  if (all_name_zones && !same_zone.empty()) return same_zone;
+  return ready;
 }
 
 std::vector<Endpoint> on_node(const std::vector<Endpoint>& all, const std::string& node) {

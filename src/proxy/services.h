@@ -6,6 +6,7 @@
 
 #include <compare>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@ struct ServicePort {
   std::vector<std::string> load_balancer_ips;
   int port = 0;
   int node_port = 0;
+  int health_check_node_port = 0;  // 0: none
   bool internal_local = false, external_local = false;
   int affinity_seconds = 0;  // 0: none
   bool operator==(const ServicePort&) const = default;
@@ -36,6 +38,7 @@ struct Endpoint {
   int port = 0;
   std::string node;
   bool ready = true, serving = true, terminating = false;
+  std::set<std::string> for_zones, for_nodes;  // hints: whose traffic it is meant for
   auto operator<=>(const Endpoint&) const = default;
 };
 
@@ -47,8 +50,18 @@ void read_slice(const json::Value& slice, Endpoints& out);
 // Sorts and removes what several slices name at once (an endpoint moves between slices).
 void settle(Endpoints& endpoints);
 
+// Where the proxy is.
+struct Place {
+  std::string node;
+  std::string zone;  // "" when not known
+  bool operator==(const Place&) const = default;
+};
+
 // Which endpoints get traffic: the ready ones, else those that still serve while they end.
 std::vector<Endpoint> usable(const std::vector<Endpoint>& all);
+// The same with their hints heeded: of the ready ones those that are meant for this node, if every ready endpoint says for
+// which nodes it is and one is for this; else those meant for this zone on the same terms; else all.
+std::vector<Endpoint> usable_from(const std::vector<Endpoint>& all, const Place& here);
 std::vector<Endpoint> on_node(const std::vector<Endpoint>& all, const std::string& node);
 
 }  // namespace caravel::proxy

@@ -60,7 +60,7 @@ class LimitRanger final : public AdmissionPlugin {
   std::string_view name() const override { return "LimitRanger"; }
 
   Status admit(AdmissionRequest& r) override {
-    if (!is_pod(r)) return ok();
+    if (!is_pod(r) || is_going(r)) return ok();
     for (auto& range : ranges(r.ns)) {
       std::vector<std::string> notes;
       for (auto& l : (*range)["spec"]["limits"].as_array()) {
@@ -75,10 +75,10 @@ class LimitRanger final : public AdmissionPlugin {
 
   Status validate(const AdmissionRequest& r) override {
     bool claim = r.is("", "persistentvolumeclaims") && r.subresource.empty() && (r.operation == Operation::kCreate || r.operation == Operation::kUpdate);
-    if (!is_pod(r) && !claim) return ok();
+    if ((!is_pod(r) && !claim) || is_going(r)) return ok();
     const Value& object = *r.object;
-    std::vector<std::string> problems;
-    for (auto& range : ranges(r.ns))
+    for (auto& range : ranges(r.ns)) {
+      std::vector<std::string> problems;
       for (auto& l : (*range)["spec"]["limits"].as_array()) {
         const std::string& type = l["type"].as_string();
         if (claim) {
@@ -91,16 +91,21 @@ class LimitRanger final : public AdmissionPlugin {
           Checked{type, kube::quota::pod_total(object, "requests"), kube::quota::pod_total(object, "limits"), &problems}.all(l);
         }
       }
-    std::vector<std::string> once;
-    for (auto& p : problems)
-      if (std::find(once.begin(), once.end(), p) == once.end()) once.push_back(p);
-    if (once.empty()) return ok();
-    return status::forbidden(r.type->resource, r.name, once.size() == 1 ? once[0] : "[" + join(once, ", ") + "]");
+      std::vector<std::string> once;
+      for (auto& p : problems)
+        if (std::find(once.begin(), once.end(), p) == once.end()) once.push_back(p);
+      if (!once.empty()) return status::forbidden(r.type->resource, r.name, once.size() == 1 ? once[0] : "[" + join(once, ", ") + "]");
+    }
+    return ok();
   }
 
  private:
-  // What a pod asks for is settled when it is made.
-  static bool is_pod(const AdmissionRequest& r) { return r.operation == Operation::kCreate && r.subresource.empty() && r.is("", "pods"); }
+  // What a pod asks for is settled when it is made, and again when it is resized.
+  static bool is_pod(const AdmissionRequest& r) {
+    return r.is("", "pods") && ((r.operation == Operation::kCreate && r.subresource.empty()) || (r.operation == Operation::kUpdate && r.subresource == "resize"));
+  }
+
+  static bool is_going(const AdmissionRequest& r) { return r.old && (*r.old)["metadata"].find("deletionTimestamp"); }
 
   static void fill(Value& pod, std::string_view list, const char* what, const Value& limit, std::vector<std::string>& notes) {
     Value* containers = pod["spec"].find(list);
