@@ -111,6 +111,11 @@ Result<cri::LinuxContainerSecurityContext> security_context(const ContainerInput
   return out;
 }
 
+bool claim_is_read_only(const core::Pod& pod, const std::string& volume) {
+  auto v = std::find_if(pod.spec.volumes.begin(), pod.spec.volumes.end(), [&](auto& x) { return x.name == volume; });
+  return v != pod.spec.volumes.end() && v->persistent_volume_claim && v->persistent_volume_claim->read_only;
+}
+
 Result<std::vector<cri::Mount>> mounts(const ContainerInput& in) {
   std::vector<cri::Mount> out;
   const std::map<std::string, std::string> variables(in.environment.begin(), in.environment.end());
@@ -129,7 +134,7 @@ Result<std::vector<cri::Mount>> mounts(const ContainerInput& in) {
       if (sub[0] == '/') return invalid("error SubPath `" + sub + "` must not be an absolute path");
       o.host_path += "/" + sub;
     }
-    o.readonly = m.read_only;
+    o.readonly = m.read_only || claim_is_read_only(*in.pod, m.name);
     const std::string propagation = m.mount_propagation.value_or("None");
     o.propagation = propagation == "HostToContainer" ? cri::kHostToContainer : propagation == "Bidirectional" ? cri::kBidirectional
                                                                                                               : cri::kPrivate;

@@ -163,6 +163,46 @@ TEST(Plan, RestartPolicyDecidesWhatComesAfterAnExit) {
   EXPECT_TRUE(plan_pod(p, rt, kNow).stop_all);
 }
 
+TEST(Plan, AContainersRestartRulesGoBeforeItsPolicyAndThePods) {
+  core::Pod p = pod({"a"});
+  p.spec.restart_policy = "Never";
+  core::Container& c = p.spec.containers[0];
+  auto restarts = [&](int32_t exit_code) { return should_restart(p, c, false, record("a", cri::kExited, exit_code)); };
+  core::ContainerRestartRule rule;
+  rule.action = "Restart";
+  rule.exit_codes.emplace();
+  rule.exit_codes->operator_ = "In";
+  rule.exit_codes->values = {42, 43};
+  c.restart_policy_rules = {rule};
+  EXPECT_FALSE(restarts(42)) << "rules need a policy of the container";
+  c.restart_policy = "Never";
+  EXPECT_TRUE(restarts(42));
+  EXPECT_FALSE(restarts(1));
+  c.restart_policy_rules[0].exit_codes->operator_ = "NotIn";
+  EXPECT_FALSE(restarts(42));
+  EXPECT_TRUE(restarts(1));
+  EXPECT_TRUE(restarts(0)) << "NotIn means success as well";
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kExited, 1)};
+  rt.waiting["a"] = WaitReason{"CrashLoopBackOff", ""};
+  EXPECT_EQ(status_of(p, rt).phase, "Running") << "it will start again, though the pod's policy is Never";
+}
+
+TEST(Status, WhatEndedIsStillToldWhenTheRuntimeHasForgottenIt) {
+  core::Pod p = pod({"a"});
+  p.spec.restart_policy = "Never";
+  PodRuntime rt = with_sandbox();
+  rt.containers["a"] = {record("a", cri::kExited, 3)};
+  p.status = status_of(p, rt);
+  ASSERT_TRUE(p.status.container_statuses[0].state.terminated);
+  // A finalizer keeps the object after its containers have gone.
+  p.metadata.deletion_timestamp = kNow;
+  core::PodStatus later = status_of(p, PodRuntime());
+  ASSERT_TRUE(later.container_statuses[0].state.terminated);
+  EXPECT_EQ(later.container_statuses[0].state.terminated->exit_code, 3);
+  EXPECT_EQ(later.phase, "Failed");
+}
+
 TEST(Plan, ABackOffHoldsARestartBackAndSaysUntilWhen) {
   core::Pod p = pod({"a"});
   PodRuntime rt = with_sandbox();
@@ -424,6 +464,46 @@ TEST(Volumes, AVolumeFileCannotLeaveItsDirectory) {
   map->data["k"] = "x";
   c.sources.config_maps["m"] = map;
   EXPECT_FALSE(volume_files(p, v, c).ok());
+}
+
+TEST(Volumes, AClaimShowsTheDirectoryOfItsLocalOrHostPathVolume) {
+  const std::string dir = (fs::temp_directory_path() / ("caravel-local-" + std::to_string(getpid()))).string();
+  core::Pod p = pod({"a"});
+  p.metadata.name = "p";
+  core::Volume v;
+  v.name = "data";
+  v.persistent_volume_claim.emplace().claim_name = "c";
+  p.spec.volumes = {v};
+  EXPECT_EQ(claim_of(p, v), "c");
+  core::Volume own;
+  own.name = "scratch";
+  own.ephemeral.emplace();
+  EXPECT_EQ(claim_of(p, own), "p-scratch");
+
+  VolumeContext c;
+  c.pod_directory = dir + "/pod";
+  core::PersistentVolume& pv = c.claimed["data"];
+  pv.metadata.name = "pv-1";
+  auto answer = [&] {
+    auto r = setup_volumes(p, c);
+    return r.ok() ? (*r)["data"] : r.error().message;
+  };
+  pv.spec.local.emplace().path = dir + "/disk";
+  EXPECT_EQ(answer(), "MountVolume.SetUp failed for volume \"pv-1\" : path \"" + dir + "/disk\" does not exist");
+  fs::create_directories(dir + "/disk");
+  EXPECT_EQ(answer(), dir + "/disk");
+  pv.spec.volume_mode = "Block";
+  EXPECT_EQ(answer(), "MountVolume.SetUp failed for volume \"pv-1\" : this node does not offer block volumes");
+  pv.spec.volume_mode = "Filesystem";
+  pv.spec.local.reset();
+  pv.spec.host_path.emplace().path = dir + "/made";
+  pv.spec.host_path->type = "DirectoryOrCreate";
+  EXPECT_EQ(answer(), dir + "/made");
+  EXPECT_TRUE(fs::is_directory(dir + "/made"));
+  pv.spec.host_path.reset();
+  pv.spec.csi.emplace().driver = "ebs.csi.aws.com";
+  EXPECT_EQ(answer(), "MountVolume.SetUp failed for volume \"pv-1\" : kubernetes.io/csi: driver name ebs.csi.aws.com not found in the list of registered CSI drivers");
+  fs::remove_all(dir);
 }
 
 TEST(Volumes, ATokenIsReadByTheUserThatAllContainersRunAs) {

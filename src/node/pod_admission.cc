@@ -73,9 +73,18 @@ std::optional<WaitReason> forbidden_sysctl(const core::Pod& pod) {
   return std::nullopt;
 }
 
+std::optional<WaitReason> wrong_system(const core::Pod& pod) {
+  auto wanted = pod.spec.node_selector.find("kubernetes.io/os");
+  if (wanted != pod.spec.node_selector.end() && wanted->second != "linux")
+    return WaitReason{"PodOSSelectorNodeLabelDoesNotMatch", "Pod was rejected: Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"};
+  if (pod.spec.os && pod.spec.os->name != "linux") return WaitReason{"PodOSNotSupported", "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS"};
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<WaitReason> judge_pod(const core::Pod& pod, const std::vector<AdmittedPod>& others, const Amounts& allocatable) {
+  if (auto wrong = wrong_system(pod)) return wrong;
   if (auto forbidden = forbidden_sysctl(pod)) return forbidden;
   const int64_t room = amount_of(allocatable, "pods");
   if (room > 0 && static_cast<int64_t>(others.size()) >= room) return out_of("pods", 1, static_cast<int64_t>(others.size()), room);

@@ -1,5 +1,5 @@
 // Whether the node takes a pod that was bound to it: pods that name their node (spec.nodeName) have passed no scheduler.
-// Pure; upstream's checks of kernel settings, ports and resources.
+// Pure; upstream's checks of the operating system, kernel settings, ports and resources.
 #pragma once
 
 #include <vector>
@@ -13,7 +13,7 @@ struct AdmittedPod {
   const Granted* granted = nullptr;
 };
 
-// nullopt: taken. Otherwise the reason and message with which the pod fails (SysctlForbidden, NodePorts, OutOfcpu, OutOfpods, ...).
+// nullopt: taken. Otherwise the reason and message with which the pod fails (PodOSNotSupported, SysctlForbidden, NodePorts, OutOfcpu, OutOfpods, ...).
 std::optional<WaitReason> judge_pod(const core::Pod& pod, const std::vector<AdmittedPod>& others, const Amounts& allocatable);
 
 }  // namespace caravel::node

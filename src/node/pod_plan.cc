@@ -123,9 +123,25 @@ class Planner {
 
 }  // namespace
 
+namespace {
+// The first of the container's restart rules that the exit code meets says that it starts again. Rules go before the policies.
+bool rule_restarts(const core::Container& c, int32_t exit_code) {
+  for (auto& rule : c.restart_policy_rules) {
+    if (!rule.exit_codes) continue;
+    const auto& values = rule.exit_codes->values;
+    const bool listed = std::find(values.begin(), values.end(), exit_code) != values.end();
+    if ((rule.exit_codes->operator_ == "In" && listed) || (rule.exit_codes->operator_ == "NotIn" && !listed)) return rule.action == "Restart";
+  }
+  return false;
+}
+}  // namespace
+
 bool should_restart(const core::Pod& pod, const core::Container& c, bool init, const ContainerRecord& ended) {
   std::string p = policy(pod);
-  if (c.restart_policy) p = *c.restart_policy;
+  if (c.restart_policy) {
+    if (rule_restarts(c, ended.exit_code)) return true;
+    p = *c.restart_policy;
+  }
   if (init && !is_sidecar(c)) return p != "Never" && ended.exit_code != 0;
   if (p == "Always") return true;
   return p == "OnFailure" && ended.exit_code != 0;

@@ -61,6 +61,28 @@ std::optional<cri::AuthConfig> pull_secret(const PodSources& sources, const core
 
 }  // namespace
 
+// What the pod's claims are bound to; a binding never changes, so each is looked up once.
+Task<Status> PodWorker::find_claimed_volumes() {
+  for (const core::Volume& v : pod_->spec.volumes) {
+    const std::string volume = v.name, name = claim_of(*pod_, v), ns = pod_->metadata.namespace_;
+    if (name.empty() || claimed_.count(volume)) continue;
+    const std::string failed = "Unable to attach or mount volumes: unmounted volumes=[" + volume + "], unattached volumes=[], failed to process volumes=[" + volume +
+                               "]: error processing PVC " + ns + "/" + name + ": ";
+    const bool owned = v.ephemeral.has_value();
+    auto claim = co_await c_->client->get<core::PersistentVolumeClaim>(ns, name);
+    if (!claim.ok()) co_return make_error(claim.error().code, failed + "failed to fetch PVC from API server: " + claim.error().message);
+    const auto& owners = claim->metadata.owner_references;
+    if (owned && std::none_of(owners.begin(), owners.end(), [&](auto& o) { return o.uid == pod_->metadata.uid; }))
+      co_return invalid(failed + "PVC " + ns + "/" + name + " was not created for pod " + ns + "/" + pod_->metadata.name + " (pod is not owner)");
+    if (claim->status.phase != "Bound" || claim->spec.volume_name.empty()) co_return unavailable(failed + "PVC is not bound");
+    const std::string bound_to = claim->spec.volume_name;
+    auto pv = co_await c_->client->get<core::PersistentVolume>("", bound_to);
+    if (!pv.ok()) co_return make_error(pv.error().code, failed + "failed to get PV " + bound_to + ": " + pv.error().message);
+    claimed_[volume] = std::move(*pv);
+  }
+  co_return ok();
+}
+
 Task<Status> PodWorker::ensure_volumes() {
   const PodReferences wanted = references(*pod_);
   if (config_map_handles_.size() != wanted.config_maps.size() || secret_handles_.size() != wanted.secrets.size()) {
@@ -81,10 +103,13 @@ Task<Status> PodWorker::ensure_volumes() {
   context.facts.host_ip = c_->settings->node_ip;
   context.facts.allocatable = c_->allocatable;
   context.now = c_->loop->now();
-  Status failed;
-  auto tokens = co_await tokens_.get(pod_);
-  if (tokens.ok()) context.tokens = std::move(*tokens);
-  else failed = std::move(tokens).error();
+  Status failed = co_await find_claimed_volumes();
+  context.claimed = claimed_;
+  if (failed.ok()) {
+    auto tokens = co_await tokens_.get(pod_);
+    if (tokens.ok()) context.tokens = std::move(*tokens);
+    else failed = std::move(tokens).error();
+  }
   if (failed.ok()) {
     auto volumes = setup_volumes(*pod_, context);
     if (volumes.ok()) volumes_ = std::move(*volumes);

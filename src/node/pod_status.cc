@@ -88,6 +88,8 @@ class StatusComputer {
       if (auto applied = rt_.applied.find(r->id); applied != rt_.applied.end()) s.resources = applied->second;
     auto wait = rt_.waiting.find(c.name);
     if (!r) {
+      // What has ended is remembered when the runtime has it no more: the pod may stay for somebody's finalizer.
+      if (const core::ContainerStatus* before = published(c.name, init); before && before->state.terminated && (over() || init)) return *before;
       core::ContainerStateWaiting w;
       const bool other_phase = init ? false : !pod_.spec.init_containers.empty() && !initialized_;
       w.reason = init || other_phase ? "PodInitializing" : "ContainerCreating";
@@ -128,6 +130,14 @@ class StatusComputer {
     return s;
   }
 
+  bool over() const { return pod_.metadata.deletion_timestamp || out_.phase == "Succeeded" || out_.phase == "Failed"; }
+  const core::ContainerStatus* published(const std::string& name, bool init) const {
+    const core::PodStatus& last = in_.previous ? *in_.previous : pod_.status;
+    for (auto& s : init ? last.init_container_statuses : last.container_statuses)
+      if (s.name == name) return &s;
+    return nullptr;
+  }
+
   std::string phase() const {
     int pending_init = 0, failed_init = 0;
     for (size_t i = 0; i < pod_.spec.init_containers.size(); ++i) {
@@ -156,6 +166,9 @@ class StatusComputer {
     // A pod that is being deleted is not restarted, whatever its policy.
     const bool deleted = pod_.metadata.deletion_timestamp.has_value();
     if (!deleted && (policy == "Always" || policy.empty())) return "Running";
+    // So does a container with a policy or a rule of its own, whatever the pod's.
+    for (auto& c : pod_.spec.containers)
+      if (const ContainerRecord* r = rt_.latest(c.name); !deleted && r && r->state == cri::kExited && should_restart(pod_, c, false, *r)) return "Running";
     if (stopped == succeeded) return "Succeeded";
     return policy == "OnFailure" && !deleted ? "Running" : "Failed";
   }

@@ -72,6 +72,7 @@ class PodWorker {
 
   // pod_start.cc: what makes things run
   Task<Status> ensure_volumes();
+  Task<Status> find_claimed_volumes();
   Task<Status> create_sandbox();
   Task<Status> start_container(std::string name);
   // True when the image is there; otherwise the container waits (rt_.waiting says why).
@@ -107,7 +108,8 @@ class PodWorker {
   std::map<std::string, ContainerRecord> known_;  // by id: records whose state has not changed
   std::map<std::string, Time> start_not_before_;
   std::map<std::string, std::string> volumes_;
-  std::map<std::string, Pull> pulls_;  // by image
+  std::map<std::string, core::PersistentVolume> claimed_;  // by the name of the pod's volume
+  std::map<std::string, Pull> pulls_;                      // by image
   std::set<std::string> killing_;
   std::map<std::string, std::unique_ptr<ContainerProber>> probers_;  // by container id
   std::vector<WatchedObjects<core::ConfigMap>::Handle> config_map_handles_;

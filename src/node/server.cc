@@ -1,6 +1,8 @@
 #include "node/server.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -14,6 +16,10 @@ namespace caravel::node {
 namespace {
 
 const Log kLog{"node-server"};
+constexpr const char* kSystemLogs = "/var/log";
+constexpr size_t kLogPiece = 64 << 10;  // bytes
+
+std::string escape_html(const std::string& text) { return replace_all(replace_all(replace_all(replace_all(text, "&", "&amp;"), "<", "&lt;"), ">", "&gt;"), "\"", "&#34;"); }
 
 std::string parameter(const net::ServerRequest& q, std::string_view name) {
   for (auto& [k, v] : q.target.parameters())
@@ -133,6 +139,7 @@ Task<void> NodeServer::handle(net::ServerRequest& q, net::ResponseWriter& w) {
   else if (what == "pods" || what == "runningpods") co_await pods(w);
   else if (what == "stats" && path.size() == 2 && path[1] == "summary") co_await stats_summary(w);
   else if (what == "metrics") co_await metrics(w);
+  else if (what == "logs") co_await system_logs(q, w);
   else co_await fail(w, not_found("404 page not found"));
 }
 
@@ -226,6 +233,43 @@ Task<void> NodeServer::port_forward(net::ServerRequest& q, net::ResponseWriter& 
     netns = "/proc/" + std::to_string(pid) + "/ns/net";
   }
   co_await serve_port_forward(*loop_, q, w, netns);
+}
+
+// The files under /var/log, as upstream's enableSystemLogHandler shows them: directories as lists of links, files as text.
+Task<void> NodeServer::system_logs(net::ServerRequest& q, net::ResponseWriter& w) {
+  const std::vector<std::string> path = q.target.segments();
+  std::string at = kSystemLogs;
+  for (size_t i = 1; i < path.size(); ++i) {
+    if (path[i] == ".." || path[i].find('/') != std::string::npos) {
+      co_await fail(w, make_error(Code::kBadRequest, "invalid URL path"));
+      co_return;
+    }
+    if (!path[i].empty()) at += "/" + path[i];
+  }
+  std::error_code ec;
+  if (std::filesystem::is_directory(at, ec)) {
+    std::vector<std::string> names;
+    for (auto& e : std::filesystem::directory_iterator(at, ec)) names.push_back(e.path().filename().string() + (e.is_directory(ec) ? "/" : ""));
+    std::sort(names.begin(), names.end());
+    std::string body = "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n";
+    for (auto& n : names) body += "<a href=\"" + percent_encode(n) + "\">" + escape_html(n) + "</a>\n";
+    net::Headers html;
+    html.set("content-type", "text/html; charset=utf-8");
+    Status s = co_await w.send(200, std::move(html), body + "</pre>\n");
+    co_return;
+  }
+  std::ifstream in(at, std::ios::binary);
+  if (!in || !std::filesystem::is_regular_file(at, ec)) {
+    co_await fail(w, not_found("404 page not found"));
+    co_return;
+  }
+  Status sent = co_await w.start(200, text_headers());
+  for (std::string piece(kLogPiece, '\0'); sent.ok() && in.read(piece.data(), static_cast<std::streamsize>(piece.size())).gcount() > 0;) {
+    std::string read = piece.substr(0, static_cast<size_t>(in.gcount()));
+    sent = co_await write_piece(&w, std::move(read));
+  }
+  if (sent.ok()) sent = co_await w.finish();
+  if (!sent.ok()) kLog.debug("log reader has gone", {{"file", at}});
 }
 
 Task<void> NodeServer::pods(net::ResponseWriter& w) {

@@ -26,6 +26,7 @@ class NodeServer {
   Task<void> exec(net::ServerRequest& q, net::ResponseWriter& w);
   Task<void> attach(net::ServerRequest& q, net::ResponseWriter& w);
   Task<void> port_forward(net::ServerRequest& q, net::ResponseWriter& w);
+  Task<void> system_logs(net::ServerRequest& q, net::ResponseWriter& w);
   Task<void> pods(net::ResponseWriter& w);
   Task<void> stats_summary(net::ResponseWriter& w);
   Task<void> metrics(net::ResponseWriter& w);

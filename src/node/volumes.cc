@@ -162,9 +162,9 @@ Result<std::string> setup_empty_directory(const core::Volume& v, const std::stri
   return path;
 }
 
-Result<std::string> setup_host_path(const core::Volume& v) {
-  const std::string& path = v.host_path->path;
-  const std::string type = v.host_path->type.value_or("");
+Result<std::string> setup_host_path(const core::HostPathVolumeSource& host_path) {
+  const std::string& path = host_path.path;
+  const std::string type = host_path.type.value_or("");
   struct stat st;
   const bool there = stat(path.c_str(), &st) == 0;
   if (type == "DirectoryOrCreate" && !there) TRY_VOID(make_directory(path, 0755));
@@ -181,6 +181,20 @@ Result<std::string> setup_host_path(const core::Volume& v) {
   return path;
 }
 
+Result<std::string> setup_persistent(const core::PersistentVolume& volume, std::optional<int64_t> group) {
+  const core::PersistentVolumeSpec& spec = volume.spec;
+  if (spec.volume_mode.value_or("Filesystem") != "Filesystem") return make_error(Code::kUnsupported, "this node does not offer block volumes");
+  if (spec.host_path) return setup_host_path(*spec.host_path);
+  if (spec.csi) return make_error(Code::kUnsupported, "kubernetes.io/csi: driver name " + spec.csi->driver + " not found in the list of registered CSI drivers");
+  if (!spec.local) return make_error(Code::kUnsupported, "this node does not offer this kind of volume");
+  const std::string& path = spec.local->path;
+  struct stat st;
+  if (stat(path.c_str(), &st) != 0) return not_found("path \"" + path + "\" does not exist");
+  if (!S_ISDIR(st.st_mode)) return make_error(Code::kUnsupported, "this node offers local volumes that are directories only; " + path + " is none");
+  if (group) give_to_group(path, static_cast<gid_t>(*group), true);
+  return path;
+}
+
 std::string plugin_of(const core::Volume& v) {
   if (v.config_map) return "kubernetes.io~configmap";
   if (v.secret) return "kubernetes.io~secret";
@@ -190,6 +204,11 @@ std::string plugin_of(const core::Volume& v) {
 }
 
 }  // namespace
+
+std::string claim_of(const core::Pod& pod, const core::Volume& v) {
+  if (v.persistent_volume_claim) return v.persistent_volume_claim->claim_name;
+  return v.ephemeral ? pod.metadata.name + "-" + v.name : "";
+}
 
 bool is_file_volume(const core::Volume& v) { return v.config_map || v.secret || v.projected || v.downward_api; }
 
@@ -283,8 +302,12 @@ Result<std::map<std::string, std::string>> setup_volumes(const core::Pod& pod, c
       if (fresh && group) give_to_group(path, static_cast<gid_t>(*group), true);
       out[v.name] = path;
     } else if (v.host_path) {
-      auto p = setup_host_path(v);
+      auto p = setup_host_path(*v.host_path);
       if (!p.ok()) return failed(std::move(p).error());
+      out[v.name] = *p;
+    } else if (auto bound = c.claimed.find(v.name); bound != c.claimed.end()) {
+      auto p = setup_persistent(bound->second, group);
+      if (!p.ok()) return wrap(std::move(p).error(), "MountVolume.SetUp failed for volume \"" + bound->second.metadata.name + "\" ");
       out[v.name] = *p;
     } else {
       return failed(make_error(Code::kUnsupported, "this node does not offer this kind of volume"));
@@ -329,7 +352,7 @@ std::string hosts_file(const core::Pod& pod, const std::string& pod_ip, const st
     out =
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
         "fe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n";
-    if (!pod.spec.subdomain.empty())
+    if (!pod.spec.subdomain.empty() && !pod.spec.hostname_override)  // a name that overrides stands alone
       out += pod_ip + "\t" + hostname + "." + pod.spec.subdomain + "." + pod.metadata.namespace_ + ".svc." + cluster_domain + "\t" + hostname + "\n";
     else
       out += pod_ip + "\t" + hostname + "\n";

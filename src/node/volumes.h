@@ -2,7 +2,8 @@
 //
 // Files that come from API objects are written by an atomic writer with upstream's layout: the visible
 // names link to `..data`, which links to a time-stamped directory; a change swaps `..data` in one
-// rename, so that readers see all of the old or all of the new content. Everything here is idempotent:
+// rename, so that readers see all of the old or all of the new content. Of PersistentVolumes the node offers those of the kinds
+// local and hostPath, as file systems. Everything here is idempotent:
 // setup_volumes() is called again whenever a source may have changed.
 #pragma once
 
@@ -25,9 +26,13 @@ struct VolumeContext {
   std::string pod_directory;  // <root>/pods/<uid>
   PodSources sources;
   PodFacts facts;
-  std::map<std::string, std::string> tokens;  // "<volume>/<path>" of projected ServiceAccount tokens
-  Time now;                                   // names the time-stamped directories
+  std::map<std::string, std::string> tokens;              // "<volume>/<path>" of projected ServiceAccount tokens
+  Time now;                                               // names the time-stamped directories
+  std::map<std::string, core::PersistentVolume> claimed;  // by the pod's volume name: what its claim is bound to
 };
+
+// The PersistentVolumeClaim behind a volume, "" when there is none.
+std::string claim_of(const core::Pod& pod, const core::Volume& volume);
 
 // The files of a volume that API objects describe; an error as upstream's FailedMount events read.
 // Nullopt-like: has_files is false for volumes that hold no such files (emptyDir, hostPath).

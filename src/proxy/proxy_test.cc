@@ -80,6 +80,10 @@ TEST(Ruleset, local_policies_keep_to_the_node_and_drop_elsewhere) {
   NftRuleset elsewhere = build({service}, {kSlice}, {.here = {"n3", "a"}});
   EXPECT_EQ(element(elsewhere, "no-endpoint-services", "172.20.0.7 . tcp . 80"), "drop");
   EXPECT_EQ(element(elsewhere, "no-endpoint-nodeports", "tcp . 30080"), "drop");
+  // From this node and from pods the node port is a short cut to all endpoints; what else comes is not translated, and dropped.
+  std::string outside = rules_of(elsewhere, element(elsewhere, "service-nodeports", "tcp . 30080"));
+  EXPECT_NE(outside.find("fib saddr type local goto service-"), std::string::npos) << outside;
+  EXPECT_EQ(outside.find("goto local-"), std::string::npos) << outside;
   expect_valid(transaction(nullptr, here));
   expect_valid(transaction(nullptr, elsewhere));
 }

@@ -27,9 +27,9 @@ void add_frame(NftRuleset& r, const ProxyOptions& o) {
   r.chains["filter-prerouting"] = {"type filter hook prerouting priority -110;", {new_only + "jump firewall-check"}};
   r.chains["filter-input"] = {"type filter hook input priority -110;", {new_only + "jump nodeport-endpoints-check", new_only + "jump service-endpoints-check"}};
   r.chains["filter-forward"] = {"type filter hook forward priority -110;", {new_only + "jump service-endpoints-check", new_only + "jump cluster-ips-check"}};
-  // Before the address translation of the output hook: only what has no endpoint matches there.
-  r.chains["filter-output"] = {"type filter hook output priority -110;", {new_only + "jump service-endpoints-check", new_only + "jump firewall-check"}};
-  r.chains["filter-output-post-dnat"] = {"type filter hook output priority -90;", {new_only + "jump cluster-ips-check"}};
+  r.chains["filter-output"] = {"type filter hook output priority -110;", {new_only + "jump firewall-check"}};
+  // After the address translation: what still has a Service's address leads to no endpoint.
+  r.chains["filter-output-post-dnat"] = {"type filter hook output priority -90;", {new_only + "jump service-endpoints-check", new_only + "jump cluster-ips-check"}};
   r.chains["nat-prerouting"] = {"type nat hook prerouting priority -100;", {"jump services"}};
   r.chains["nat-output"] = {"type nat hook output priority -100;", {"jump services"}};
   r.chains["nat-postrouting"] = {"type nat hook postrouting priority 100;", {"jump masquerading"}};
@@ -89,7 +89,7 @@ void add_service(NftRuleset& r, const PortKey& key, const ServicePort& s, const 
 
   r.sets["cluster-ips"].elements[s.cluster_ip] = "";
   // Nothing at all: reject, so that clients fail at once. Endpoints, but none on this node: drop, the
-  // sender is meant to try another node.
+  // sender is meant to try another node; but from inside the cluster an external address leads to all endpoints.
   auto verdict = [&](bool wants_local) -> std::string {
     if (cluster.empty()) return "goto reject-chain";
     return wants_local && local.empty() ? "drop" : "";
@@ -112,14 +112,14 @@ void add_service(NftRuleset& r, const PortKey& key, const ServicePort& s, const 
   else service_ips[at] = "goto " + (s.internal_local ? local_chain : cluster_chain);
   if (!has_external) return;
 
-  if (outside.empty()) {
+  if (!cluster.empty()) {
     NftChain& c = r.chains[external_chain];
     if (s.external_local) {
       // From inside the cluster the address is a short cut to all endpoints.
       if (!o.cluster_cidr.empty()) c.rules.push_back("ip saddr " + o.cluster_cidr + " goto " + cluster_chain);
       c.rules.push_back("fib saddr type local jump mark-for-masquerade");
       c.rules.push_back("fib saddr type local goto " + cluster_chain);
-      c.rules.push_back("goto " + local_chain);
+      if (!local.empty()) c.rules.push_back("goto " + local_chain);
     } else {
       c.rules = {"jump mark-for-masquerade", "goto " + cluster_chain};  // answers must come back through this node
     }
@@ -127,12 +127,12 @@ void add_service(NftRuleset& r, const PortKey& key, const ServicePort& s, const 
   for (auto& ip : externals) {
     std::string k = service_key(ip, key, s.port);
     if (!outside.empty()) no_endpoint[k] = outside;
-    else service_ips[k] = "goto " + external_chain;
+    if (!cluster.empty()) service_ips[k] = "goto " + external_chain;
   }
   if (s.node_port > 0) {
     std::string k = key.protocol + " . " + std::to_string(s.node_port);
     if (!outside.empty()) r.sets["no-endpoint-nodeports"].elements[k] = outside;
-    else r.sets["service-nodeports"].elements[k] = "goto " + external_chain;
+    if (!cluster.empty()) r.sets["service-nodeports"].elements[k] = "goto " + external_chain;
   }
   if (!s.source_ranges.empty() && !s.load_balancer_ips.empty()) {
     std::string firewall = chain_name("firewall", key.text());
