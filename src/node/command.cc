@@ -32,6 +32,7 @@ struct NodeProcess {
   std::unique_ptr<ProbeRunner> probes;
   std::unique_ptr<NodeRegistrar> registrar;
   std::unique_ptr<Agent> agent;
+  std::unique_ptr<NodeAuthorizer> authorizer;
   std::unique_ptr<NodeServer> server;
   TaskScope scope;
   Status result;
@@ -158,7 +159,8 @@ Task<Status> NodeProcess::start(const Flags& flags) {
   std::vector<std::string> own;
   own.push_back(setup.settings.node_ip);
   CO_TRY(Identity self, self_signed_identity(identity.name, own, loop.now()));
-  server = std::make_unique<NodeServer>(loop, *agent, *runtime, api.ca);
+  authorizer = std::make_unique<NodeAuthorizer>(loop, client, identity.name);
+  server = std::make_unique<NodeServer>(loop, *agent, *runtime, *authorizer, api.ca);
   CO_TRY_VOID(server->listen(setup.listen, self));
 
   registrar = std::make_unique<NodeRegistrar>(loop, client, *runtime, identity);

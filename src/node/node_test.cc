@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "node/address_pool.h"
+#include "node/authorization.h"
 #include "node/container_config.h"
 #include "node/host_ports.h"
 #include "node/logs.h"
@@ -623,6 +624,23 @@ TEST(Admission, OnlySafeKernelSettingsOfThePodsOwnNamespacesAreTaken) {
   EXPECT_EQ(judge("net.ipv4.tcp_syncookies", true)->message, "Pod was rejected: forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled");
   EXPECT_EQ(judge("kernel.shm_rmid_forced", false, true)->message, "Pod was rejected: forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host IPC enabled");
   EXPECT_FALSE(judge("kernel.shm_rmid_forced", true, false));
+}
+
+TEST(NodeApi, APathIsASubresourceOfTheNode) {
+  auto asks = [](const std::string& method, std::vector<std::string> path) {
+    NodeApiAccess a = access_of(method, path);
+    std::string out = a.verb;
+    for (auto& s : a.subresources) out += " " + s;
+    return out;
+  };
+  EXPECT_EQ(asks("GET", {"metrics", "cadvisor"}), "get metrics");
+  EXPECT_EQ(asks("GET", {"stats", "summary"}), "get stats");
+  EXPECT_EQ(asks("GET", {"logs"}), "get log");
+  EXPECT_EQ(asks("GET", {"pods"}), "get pods proxy") << "the narrow right or the wide one";
+  EXPECT_EQ(asks("GET", {"healthz"}), "get healthz proxy");
+  EXPECT_EQ(asks("GET", {"containerLogs", "ns", "pod", "c"}), "get proxy");
+  EXPECT_EQ(asks("POST", {"exec", "ns", "pod", "c"}), "create proxy");
+  EXPECT_EQ(asks("GET", {}), "get proxy");
 }
 
 TEST(Probe, ARedirectIsFollowedOnTheHostThatWasAsked) {

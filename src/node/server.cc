@@ -85,8 +85,8 @@ Result<ContainerRecord> find_record(const PodWorker* worker, const std::string& 
 
 }  // namespace
 
-NodeServer::NodeServer(net::EventLoop& loop, Agent& agent, cri::Runtime& runtime, std::string client_ca)
-    : loop_(&loop), agent_(&agent), runtime_(&runtime), client_ca_(std::move(client_ca)) {}
+NodeServer::NodeServer(net::EventLoop& loop, Agent& agent, cri::Runtime& runtime, NodeAuthorizer& authorizer, std::string client_ca)
+    : loop_(&loop), agent_(&agent), runtime_(&runtime), authorizer_(&authorizer), client_ca_(std::move(client_ca)) {}
 NodeServer::~NodeServer() = default;
 
 Status NodeServer::listen(const std::string& address, const Identity& identity) {
@@ -109,27 +109,18 @@ Status NodeServer::use_identity(const Identity& identity) {
   return net::reload(*tls_, tls_options_);
 }
 
-bool NodeServer::allowed(const net::ServerRequest& q) const {
-  if (q.peer_certificate.empty()) return false;
-  auto info = net::parse_certificate(q.peer_certificate);
-  if (!info.ok()) return false;
-  const auto& groups = info->names.organizations;
-  return info->names.common_name == "kube-apiserver-kubelet-client" || std::count(groups.begin(), groups.end(), "system:masters") > 0;
-}
-
 Task<void> NodeServer::handle(net::ServerRequest& q, net::ResponseWriter& w) {
   const std::vector<std::string> path = q.target.segments();
   const std::string what = path.empty() ? "" : path[0];
+  Status allowed = co_await authorizer_->judge(q);
+  if (!allowed.ok()) {
+    co_await fail(w, allowed.error());
+    co_return;
+  }
   if (what == "healthz") {
     const std::string reason = agent_->not_ready();
     const std::string body = reason.empty() ? "ok" : reason;
     Status s = co_await w.send(reason.empty() ? 200 : 500, text_headers(), body);
-    co_return;
-  }
-  if (!allowed(q)) {
-    Error refused = make_error(Code::kForbidden, "Forbidden: this certificate may not use the node's API");
-    if (q.peer_certificate.empty()) refused = make_error(Code::kUnauthorized, "Unauthorized");
-    co_await fail(w, refused);
     co_return;
   }
   if (what == "containerLogs" && path.size() == 4) co_await container_logs(q, w);

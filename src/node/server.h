@@ -1,6 +1,5 @@
 // The node's HTTPS server on port 10250, which the API server calls for kubectl logs, exec, attach and
-// port-forward and monitoring for statistics. Clients prove themselves with a certificate of the cluster
-// CA; only the API server's kubelet client and administrators get in.
+// port-forward and monitoring for statistics. Who gets in is the NodeAuthorizer's to say.
 #pragma once
 
 #include <memory>
@@ -8,13 +7,14 @@
 
 #include "net/http.h"
 #include "node/agent.h"
+#include "node/authorization.h"
 #include "node/bootstrap.h"
 
 namespace caravel::node {
 
 class NodeServer {
  public:
-  NodeServer(net::EventLoop& loop, Agent& agent, cri::Runtime& runtime, std::string client_ca);
+  NodeServer(net::EventLoop& loop, Agent& agent, cri::Runtime& runtime, NodeAuthorizer& authorizer, std::string client_ca);
   ~NodeServer();
   Status listen(const std::string& address, const Identity& identity);
   // New connections use it.
@@ -30,11 +30,11 @@ class NodeServer {
   Task<void> pods(net::ResponseWriter& w);
   Task<void> stats_summary(net::ResponseWriter& w);
   Task<void> metrics(net::ResponseWriter& w);
-  bool allowed(const net::ServerRequest& q) const;
 
   net::EventLoop* loop_;
   Agent* agent_;
   cri::Runtime* runtime_;
+  NodeAuthorizer* authorizer_;
   std::string client_ca_;
   net::TlsServerOptions tls_options_;
   std::shared_ptr<net::TlsServerContext> tls_;
