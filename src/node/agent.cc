@@ -1,5 +1,6 @@
 #include "node/agent.h"
 
+#include "node/local_storage.h"
 #include "node/network.h"
 
 #include <algorithm>
@@ -12,7 +13,8 @@ namespace caravel::node {
 namespace {
 
 const Log kLog{"node"};
-constexpr Duration kLook = std::chrono::seconds(1);  // upstream's PLEG period
+constexpr Duration kLook = std::chrono::seconds(1);          // upstream's PLEG period
+constexpr Duration kStorageLook = std::chrono::seconds(10);  // upstream's monitoring interval
 constexpr Duration kRetry = std::chrono::seconds(1);
 
 kube::InformerOptions my_pods(const std::string& node) {
@@ -77,7 +79,48 @@ Task<void> Agent::main_loop() {
   }
   adopted_ = true;
   reconcile_workers();
+  scope_.spawn(watch_local_storage());
   co_await watch_runtime();
+}
+
+Task<void> Agent::watch_local_storage() {
+  while (true) {
+    Status s = co_await evict_over_limits();
+    if (!s.ok()) kLog.warn("the pods' use of the disk cannot be measured", {{"error", s.error().message}});
+    co_await sleep(*context_.loop, kStorageLook);
+  }
+}
+
+Task<Status> Agent::evict_over_limits() {
+  std::vector<std::string> limited;
+  for (auto& [uid, w] : workers_)
+    if (!w->done() && !w->runtime_state().failed && has_storage_limits(w->pod())) limited.push_back(uid);
+  if (limited.empty()) co_return ok();
+  auto stats = co_await context_.runtime->list_container_stats(my_label(context_.settings->node_name));
+  if (!stats.ok()) co_return std::move(stats).error();
+  for (const std::string& uid : limited) {
+    auto worker = workers_.find(uid);
+    if (worker == workers_.end()) continue;
+    const core::Pod pod = worker->second->pod();
+    const std::string volumes = context_.settings->pod_directory(pod) + "/volumes", logs = context_.settings->log_directory(pod);
+    LocalStorageUse use;
+    for (auto& c : *stats)
+      if (c.attributes.labels[kPodUidLabel] == uid) use.containers[c.attributes.metadata.name] += static_cast<int64_t>(c.writable_layer.used_bytes.value);
+    std::function<LocalStorageUse()> measure = [pod, volumes, logs, use] {
+      LocalStorageUse out = use;
+      for (auto& [name, bytes] : out.containers) bytes += directory_bytes(logs + "/" + name);
+      for (auto& v : pod.spec.volumes) {
+        if (v.empty_dir) out.empty_dirs[v.name] = directory_bytes(volume_directory(volumes, v));
+        else if (is_file_volume(v)) out.other += directory_bytes(volume_directory(volumes, v));
+      }
+      return out;
+    };
+    const LocalStorageUse measured = co_await run_blocking<LocalStorageUse>(*context_.loop, std::move(measure));
+    worker = workers_.find(uid);
+    if (worker == workers_.end()) continue;
+    if (auto message = over_limit(pod, measured)) worker->second->evict(*message);
+  }
+  co_return ok();
 }
 
 Task<Status> Agent::adopt() {

@@ -32,6 +32,8 @@ class Agent {
   Task<void> watch_runtime();
   Task<Status> look_at_runtime();
   Task<void> keep_host_ports();
+  Task<void> watch_local_storage();
+  Task<Status> evict_over_limits();
   Task<void> run_worker(std::string uid);
   std::vector<AdmittedPod> admitted() const;
   void reconcile_workers();

@@ -10,6 +10,7 @@
 #include "node/authorization.h"
 #include "node/container_config.h"
 #include "node/host_ports.h"
+#include "node/local_storage.h"
 #include "node/logs.h"
 #include "node/network.h"
 #include "node/pod_admission.h"
@@ -624,6 +625,46 @@ TEST(Admission, OnlySafeKernelSettingsOfThePodsOwnNamespacesAreTaken) {
   EXPECT_EQ(judge("net.ipv4.tcp_syncookies", true)->message, "Pod was rejected: forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled");
   EXPECT_EQ(judge("kernel.shm_rmid_forced", false, true)->message, "Pod was rejected: forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host IPC enabled");
   EXPECT_FALSE(judge("kernel.shm_rmid_forced", true, false));
+}
+
+TEST(LocalStorage, APodIsOverALimitOfAVolumeOfAllContainersOrOfOne) {
+  core::Pod p = pod({"a", "b"});
+  EXPECT_FALSE(has_storage_limits(p));
+  LocalStorageUse use;
+  use.containers = {{"a", 6 << 20}, {"b", 1 << 20}};
+  use.empty_dirs = {{"scratch", 2 << 20}};
+  EXPECT_FALSE(over_limit(p, use));
+  p.spec.containers[0].resources.limits["ephemeral-storage"] = kube::Quantity::of("5Mi");
+  p.spec.containers[1].resources.limits["ephemeral-storage"] = kube::Quantity::of("10Mi");
+  EXPECT_TRUE(has_storage_limits(p));
+  EXPECT_EQ(over_limit(p, use), "Container a exceeded its local ephemeral storage limit \"5Mi\". ");
+  core::Volume scratch;
+  scratch.name = "scratch";
+  scratch.empty_dir.emplace();
+  p.spec.volumes = {scratch};
+  use.empty_dirs["scratch"] = 9 << 20;
+  EXPECT_EQ(over_limit(p, use), "Pod ephemeral local storage usage exceeds the total limit of containers 15Mi. ");
+  p.spec.volumes[0].empty_dir->medium = "Memory";
+  EXPECT_EQ(over_limit(p, use), "Container a exceeded its local ephemeral storage limit \"5Mi\". ") << "memory is not the disk's";
+  p.spec.volumes[0].empty_dir->size_limit = kube::Quantity::of("8Mi");
+  EXPECT_EQ(over_limit(p, use), "Usage of EmptyDir volume \"scratch\" exceeds the limit \"8Mi\". ");
+  use = LocalStorageUse();
+  use.other = 16 << 20;
+  EXPECT_EQ(over_limit(p, use), "Pod ephemeral local storage usage exceeds the total limit of containers 15Mi. ");
+}
+
+TEST(LocalStorage, ADirectoryIsMeasuredWithAllBelowItButNotThroughLinks) {
+  const std::string dir = (fs::temp_directory_path() / ("caravel-bytes-" + std::to_string(getpid()))).string();
+  fs::create_directories(dir + "/in/deep");
+  fs::create_directories(dir + "/out");
+  std::ofstream(dir + "/in/deep/file") << std::string(300 << 10, 'x');
+  std::ofstream(dir + "/out/file") << std::string(900 << 10, 'x');
+  fs::create_symlink(dir + "/out", dir + "/in/link");
+  const int64_t bytes = directory_bytes(dir + "/in");
+  EXPECT_GE(bytes, 300 << 10);
+  EXPECT_LT(bytes, 400 << 10);
+  EXPECT_EQ(directory_bytes(dir + "/none"), 0);
+  fs::remove_all(dir);
 }
 
 TEST(NodeApi, APathIsASubresourceOfTheNode) {

@@ -38,6 +38,14 @@ PodWorker::PodWorker(AgentContext& context, std::shared_ptr<const core::Pod> pod
     : c_(&context), pod_(std::move(pod)), uid_(pod_->metadata.uid), changed_(*context.loop), tokens_(*context.loop, *context.client) {}
 PodWorker::~PodWorker() = default;
 
+void PodWorker::evict(std::string message) {
+  if (rt_.failed || gone_ || pod_->metadata.deletion_timestamp) return;
+  event(true, "Evicted", message);
+  rt_.failed = WaitReason{"Evicted", std::move(message)};
+  finished_ = evicted_ = true;
+  changed_.set();
+}
+
 void PodWorker::update(std::shared_ptr<const core::Pod> pod) {
   pod_ = std::move(pod);
   volumes_dirty_ = true;
@@ -116,7 +124,7 @@ Task<Status> PodWorker::sync() {
       const bool sandbox = rt_.sandbox() != nullptr;
       if (sandbox) {
         co_await publish();
-        co_await stop_running(grace_period(), "Stopping container ");
+        co_await stop_running(evicted_ ? 0 : grace_period(), "Stopping container ");
         CO_TRY_VOID(co_await c_->runtime->stop_pod_sandbox(rt_.sandbox()->id));
         c_->addresses->release(owner(rt_.sandboxes[0].attempt));
         continue;

@@ -44,10 +44,12 @@ class PodWorker {
   PodWorker(AgentContext& context, std::shared_ptr<const core::Pod> pod);
   ~PodWorker();
   void update(std::shared_ptr<const core::Pod> pod);  // a newer version of the object
-  void reject(WaitReason why);                        // the node does not take the pod: it fails; before run()
-  void gone();                                        // the object has been removed
-  void wake();                                        // the runtime may have changed
-  void sources_changed();                             // a ConfigMap or Secret may have changed
+  // Ends the pod at once: it takes more of the node than it may.
+  void evict(std::string message);
+  void reject(WaitReason why);  // the node does not take the pod: it fails; before run()
+  void gone();                  // the object has been removed
+  void wake();                  // the runtime may have changed
+  void sources_changed();       // a ConfigMap or Secret may have changed
   bool done() const { return done_; }
   const core::Pod& pod() const { return *pod_; }
   const PodRuntime& runtime_state() const { return rt_; }
@@ -100,7 +102,7 @@ class PodWorker {
   AgentContext* c_;
   std::shared_ptr<const core::Pod> pod_;
   std::string uid_;
-  bool gone_ = false, done_ = false, finished_ = false, volumes_dirty_ = true;
+  bool gone_ = false, done_ = false, finished_ = false, evicted_ = false, volumes_dirty_ = true;
   Event changed_;
   PodRuntime rt_;
   PodPlan plan_;

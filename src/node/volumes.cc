@@ -205,6 +205,8 @@ std::string plugin_of(const core::Volume& v) {
 
 }  // namespace
 
+std::string volume_directory(const std::string& volumes, const core::Volume& v) { return volumes + "/" + plugin_of(v) + "/" + v.name; }
+
 std::string claim_of(const core::Pod& pod, const core::Volume& v) {
   if (v.persistent_volume_claim) return v.persistent_volume_claim->claim_name;
   return v.ephemeral ? pod.metadata.name + "-" + v.name : "";
@@ -287,7 +289,7 @@ Result<std::map<std::string, std::string>> setup_volumes(const core::Pod& pod, c
   if (pod.spec.security_context) group = pod.spec.security_context->fs_group;
   for (auto& v : pod.spec.volumes) {
     auto failed = [&v](Error e) { return wrap(std::move(e), "MountVolume.SetUp failed for volume \"" + v.name + "\" "); };
-    const std::string path = c.pod_directory + "/volumes/" + plugin_of(v) + "/" + v.name;
+    const std::string path = volume_directory(c.pod_directory + "/volumes", v);
     if (is_file_volume(v)) {
       auto files = volume_files(pod, v, c);
       if (!files.ok()) return failed(std::move(files).error());

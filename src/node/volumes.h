@@ -31,6 +31,8 @@ struct VolumeContext {
   std::map<std::string, core::PersistentVolume> claimed;  // by the pod's volume name: what its claim is bound to
 };
 
+// Where a volume that the node makes itself lies below a pod's directory of volumes.
+std::string volume_directory(const std::string& volumes, const core::Volume& volume);
 // The PersistentVolumeClaim behind a volume, "" when there is none.
 std::string claim_of(const core::Pod& pod, const core::Volume& volume);
 
