@@ -112,6 +112,7 @@ Task<Status> start_world(net::EventLoop& loop, WorldOptions options) {
   std::string directory = options.data_directory + "/world";
   CO_TRY_VOID(net::make_directories(directory + "/logs", 0700));
   if (running_world(options.data_directory)) co_return make_error(Code::kAlreadyExists, "a world of " + options.data_directory + " is running already");
+  CO_TRY_VOID(net::remove_tree(directory + "/status.json"));  // it tells of the last world's processes
   net::ProcessOptions o;
   if (!options.hollow) {
     CO_TRY_VOID(remove_cgroup_tree(world_cgroup(options.data_directory)));

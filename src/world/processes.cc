@@ -107,7 +107,8 @@ std::vector<ProcessSpec> process_table(const Layout& l) {
                 "--dns-records", records, "--cgroup-root", l.cgroup, "--containerd", kContainerdSocket};
   cloud.argv.insert(cloud.argv.end(), {"--dns-extra", "git.caravel.internal=10.0.0.5", "--dns-extra", "acme.caravel.internal=10.0.0.6"});
   cloud.argv.insert(cloud.argv.end(), {"--cluster-endpoint", "https://10.0.11.10:443", "--cluster-ca", l.data + "/server/pki/ca.crt", "--jwks", l.data + "/server/pki/service-account.jwks"});
-  cloud.after = {"server"};
+  // Machines that start again run containers at once: from the images of this program, not from those of the one before.
+  cloud.after = {"server", "images"};
   pass_socket(l, "aws", cloud);
   cloud.ready_address = "10.0.0.4:4566";
   out.push_back(cloud);
