@@ -132,6 +132,7 @@ Result<std::vector<cri::Mount>> mounts(const ContainerInput& in) {
       for (auto& part : split(sub, '/'))
         if (part == "..") return invalid("must not contain '..' in subPath " + sub);
       if (sub[0] == '/') return invalid("error SubPath `" + sub + "` must not be an absolute path");
+      o.volume = o.host_path;
       o.host_path += "/" + sub;
     }
     o.readonly = m.read_only || claim_is_read_only(*in.pod, m.name);

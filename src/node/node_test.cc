@@ -508,6 +508,41 @@ TEST(Volumes, AClaimShowsTheDirectoryOfItsLocalOrHostPathVolume) {
   fs::remove_all(dir);
 }
 
+TEST(Volumes, ASubPathStaysInsideItsVolume) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  const std::string dir = (fs::temp_directory_path() / ("caravel-subpath-" + std::to_string(getpid()))).string();
+  fs::create_directories(dir + "/volume/in");
+  std::ofstream(dir + "/volume/in/file") << "inside";
+  std::ofstream(dir + "/secret") << "outside";
+  fs::create_directory_symlink("in", dir + "/volume/link");
+  fs::create_directory_symlink(dir, dir + "/volume/away");
+  fs::create_directory_symlink("../..", dir + "/volume/in/up");
+  fs::permissions(dir + "/volume", fs::perms::all);
+  const std::string place = dir + "/pod/volume-subpaths/c/0";
+  auto shown = [&](const std::string& sub_path) {
+    Status s = bind_sub_path(dir + "/volume", sub_path, place);
+    if (!s.ok()) return s.error().message;
+    return fs::is_directory(place) ? slurp(place + "/file") : slurp(place);
+  };
+  EXPECT_EQ(shown("in"), "inside");
+  EXPECT_EQ(shown("in/file"), "inside") << "a file as well; what was there before has gone";
+  EXPECT_EQ(shown("link"), "inside") << "a link inside the volume is followed";
+  EXPECT_EQ(shown("away"), "failed to prepare subPath \"away\": Invalid cross-device link");
+  EXPECT_EQ(shown("in/up/secret"), "failed to prepare subPath \"in/up/secret\": Invalid cross-device link");
+  EXPECT_EQ(shown("away/new"), "failed to prepare subPath \"away/new\": Invalid cross-device link");
+  EXPECT_FALSE(fs::exists(dir + "/new"));
+  EXPECT_EQ(shown("new/deep"), "");
+  EXPECT_EQ(fs::status(dir + "/volume/new/deep").permissions() & fs::perms::all, fs::perms::all) << "made with the volume's mode";
+  // What is bound stays what it was, whatever the container puts in its place afterwards.
+  EXPECT_EQ(shown("in"), "inside");
+  fs::rename(dir + "/volume/in", dir + "/volume/was");
+  fs::create_directory_symlink(dir, dir + "/volume/in");
+  EXPECT_EQ(slurp(place + "/file"), "inside");
+  EXPECT_TRUE(remove_pod_directory(dir + "/pod").ok());
+  EXPECT_TRUE(fs::exists(dir + "/volume/was/file")) << "the volume itself is left alone";
+  fs::remove_all(dir);
+}
+
 TEST(Volumes, ATokenIsReadByTheUserThatAllContainersRunAs) {
   core::Pod p;
   core::Volume v;

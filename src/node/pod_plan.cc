@@ -130,7 +130,7 @@ bool rule_restarts(const core::Container& c, int32_t exit_code) {
     if (!rule.exit_codes) continue;
     const auto& values = rule.exit_codes->values;
     const bool listed = std::find(values.begin(), values.end(), exit_code) != values.end();
-    if ((rule.exit_codes->operator_ == "In" && listed) || (rule.exit_codes->operator_ == "NotIn" && !listed)) return rule.action == "Restart";
+    if ((rule.exit_codes->operator_ == "In" && listed) || (rule.exit_codes->operator_ == "NotIn" && !listed)) return rule.action == "Restart" || rule.action == "RestartAllContainers";
   }
   return false;
 }

@@ -265,10 +265,13 @@ Task<Result<cri::ContainerConfig>> PodWorker::make_config(core::Container c, cri
   facts.pod_ips.push_back(facts.pod_ip);
   CO_TRY(in.environment, container_environment(*pod_, c, sources_, c_->services(), facts));
   CO_TRY(cri::ContainerConfig config, container_config(in));
-  // The files and directories that are bound must be there first.
-  for (auto& m : config.mounts) {
-    const bool sub_path = std::any_of(volumes_.begin(), volumes_.end(), [&](auto& v) { return m.host_path.rfind(v.second + "/", 0) == 0; });
-    if (sub_path && !net::path_exists(m.host_path)) CO_TRY_VOID(net::make_directories(m.host_path));
+  const std::string sub_paths = c_->settings->pod_directory(*pod_) + "/volume-subpaths/" + c.name;
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    cri::Mount& m = config.mounts[i];
+    if (m.volume.empty()) continue;
+    const std::string place = sub_paths + "/" + std::to_string(i);
+    CO_TRY_VOID(bind_sub_path(m.volume, m.host_path.substr(m.volume.size() + 1), place));
+    m.host_path = place;
   }
   const std::string message = termination_file(*pod_, c.name, attempt, *c_->settings);
   CO_TRY_VOID(net::make_directories(message.substr(0, message.rfind('/'))));

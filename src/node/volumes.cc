@@ -1,8 +1,10 @@
 #include "node/volumes.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <algorithm>
 
@@ -316,6 +318,77 @@ Result<std::map<std::string, std::string>> setup_volumes(const core::Pod& pod, c
     }
   }
   return out;
+}
+
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& o) noexcept {
+    std::swap(fd_, o.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+// Resolved by the kernel without ever leaving `root`.
+Descriptor open_beneath(int root, const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  return Descriptor(static_cast<int>(syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
+}
+
+}  // namespace
+
+Status bind_sub_path(const std::string& volume, const std::string& sub_path, const std::string& place) {
+  // What is told must not tell of the node's files.
+  auto failed = [&](const char* what) { return internal(std::string(what) + " subPath \"" + sub_path + "\": " + std::strerror(errno)); };
+  Descriptor root(open(volume.c_str(), O_PATH | O_CLOEXEC));
+  struct stat of_volume;
+  if (!root.ok() || fstat(root.get(), &of_volume) != 0) return failed("the volume cannot be opened for");
+  Descriptor found = open_beneath(root.get(), sub_path);
+  if (!found.ok() && errno == ENOENT) {
+    std::string walked;
+    for (auto& part : split(sub_path, '/')) {
+      if (part.empty() || part == ".") continue;
+      Descriptor parent = walked.empty() ? open_beneath(root.get(), ".") : open_beneath(root.get(), walked);
+      if (!parent.ok()) return failed("failed to create");
+      if (mkdirat(parent.get(), part.c_str(), 0700) == 0) {
+        Descriptor made(openat(parent.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (!made.ok() || fchown(made.get(), of_volume.st_uid, of_volume.st_gid) != 0 || fchmod(made.get(), of_volume.st_mode & 07777) != 0) return failed("failed to create");
+      } else if (errno != EEXIST) {
+        return failed("failed to create");
+      }
+      walked += (walked.empty() ? "" : "/") + part;
+    }
+    found = open_beneath(root.get(), sub_path);
+  }
+  if (!found.ok()) return failed("failed to prepare");
+  struct stat st;
+  if (fstat(found.get(), &st) != 0) return failed("failed to prepare");
+  while (umount2(place.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {  // an earlier container's
+  }
+  if (errno != EINVAL && errno != ENOENT) return failed("failed to replace");  // still mounted: removing it would empty the volume
+  std::error_code ec;
+  fs::remove_all(place, ec);
+  if (S_ISDIR(st.st_mode)) fs::create_directories(place, ec);
+  else {
+    fs::create_directories(fs::path(place).parent_path(), ec);
+    TRY_VOID(write_text(place, "", 0600));
+  }
+  const std::string source = "/proc/self/fd/" + std::to_string(found.get());
+  if (mount(source.c_str(), place.c_str(), "", MS_BIND | MS_REC, "") != 0) return failed("failed to bind");
+  return ok();
 }
 
 Status remove_pod_directory(const std::string& pod_directory) {

@@ -48,6 +48,10 @@ Result<bool> write_atomically(const std::string& directory, const VolumeFiles& f
 
 // Sets up every volume; the result maps its name to the path on the node.
 Result<std::map<std::string, std::string>> setup_volumes(const core::Pod& pod, const VolumeContext& context);
+// Binds what `sub_path` names inside a volume to `place`, where it cannot be exchanged any more. A directory that is missing is made with the
+// volume's owner and mode; links are followed as long as they stay inside: what a container wrote into its volume must
+// not lead to the node's own files.
+Status bind_sub_path(const std::string& volume, const std::string& sub_path, const std::string& place);
 // Unmounts and removes everything of a pod.
 Status remove_pod_directory(const std::string& pod_directory);
 

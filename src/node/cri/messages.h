@@ -251,6 +251,7 @@ struct Mount {
   std::string container_path, host_path;
   bool readonly = false;
   int propagation = kPrivate;
+  std::string volume;  // not sent: the volume of whose inside host_path is, for a subPath
   void fields(auto& f) {
     f(1, container_path);
     f(2, host_path);
