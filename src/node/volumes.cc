@@ -157,7 +157,7 @@ Result<std::string> setup_empty_directory(const core::Volume& v, const std::stri
   if (v.empty_dir->medium == "Memory") {
     struct stat parent;
     const bool mounted = stat(path.c_str(), &st) == 0 && stat((path + "/..").c_str(), &parent) == 0 && st.st_dev != parent.st_dev;
-    std::string options = "mode=0777";
+    std::string options = "mode=1777";  // as tmpfs has it by itself, and upstream leaves it
     if (v.empty_dir->size_limit) options += ",size=" + std::to_string(v.empty_dir->size_limit->value());
     if (!mounted && mount("tmpfs", path.c_str(), "tmpfs", 0, options.c_str()) != 0) return io_error("mounting a tmpfs on " + path);
   }
