@@ -16,10 +16,9 @@ bool uses_claim(const Pod& p, const PersistentVolumeClaim& c) {
   if (p.spec.node_name.empty() || p.metadata.namespace_ != c.metadata.namespace_) return false;
   for (auto& v : p.spec.volumes) {
     if (v.persistent_volume_claim && v.persistent_volume_claim->claim_name == c.metadata.name) return true;
-    // A claim of the pod's own goes when the pod has ended.
-    if (v.ephemeral && p.metadata.name + "-" + v.name == c.metadata.name && is_controlled_by(c.metadata, p.metadata.uid) &&
-        !(is_terminating(p.metadata) && is_finished(p)))
-      return true;
+    // A claim of the pod's own goes when its kubelet has let go of the pod, or was not asked.
+    const bool shut_down = is_terminating(p.metadata) && p.metadata.deletion_grace_period_seconds == 0;
+    if (v.ephemeral && p.metadata.name + "-" + v.name == c.metadata.name && is_controlled_by(c.metadata, p.metadata.uid) && !shut_down) return true;
   }
   return false;
 }
