@@ -151,8 +151,7 @@ AttachPlan plan_attachments(const AttachWorld& w) {
         if (theirs != wishes.end()) holders.insert(holders.end(), theirs->second.pods.begin(), theirs->second.pods.end());
       }
       for (auto& p : wish.pods)
-        plan.refused.push_back({name, p, "Multi-Attach error for volume \"" + wish.volume->metadata.name + "\" " +
-                                             (holders.empty() ? "Volume is already exclusively attached to one node and can't be attached to another" : used_by(holders, *p))});
+        plan.refused.push_back({name, p, "Multi-Attach error for volume \"" + wish.volume->metadata.name + "\" " + (holders.empty() ? "Volume is already exclusively attached to one node and can't be attached to another" : used_by(holders, *p))});
       continue;
     }
     at.insert(wish.node);

@@ -182,7 +182,7 @@ class GarbageCollector final : public Runner {
   Task<Life> life_of(Node n, Owner o) {
     // A reference across namespaces, or by a wrong name or kind, means nobody that the graph knows: the server has the last word.
     if (const Node* known = graph_.find(o.uid); known && known->is_meant_by(o) && (known->ns.empty() || known->ns == n.ns))
-      co_return known->deleting&& known->has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
+      co_return known->deleting && known->has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
     auto kind = kinds_.find(o.api_version + "/" + o.kind);
     if (kind == kinds_.end()) {
       // Another version of a known kind, or a kind that is not served: only the former can be asked.
@@ -387,7 +387,7 @@ class GarbageCollector final : public Runner {
   Discovery discovery_;
   OwnerGraph graph_;
   std::unordered_map<std::string, std::map<std::string, Time>> absent_;  // by uid, then by what was asked for
-  std::map<std::string, kube::Resource> kinds_;  // "apps/v1/Deployment"
+  std::map<std::string, kube::Resource> kinds_;                          // "apps/v1/Deployment"
   kube::Controller queue_;
   std::map<kube::Resource, std::unique_ptr<Monitor>> monitors_;
 };
