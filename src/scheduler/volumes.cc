@@ -80,10 +80,16 @@ Task<void> Volumes::wait_synced() {
   co_await classes_.wait_synced();
 }
 
-void Volumes::on_change(std::function<void()> f) {
-  claims_.add_handler([f](auto&, auto&) { f(); });
-  volumes_.add_handler([f](auto&, auto&) { f(); });
-  classes_.add_handler([f](auto&, auto&) { f(); });
+void Volumes::on_change(std::function<void(const core::PersistentVolumeClaim*)> f) {
+  claims_.add_handler([f](auto& old, auto& now) { f((now ? now : old).get()); });
+  volumes_.add_handler([f](auto&, auto&) { f(nullptr); });
+  classes_.add_handler([f](auto&, auto&) { f(nullptr); });
+}
+
+bool Volumes::names(const core::Pod& pod, const core::PersistentVolumeClaim& claim) {
+  if (pod.metadata.namespace_ != claim.metadata.namespace_) return false;
+  bool ephemeral = false;
+  return std::any_of(pod.spec.volumes.begin(), pod.spec.volumes.end(), [&](const core::Volume& v) { return claim_of(pod, v, ephemeral) == claim.metadata.name; });
 }
 
 bool Volumes::waits_for_consumer(const Claim& claim) const {

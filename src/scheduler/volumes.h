@@ -24,8 +24,10 @@ class Volumes {
   Volumes(Executor& ex, kube::Client client);
   void start(TaskScope& scope);
   Task<void> wait_synced();
-  // Called when a claim, volume or class has changed.
-  void on_change(std::function<void()> f);
+  // Called when a claim (else null), volume or class has changed.
+  void on_change(std::function<void(const kube::core::PersistentVolumeClaim*)> f);
+  // Whether a volume of the pod names the claim.
+  static bool names(const kube::core::Pod& pod, const kube::core::PersistentVolumeClaim& claim);
 
   struct Needs {
     std::string problem;  // the pod cannot be scheduled as it is: why
