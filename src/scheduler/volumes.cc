@@ -172,7 +172,7 @@ Volumes::Needs Volumes::needs(const core::Pod& pod) const {
       VolumeNodes where{{}, kNoMatch, false};
       auto chosen = claim->metadata.annotations.find(kSelectedNode);
       if (chosen != claim->metadata.annotations.end()) {  // being provisioned for this node
-        out.nodes.push_back({{NodeTerm{{}, {{"metadata.name", Op::kIn, {chosen->second}}}}}, kNodeConflict, false});
+        out.nodes.push_back({{NodeTerm{{}, {{"metadata.name", Op::kIn, {chosen->second}}}}}, kNoMatch, false});
         continue;
       }
       for (const auto& volume : candidates(*claim))
@@ -248,7 +248,7 @@ Task<Status> Volumes::bind(std::shared_ptr<const core::Pod> pod, std::string nod
     }
     if (all) co_return ok();
   }
-  co_return unavailable("binding volumes: timed out waiting for the condition");
+  co_return unavailable("binding volumes: context deadline exceeded");
 }
 
 }  // namespace caravel::scheduler

@@ -302,6 +302,22 @@ spec: {accessModes: [ReadWriteOnce], storageClassName: by-hand, resources: {requ
   EXPECT_EQ(c.list(attachments)[0].path({"spec", "nodeName"}).as_string(), "hollow-00001");
 }
 
+TEST_F(ControllersSim, AVolumeAttributesClassStaysWhileAClaimNamesIt) {
+  apply(
+      "apiVersion: storage.k8s.io/v1\nkind: VolumeAttributesClass\nmetadata: {name: fast}\ndriverName: ebs.csi.aws.com\nparameters: {iops: \"4000\"}\n---\napiVersion: v1\nkind: "
+      "PersistentVolumeClaim\nmetadata: {name: data, namespace: default}\nspec: {accessModes: [ReadWriteOnce], storageClassName: by-hand, volumeAttributesClassName: fast, resources: {requests: "
+      "{storage: 1Gi}}}\n");
+  c.run_for(5s);
+  const kube::Resource classes = kube::storage::VolumeAttributesClass::resource();
+  EXPECT_EQ(json::dump(object(classes, "", "fast").path({"metadata", "finalizers"})), R"(["kubernetes.io/vac-protection"])");
+  ASSERT_TRUE(c.remove(classes, "", "fast").ok());
+  c.run_for(5s);
+  EXPECT_FALSE(object(classes, "", "fast").is_null());
+  ASSERT_TRUE(c.remove(kube::core::PersistentVolumeClaim::resource(), "default", "data").ok());
+  c.run_for(5s);
+  EXPECT_TRUE(object(classes, "", "fast").is_null());
+}
+
 TEST_F(ControllersSim, EndpointsKeptByHandAreMirrored) {
   apply(R"(
 apiVersion: v1
