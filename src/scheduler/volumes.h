@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,12 +51,16 @@ class Volumes {
   std::vector<VolumePtr> candidates(const Claim& claim) const;
   void add_attached(const Claim& claim, Needs& out) const;
   bool waits_for_consumer(const Claim& claim) const;
+  // The nodes on which the class's driver has room for the claim; nothing: it does not say (CSIDriver.spec.storageCapacity).
+  std::optional<std::vector<kube::scheduling::NodeTerm>> nodes_with_room(const kube::storage::StorageClass& type, const Claim& claim) const;
 
   Executor* ex_;
   kube::Client client_;
   kube::Informer<Claim> claims_;
   kube::Informer<Volume> volumes_;
   kube::Informer<kube::storage::StorageClass> classes_;
+  kube::Informer<kube::storage::CSIDriver> drivers_;
+  kube::Informer<kube::storage::CSIStorageCapacity> capacities_;
 };
 
 }  // namespace caravel::scheduler

@@ -99,6 +99,32 @@ TEST_F(SchedulingSim, APodWhoseVolumeIsBeingMadeIsNominatedAndTheEndOfTheWaitIsA
   EXPECT_EQ(told, "False SchedulerError: running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded");
 }
 
+// Drivers that hand out storage of their nodes say how much there is (CSIStorageCapacity).
+TEST_F(SchedulingSim, AVolumeIsMadeWhereItsDriverHasRoomForIt) {
+  apply(R"(
+apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: local.csi.example.com}
+spec: {storageCapacity: true, attachRequired: false}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: nvme}
+provisioner: local.csi.example.com
+volumeBindingMode: WaitForFirstConsumer
+)" + claim("scratch", "nvme", "ReadWriteOnce") +
+        with_claim("web", "scratch"));
+  c.run_for(5s);
+  EXPECT_EQ(scheduled("web").substr(0, 88), "False Unschedulable: 0/6 nodes are available: 6 node(s) did not have enough free storage");
+  auto capacity = [](const std::string& name, const std::string& node, const std::string& size, const std::string& largest) {
+    return "---\napiVersion: storage.k8s.io/v1\nkind: CSIStorageCapacity\nmetadata: {name: " + name + ", namespace: default}\nstorageClassName: nvme\ncapacity: " + size + "\n" +
+           (largest.empty() ? "" : "maximumVolumeSize: " + largest + "\n") + "nodeTopology: {matchLabels: {kubernetes.io/hostname: " + node + "}}\n";
+  };
+  apply(capacity("a", "hollow-00001", "512Mi", "") + capacity("b", "hollow-00002", "100Gi", "512Mi") + capacity("c", "hollow-00004", "2Gi", ""));
+  c.run_for(15s);
+  EXPECT_EQ(nominated("web"), "hollow-00004");
+}
+
 // FailedScheduling is told again when something has changed that matters to the pod, not when other pods come and go.
 TEST_F(SchedulingSim, PodsThatDoNotMatterWakeNobody) {
   const std::string spec = "spec:\n  containers: [{name: main, image: \"x:1\"}]\n";
