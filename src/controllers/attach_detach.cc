@@ -16,13 +16,12 @@ using kube::storage::VolumeAttachment;
 namespace {
 
 constexpr Duration kAttachPace = std::chrono::milliseconds(100);
-// A refused pod is told again this often.
-constexpr Duration kRefusedRetry = std::chrono::seconds(60);
 
 class AttachDetach final : public Runner {
  public:
   explicit AttachDetach(const Context& c)
-      : client_(c.client("attachdetach-controller")),
+      : ex_(c.ex),
+        client_(c.client("attachdetach-controller")),
         events_(c.ex, client_, "attachdetach-controller"),
         pods_(c.informer<Pod>()),
         nodes_(c.informer<Node>()),
@@ -34,10 +33,13 @@ class AttachDetach final : public Runner {
     pods_.add_handler([this](auto& old, auto& now) {
       const Pod& p = now ? *now : *old;
       if (p.spec.node_name.empty()) return;
+      if (old && now && old->status == now->status && old->metadata.deletion_timestamp == now->metadata.deletion_timestamp && old->spec.node_name == now->spec.node_name) return;
       for (auto& v : p.spec.volumes)
         if (v.persistent_volume_claim || v.ephemeral) return look();
     });
     nodes_.add_handler([this](auto& old, auto& now) {
+      if (now) last_use_.erase(now->metadata.name);
+      else last_use_[old->metadata.name] = old->status.volumes_in_use;
       if (!old || !now || old->status.volumes_in_use != now->status.volumes_in_use || old->status.volumes_attached != now->status.volumes_attached ||
           old->spec.taints != now->spec.taints)
         look();
@@ -79,8 +81,13 @@ class AttachDetach final : public Runner {
     for (auto& [k, v] : volumes_.all()) w.volumes[k.name] = v;
     for (auto& [k, d] : drivers_.all())
       if (d->spec.attach_required && !*d->spec.attach_required) w.not_attachable.insert(k.name);
+    w.now = ex_.now();
+    w.unwanted = unwanted_;
+    w.last_use = last_use_;
     AttachPlan plan = plan_attachments(w);
     waiting_ = plan.waiting;
+    unwanted_ = plan.unwanted;
+    tell_refused(plan);
     for (auto& a : plan.create) {
       Result<VolumeAttachment> r = co_await client_.create<VolumeAttachment>(std::move(a));
       if (!r.ok() && r.error().code != Code::kAlreadyExists) co_return std::move(r).error();
@@ -104,11 +111,24 @@ class AttachDetach final : public Runner {
       Status s = co_await client_.remove<VolumeAttachment>("", name);
       if (!s.ok() && s.error().code != Code::kNotFound) co_return std::move(s).error();
     }
-    for (auto& r : plan.refused) events_.warning(kube::reference_to(*r.pod), "FailedAttachVolume", r.message);
-    if (!plan.refused.empty()) co_return kube::Requeue::in(kRefusedRetry);
+    // Nodes that are gone matter only as long as something is attached to them.
+    std::erase_if(last_use_, [&](auto& gone) { return std::none_of(w.attachments.begin(), w.attachments.end(), [&](auto& a) { return a->spec.node_name == gone.first; }); });
+    if (plan.again) co_return kube::Requeue::in(*plan.again);
     co_return kube::Requeue::never();
   }
 
+  // Once for each attachment that cannot be made, to the pods that want it then.
+  void tell_refused(const AttachPlan& plan) {
+    std::erase_if(refused_, [&](auto& name) { return !plan.waiting.count(name); });
+    std::set<std::string> now;
+    for (auto& r : plan.refused) {
+      if (!refused_.count(r.attachment)) events_.warning(kube::reference_to(*r.pod), "FailedAttachVolume", r.message);
+      now.insert(r.attachment);
+    }
+    refused_.insert(now.begin(), now.end());
+  }
+
+  Executor& ex_;
   kube::Client client_;
   kube::EventRecorder events_;
   kube::Informer<Pod>& pods_;
@@ -118,6 +138,9 @@ class AttachDetach final : public Runner {
   kube::Informer<CSIDriver>& drivers_;
   kube::Informer<VolumeAttachment>& attachments_;
   std::map<std::string, std::vector<PodPtr>> waiting_;
+  std::map<std::string, Time> unwanted_;
+  std::map<std::string, std::vector<std::string>> last_use_;
+  std::set<std::string> refused_;
   kube::Controller queue_;
 };
 

@@ -30,9 +30,48 @@ bool is_exclusive(const PersistentVolume& v) {
   return !v.spec.access_modes.empty();
 }
 bool is_out_of_service(const Node& n) {
-  for (auto& t : n.spec.taints)
-    if (t.key == kOutOfService && t.effect == "NoExecute") return true;
-  return false;
+  return std::any_of(n.spec.taints.begin(), n.spec.taints.end(), [](auto& t) { return t.key == kOutOfService; });
+}
+bool is_healthy(const Node& n) {
+  return std::any_of(n.status.conditions.begin(), n.status.conditions.end(), [](auto& c) { return c.type == "Ready" && c.status == "True"; });
+}
+bool none_runs(const std::vector<kube::core::ContainerStatus>& list) {
+  return std::none_of(list.begin(), list.end(), [](auto& s) { return !s.state.terminated && !s.state.waiting; });
+}
+// Its containers will never use a volume again.
+bool has_let_go(const Pod& p) {
+  return is_finished(p) ||
+         (is_terminating(p.metadata) && none_runs(p.status.init_container_statuses) && none_runs(p.status.container_statuses) && none_runs(p.status.ephemeral_container_statuses));
+}
+
+// Whether the node may still have the volume mounted, as far as anybody can say.
+struct Mount {
+  bool in_use = false, answers = false, given_up = false;
+};
+Mount mount_of(const AttachWorld& w, const Node* n, const std::string& node, const std::string& volume) {
+  Mount m;
+  auto holds = [&](const std::vector<std::string>& list) { return std::find(list.begin(), list.end(), volume) != list.end(); };
+  if (n) {
+    m.in_use = holds(n->status.volumes_in_use);
+    m.answers = is_healthy(*n);
+    m.given_up = is_out_of_service(*n);
+  } else {
+    auto last = w.last_use.find(node);
+    m.in_use = last == w.last_use.end() || holds(last->second);
+  }
+  return m;
+}
+
+std::string used_by(const std::vector<std::shared_ptr<const Pod>>& pods, const Pod& asker) {
+  std::string names;
+  size_t others = 0;
+  for (auto& p : pods) {
+    if (p->metadata.namespace_ != asker.metadata.namespace_) ++others;
+    else names += (names.empty() ? "" : ", ") + p->metadata.name;
+  }
+  const std::string elsewhere = std::to_string(others) + " pod(s) in different namespaces";
+  if (names.empty()) return "Volume is already used by " + elsewhere;
+  return "Volume is already used by pod(s) " + names + (others > 0 ? " and " + elsewhere : "");
 }
 
 }  // namespace
@@ -47,7 +86,7 @@ AttachPlan plan_attachments(const AttachWorld& w) {
 
   std::map<std::string, Wish> wishes;  // by attachment name
   for (auto& p : w.pods) {
-    if (p->spec.node_name.empty() || is_finished(*p)) continue;
+    if (p->spec.node_name.empty() || has_let_go(*p)) continue;
     auto n = nodes.find(p->spec.node_name);
     if (n == nodes.end() || !n->second->metadata.annotations.count(kManaged)) continue;
     for (auto& v : p->spec.volumes) {
@@ -82,11 +121,19 @@ AttachPlan plan_attachments(const AttachWorld& w) {
     if (is_terminating(a->metadata)) continue;
     auto n = nodes.find(node);
     bool managed = n == nodes.end() || n->second->metadata.annotations.count(kManaged);
-    bool mounted = n != nodes.end() && !is_out_of_service(*n->second) &&
-                   std::find(n->second->status.volumes_in_use.begin(), n->second->status.volumes_in_use.end(), unique) != n->second->status.volumes_in_use.end();
-    if (ours && managed && !mounted && !wishes.count(a->metadata.name)) {
-      plan.remove.push_back(a->metadata.name);
-    } else if (!unique.empty() && a->status.attached) {
+    if (ours && managed && !wishes.count(a->metadata.name)) {
+      const Mount m = mount_of(w, n == nodes.end() ? nullptr : n->second.get(), node, unique);
+      auto since = w.unwanted.find(a->metadata.name);
+      const Time from = since == w.unwanted.end() ? w.now : since->second;
+      const Duration left = from + kUnmountPatience - w.now;
+      if (!m.in_use || m.given_up || (!m.answers && left <= Duration(0))) {
+        plan.remove.push_back(a->metadata.name);
+        continue;
+      }
+      plan.unwanted[a->metadata.name] = from;
+      if (!m.answers) plan.again = std::min(plan.again.value_or(left), left);
+    }
+    if (!unique.empty() && a->status.attached) {
       AttachedVolume v;
       v.name = unique;
       attached[node].push_back(std::move(v));
@@ -98,9 +145,13 @@ AttachPlan plan_attachments(const AttachWorld& w) {
     if (existing.count(name)) continue;
     auto& at = where[wish.volume->metadata.name];
     if (is_exclusive(*wish.volume) && !at.empty() && !at.count(wish.node)) {
+      std::vector<std::shared_ptr<const Pod>> holders;
+      for (auto& node : at) {
+        auto theirs = wishes.find(attachment_name(wish.volume->spec.csi->volume_handle, wish.volume->spec.csi->driver, node));
+        if (theirs != wishes.end()) holders.insert(holders.end(), theirs->second.pods.begin(), theirs->second.pods.end());
+      }
       for (auto& p : wish.pods)
-        plan.refused.push_back({p, "Multi-Attach error for volume \"" + wish.volume->metadata.name +
-                                       "\" Volume is already exclusively attached to one node and can't be attached to another"});
+        plan.refused.push_back({name, p, "Multi-Attach error for volume \"" + wish.volume->metadata.name + "\" " + (holders.empty() ? "Volume is already exclusively attached to one node and can't be attached to another" : used_by(holders, *p))});
       continue;
     }
     at.insert(wish.node);

@@ -32,9 +32,16 @@ class Aggregation final : public Runner {
           if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
       }
     if (rules == role->rules) co_return kube::Requeue::never();
-    ClusterRole next = *role;
-    next.rules = std::move(rules);
-    Result<ClusterRole> r = co_await client_.update<ClusterRole>(std::move(next));
+    // Applied, as upstream: the rules are ours whoever wrote some of them, and managedFields say so.
+    json::Value apply = json::Value::object();
+    apply["apiVersion"] = ClusterRole::resource().api_version();
+    apply["kind"] = ClusterRole::resource().kind;
+    apply["metadata"]["name"] = name;
+    if (!rules.empty()) apply["rules"] = json::Value::array();
+    for (auto& r : rules) apply["rules"].push_back(kube::to_json(r));
+    kube::WriteOptions o;
+    o.force = true;
+    Result<json::Value> r = co_await client_.patch(ClusterRole::resource(), "", name, kube::PatchType::kApply, std::move(apply), std::move(o));
     if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
     co_return kube::Requeue::never();
   }

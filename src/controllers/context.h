@@ -67,6 +67,7 @@ std::unique_ptr<Runner> make_cluster_role_aggregation(const Context&);
 std::unique_ptr<Runner> make_persistent_volume(const Context&);
 std::unique_ptr<Runner> make_claim_protection(const Context&);
 std::unique_ptr<Runner> make_volume_protection(const Context&);
+std::unique_ptr<Runner> make_attributes_protection(const Context&);
 std::unique_ptr<Runner> make_ephemeral_volume(const Context&);
 std::unique_ptr<Runner> make_volume_expand(const Context&);
 std::unique_ptr<Runner> make_attach_detach(const Context&);

@@ -41,6 +41,7 @@ constexpr Row kTable[] = {
     {"persistentvolume-binder-controller", make_persistent_volume},
     {"persistentvolumeclaim-protection-controller", make_claim_protection},
     {"persistentvolume-protection-controller", make_volume_protection},
+    {"volumeattributesclass-protection-controller", make_attributes_protection},
     {"ephemeral-volume-controller", make_ephemeral_volume},
     {"persistentvolume-expander-controller", make_volume_expand},
     {"persistentvolume-attach-detach-controller", make_attach_detach},

@@ -44,13 +44,15 @@ std::string rfc3339_in(Time t, const TimeZone& zone) {
 struct Due {
   std::optional<Time> time;
   int64_t missed = 0;
+  bool never = false;  // a day that no month has, as in "0 0 31 2 *"
 };
 // The last time that was due up to now and has not been acted on.
 Due most_recent(const CronJob& c, const kube::CronSchedule& schedule, const TimeZone& zone, Time now) {
   Time earliest = c.status.last_schedule_time.value_or(c.metadata.creation_timestamp);
   if (c.spec.starting_deadline_seconds) earliest = std::max(earliest, now - std::chrono::seconds(*c.spec.starting_deadline_seconds));
   std::optional<Time> first = schedule.next(earliest, zone);
-  if (!first || now < *first) return {};
+  if (!first) return {std::nullopt, 0, true};
+  if (now < *first) return {};
   std::optional<Time> second = schedule.next(*first, zone);
   if (!second || now < *second) return {first, 1};
   // Many were missed (the controller was away): jump close to now by the distance of the first two, then step.
@@ -145,6 +147,10 @@ CronJobDecision decide(const CronJob& c, std::vector<Job> jobs, const Result<Tim
     return d;
   }
   if (c.spec.suspend.value_or(false)) return d;
+  if (c.spec.schedule.find("TZ") != std::string::npos)
+    d.events.push_back({true, "UnsupportedSchedule",
+                        "CRON_TZ or TZ used in schedule \"" + c.spec.schedule +
+                            "\" is not officially supported, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"});
   auto schedule = kube::CronSchedule::parse(c.spec.schedule);
   if (!schedule.ok()) {
     d.events.push_back({true, "UnparseableSchedule", "unparseable schedule: \"" + c.spec.schedule + "\" : " + schedule.error().message});
@@ -152,6 +158,10 @@ CronJobDecision decide(const CronJob& c, std::vector<Job> jobs, const Result<Tim
   }
   if (std::optional<Time> next = schedule->next(now, *zone)) d.again = *next - now + kLate;
   Due due = most_recent(c, *schedule, *zone, now);
+  if (due.never) {
+    d.events.push_back({true, "InvalidSchedule", "invalid schedule: " + c.spec.schedule + " : time difference between two schedules is less than 1 second"});
+    return d;
+  }
   if (due.missed > kMissedMax)
     d.events.push_back({true, "TooManyMissedTimes", "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"});
   if (!due.time) return d;

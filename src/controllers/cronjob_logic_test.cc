@@ -146,5 +146,35 @@ TEST(CronJob, TimeZonesAndBadSpecsAreTold) {
   EXPECT_EQ(reasons(decide(c, {}, at("2026-01-01T13:00:00Z"))), Reasons{"UnparseableSchedule"});
 }
 
+TEST(CronJob, ADayThatNoMonthHasIsSaid) {
+  CronJob c = hourly();
+  c.spec.schedule = "59 23 31 2 *";
+  CronJobDecision d = decide(c, {}, at("2026-01-01T13:00:00Z"));
+  ASSERT_EQ(reasons(d), Reasons{"InvalidSchedule"});
+  EXPECT_EQ(d.events[0].message, "invalid schedule: 59 23 31 2 * : time difference between two schedules is less than 1 second");
+  EXPECT_FALSE(d.create || d.again);
+}
+
+TEST(CronJob, AZoneInTheScheduleIsNotSupported) {
+  CronJob c = hourly();
+  c.spec.schedule = "TZ=UTC 0 * * * *";
+  CronJobDecision d = decide(c, {}, at("2026-01-01T00:45:00Z"));
+  ASSERT_FALSE(d.events.empty());
+  EXPECT_EQ(d.events[0].reason, "UnsupportedSchedule");
+  EXPECT_EQ(d.events[0].message,
+            "CRON_TZ or TZ used in schedule \"TZ=UTC 0 * * * *\" is not officially supported, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details");
+}
+
+TEST(CronJob, AStartThatCameTooLateIsSaid) {
+  CronJob c = hourly();
+  c.spec.starting_deadline_seconds = 30;
+  CronJobDecision d = decide(c, {}, at("2026-01-01T01:00:29Z"));
+  EXPECT_TRUE(d.create);
+  CronJob zone = hourly();
+  zone.spec.time_zone = "Nowhere/None";
+  d = decide(zone, {}, at("2026-01-01T01:00:29Z"));
+  EXPECT_EQ(reasons(d), Reasons{"UnknownTimeZone"});
+}
+
 }  // namespace
 }  // namespace caravel::controllers

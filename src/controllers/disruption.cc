@@ -3,7 +3,6 @@
 #include "controllers/context.h"
 #include "controllers/discovery.h"
 #include "controllers/disruption_logic.h"
-#include "kube/selectors.h"
 #include "kube/types/apps.h"
 #include "kube/types/policy.h"
 
@@ -14,8 +13,6 @@ using kube::policy::PodDisruptionBudget;
 
 namespace {
 
-// An eviction that has not led to a deletion after this time is forgotten.
-constexpr Duration kDisruptedFor = 2min;
 // How soon a budget is looked at again whose pods' workloads could not be asked.
 constexpr Duration kFailedRetry = 30s;
 
@@ -39,6 +36,7 @@ class DisruptionController final : public Runner {
     });
     pods_.add_handler([this](auto& old, auto& now) {
       const Pod& any = now ? *now : *old;
+      tell_many(any);
       for (auto& b : budgets_.in_namespace(any.metadata.namespace_))
         if ((old && matches(b->spec.selector, old->metadata.labels)) || (now && matches(b->spec.selector, now->metadata.labels)))
           queue_.enqueue_paced(kube::ObjectKey{b->metadata.namespace_, b->metadata.name}, kPace);
@@ -130,6 +128,7 @@ class DisruptionController final : public Runner {
         c.status = "False";
         c.reason.clear();
         c.message.clear();
+        c.observed_generation = p->metadata.generation;
         c.last_transition_time = Time::from_seconds(ex_.now().seconds());
       }
     Result<Pod> r = co_await client_.update_status<Pod>(std::move(next));
@@ -137,12 +136,10 @@ class DisruptionController final : public Runner {
     co_return kube::Requeue::never();
   }
 
-  // With an error nothing may be evicted: better too few than too many.
   Task<Result<kube::Requeue>> fail_safe(std::shared_ptr<const PodDisruptionBudget> b, std::string why) {
     events_.warning(kube::reference_to(*b), "CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: " + why);
     PodDisruptionBudget next = *b;
-    next.status.disruptions_allowed = 0;
-    set_condition(next.status, next.status.observed_generation, "SyncFailed", why, ex_.now());
+    next.status = failed_budget(*b, why, ex_.now());
     if (next.status == b->status) co_return kube::Requeue::in(kFailedRetry);
     Result<PodDisruptionBudget> r = co_await client_.update_status<PodDisruptionBudget>(std::move(next));
     if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
@@ -152,16 +149,12 @@ class DisruptionController final : public Runner {
   Task<Result<kube::Requeue>> sync(std::string key) {
     std::shared_ptr<const PodDisruptionBudget> b = budgets_.get(kube::ObjectKey::parse(key));
     if (!b) co_return kube::Requeue::never();
-    Time now = ex_.now();
     std::vector<PodPtr> pods;
     for (auto& p : pods_.in_namespace(b->metadata.namespace_))
-      if (matches(b->spec.selector, p->metadata.labels) && !is_finished(*p)) pods.push_back(p);
+      if (matches(b->spec.selector, p->metadata.labels)) pods.push_back(p);
     if (pods.empty()) events_.normal(kube::reference_to(*b), "NoPods", "No matching pods found");
-
-    kube::policy::PodDisruptionBudgetStatus s = b->status;
-    int expected = static_cast<int>(pods.size());
-    bool by_scale = b->spec.max_unavailable || (b->spec.min_available && b->spec.min_available->is_string);
-    if (by_scale) {
+    int scale = 0;
+    if (counts_by_scale(*b)) {
       bool unmanaged = false;
       std::vector<PodPtr> list = pods;
       Result<int> n = co_await expected_by_scale(std::move(list), &unmanaged);
@@ -169,69 +162,28 @@ class DisruptionController final : public Runner {
         Result<kube::Requeue> failed = co_await fail_safe(b, n.error().message);
         co_return failed;
       }
-      expected = *n;
-      if (unmanaged) tell_unmanaged(*b);
+      scale = *n;
+      if (unmanaged) events_.warning(kube::reference_to(*b), "UnmanagedPods", unmanaged_text(*b));
     }
-    int desired = 0;
-    if (b->spec.max_unavailable) desired = std::max(0, expected - b->spec.max_unavailable->scaled(expected, true).value_or(0));
-    else if (b->spec.min_available) desired = b->spec.min_available->scaled(expected, true).value_or(0);
-
-    Time look_again;
-    std::map<std::string, Time> disrupted;
-    for (auto& [name, when] : b->status.disrupted_pods) {
-      PodPtr p = pods_.get(b->metadata.namespace_, name);
-      if (!p || is_terminating(p->metadata)) continue;
-      if (when + kDisruptedFor <= now) {
-        events_.warning(kube::reference_to(*p), "NotDeleted", "Pod was expected by PDB " + key + " to be deleted but it wasn't");
-        continue;
-      }
-      disrupted[name] = when;
-      if (look_again.is_zero() || when + kDisruptedFor < look_again) look_again = when + kDisruptedFor;
-    }
-    int healthy = 0;
-    for (auto& p : pods)
-      if (is_ready(*p) && !is_terminating(p->metadata) && !disrupted.count(p->metadata.name)) ++healthy;
-    s.disrupted_pods = std::move(disrupted);
-    s.current_healthy = healthy;
-    s.desired_healthy = desired;
-    s.expected_pods = expected;
-    s.disruptions_allowed = expected <= 0 || healthy < desired ? 0 : healthy - desired;
-    s.observed_generation = b->metadata.generation;
-    set_condition(s, b->metadata.generation, s.disruptions_allowed > 0 ? "SufficientPods" : "InsufficientPods", "", now);
-    if (!(s == b->status)) {
+    BudgetPlan plan = plan_budget(*b, pods, scale, ex_.now());
+    for (auto& p : plan.not_deleted) events_.warning(kube::reference_to(*p), "NotDeleted", not_deleted_text(*b));
+    if (!(plan.status == b->status)) {
       PodDisruptionBudget next = *b;
-      next.status = std::move(s);
+      next.status = std::move(plan.status);
       Result<PodDisruptionBudget> r = co_await client_.update_status<PodDisruptionBudget>(std::move(next));
       if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
     }
-    if (!look_again.is_zero()) co_return kube::Requeue::in(look_again - now);
+    if (plan.again) co_return kube::Requeue::in(*plan.again);
     co_return kube::Requeue::never();
   }
 
-  void tell_unmanaged(const PodDisruptionBudget& b) {
-    std::string selector;
-    if (b.spec.selector)
-      if (auto parsed = kube::LabelSelector::from(*b.spec.selector); parsed.ok()) selector = parsed->text();
-    events_.warning(kube::reference_to(b), "UnmanagedPods",
-                    "Pods selected by this PodDisruptionBudget (selector: " + selector +
-                        ") have no workload that says how many there should be, so its status cannot be right; set .spec.minAvailable to a number to count them");
-  }
-
-  static void set_condition(kube::policy::PodDisruptionBudgetStatus& s, int64_t generation, std::string reason, std::string message, Time now) {
-    kube::meta::Condition c;
-    c.type = "DisruptionAllowed";
-    c.status = s.disruptions_allowed > 0 ? "True" : "False";
-    c.reason = std::move(reason);
-    c.message = std::move(message);
-    c.observed_generation = generation;
-    c.last_transition_time = Time::from_seconds(now.seconds());
-    for (auto& old : s.conditions) {
-      if (old.type != c.type) continue;
-      if (old.status == c.status) c.last_transition_time = old.last_transition_time;
-      old = c;
-      return;
-    }
-    s.conditions.push_back(std::move(c));
+  // A pod in several budgets cannot be evicted: the eviction asks that there be one.
+  void tell_many(const Pod& p) {
+    std::string chosen;
+    int n = 0;
+    for (auto& b : budgets_.in_namespace(p.metadata.namespace_))
+      if (matches(b->spec.selector, p.metadata.labels) && ++n == 1) chosen = b->metadata.name;
+    if (n > 1) events_.warning(kube::reference_to(p), "MultiplePodDisruptionBudgets", many_budgets_text(p, chosen));
   }
 
   Executor& ex_;

@@ -28,13 +28,14 @@ using Node = GraphNode;
 using Owner = OwnerRef;
 
 // High-volume kinds that own nothing and are owned by nothing worth the memory.
-bool is_ignored(const kube::Resource& r) { return r.kind == "Event"; }
+bool is_ignored(const kube::Resource& r) { return r.plural == "events" && (r.group.empty() || r.group == "events.k8s.io"); }
 
 class GarbageCollector final : public Runner {
  public:
   explicit GarbageCollector(const Context& c)
       : ex_(c.ex),
         client_(c.client("generic-garbage-collector")),
+        events_(c.ex, client_, "garbage-collector-controller"),
         queue_(
             c.ex, "garbage-collector", [this](std::string uid) { return look_at(std::move(uid)); }, kGcWorkers) {}
 
@@ -140,7 +141,12 @@ class GarbageCollector final : public Runner {
 
   void remember(Node n) {
     absent_.erase(n.uid);
-    for (auto& uid : graph_.put(std::move(n))) queue_.enqueue(uid);
+    std::vector<Misplaced> misplaced;
+    for (auto& uid : graph_.put(std::move(n), &misplaced)) queue_.enqueue(uid);
+    for (auto& m : misplaced) {
+      const Node& d = m.dependent;
+      events_.warning(kube::ObjectReference{d.resource.api_version(), d.resource.kind, d.ns, d.name, d.uid, "", ""}, "OwnerRefInvalidNamespace", misplaced_text(m));
+    }
   }
   void forget(const std::string& uid) {
     for (auto& other : graph_.erase(uid)) queue_.enqueue(other);
@@ -166,19 +172,17 @@ class GarbageCollector final : public Runner {
     co_return r;
   }
 
-  // What is known of an owner. kUnknown: the API server could not be asked.
+  // What is known of an owner. kUnknown: the API server could not be asked; kImpossible: it never can.
   enum class Life { kSolid,
                     kGone,
                     kWaiting,
-                    kUnknown };
+                    kUnknown,
+                    kImpossible };
 
   Task<Life> life_of(Node n, Owner o) {
-    if (const Node* known = graph_.find(o.uid)) {
-      const Node& w = *known;
-      // References across namespaces count as references to nothing.
-      if (w.ns.empty() || w.ns == n.ns) co_return w.deleting&& w.has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
-    }
-    if (auto a = absent_.find(o.uid); a != absent_.end() && ex_.now() - a->second < kAbsentFor) co_return Life::kGone;
+    // A reference across namespaces, or by a wrong name or kind, means nobody that the graph knows: the server has the last word.
+    if (const Node* known = graph_.find(o.uid); known && known->is_meant_by(o) && (known->ns.empty() || known->ns == n.ns))
+      co_return known->deleting && known->has(kForegroundFinalizer) ? Life::kWaiting : Life::kSolid;
     auto kind = kinds_.find(o.api_version + "/" + o.kind);
     if (kind == kinds_.end()) {
       // Another version of a known kind, or a kind that is not served: only the former can be asked.
@@ -188,13 +192,18 @@ class GarbageCollector final : public Runner {
       if (kind == kinds_.end()) co_return Life::kUnknown;
     }
     kube::Resource r = kind->second;
+    if (r.namespaced && n.ns.empty()) co_return Life::kImpossible;
     std::string ns;
     if (r.namespaced) ns = n.ns;
+    // Absent is who was asked for: the same uid may be meant rightly elsewhere.
+    const std::string asked = r.group_resource() + "/" + ns + "/" + o.name;
+    if (auto a = absent_.find(o.uid); a != absent_.end())
+      if (auto when = a->second.find(asked); when != a->second.end() && ex_.now() - when->second < kAbsentFor) co_return Life::kGone;
     Result<json::Value> live = co_await client_.get(r, ns, o.name);
     if (!live.ok() && live.error().code != Code::kNotFound) co_return Life::kUnknown;
     if (!live.ok() || std::as_const(*live).path({"metadata", "uid"}).as_string() != o.uid) {
       if (absent_.size() > 100'000) absent_.clear();
-      absent_[o.uid] = ex_.now();
+      absent_[o.uid][asked] = ex_.now();
       co_return Life::kGone;
     }
     Node w = node_of(r, *live);
@@ -206,6 +215,7 @@ class GarbageCollector final : public Runner {
     for (auto& o : n.owners) {
       Life l = co_await life_of(n, o);
       if (l == Life::kUnknown) v.unknown = true;
+      else if (l == Life::kImpossible) v.impossible = true;
       else (l == Life::kSolid ? v.solid : l == Life::kGone ? v.gone
                                                            : v.waiting)
                .push_back(o);
@@ -233,6 +243,7 @@ class GarbageCollector final : public Runner {
     Owners owners = co_await owners_of(seen);
     GarbageVerdict v = judge(seen, owners, dependents_if_asked(seen, owners));
     if (v.what == What::kAskAgain) co_return kube::Requeue::in(kDiscoveryPeriod);
+    if (owners.impossible) co_return kube::Requeue::never();
     if (v.what == What::kStay) co_return until_owners_are_watched(seen);
     Result<json::Value> live = co_await client_.get(seen.resource, seen.ns, seen.name);
     if (!live.ok()) {
@@ -244,6 +255,7 @@ class GarbageCollector final : public Runner {
     owners = co_await owners_of(n);
     v = judge(n, owners, dependents_if_asked(n, owners));
     if (v.what == What::kAskAgain) co_return kube::Requeue::in(kDiscoveryPeriod);
+    if (owners.impossible) co_return kube::Requeue::never();
     if (v.what == What::kStay) co_return until_owners_are_watched(n);
     if (v.what == What::kDropReferences) {
       Status s = co_await drop_references(n, v.drop);
@@ -370,11 +382,12 @@ class GarbageCollector final : public Runner {
 
   Executor& ex_;
   kube::Client client_;
+  kube::EventRecorder events_;
   Log log_{"garbage-collector"};
   Discovery discovery_;
   OwnerGraph graph_;
-  std::unordered_map<std::string, Time> absent_;
-  std::map<std::string, kube::Resource> kinds_;  // "apps/v1/Deployment"
+  std::unordered_map<std::string, std::map<std::string, Time>> absent_;  // by uid, then by what was asked for
+  std::map<std::string, kube::Resource> kinds_;                          // "apps/v1/Deployment"
   kube::Controller queue_;
   std::map<kube::Resource, std::unique_ptr<Monitor>> monitors_;
 };

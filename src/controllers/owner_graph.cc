@@ -6,6 +6,12 @@ namespace caravel::controllers {
 
 bool GraphNode::has(const char* finalizer) const { return std::find(finalizers.begin(), finalizers.end(), finalizer) != finalizers.end(); }
 
+bool GraphNode::is_meant_by(const OwnerRef& o) const {
+  const size_t slash = o.api_version.find('/');
+  const std::string group = slash == std::string::npos ? "" : o.api_version.substr(0, slash);
+  return o.uid == uid && o.name == name && o.kind == resource.kind && group == resource.group;
+}
+
 GraphNode node_of(const kube::Resource& r, const json::Value& o) {
   const json::Value& m = o["metadata"];
   GraphNode n;
@@ -46,11 +52,22 @@ bool OwnerGraph::knows(const json::Value& object) {
   return true;
 }
 
-std::vector<std::string> OwnerGraph::put(GraphNode n) {
+std::vector<std::string> OwnerGraph::put(GraphNode n, std::vector<Misplaced>* misplaced) {
   std::vector<std::string> look;
   const std::string uid = n.uid;
   auto it = nodes_.find(uid);
   const bool was_deleting = it != nodes_.end() && it->second.deleting;
+  if (misplaced) {
+    auto is_new = [&](const OwnerRef& o) {
+      return it == nodes_.end() || std::none_of(it->second.owners.begin(), it->second.owners.end(), [&](auto& had) { return had.uid == o.uid; });
+    };
+    for (auto& o : n.owners)
+      if (const GraphNode* w = find(o.uid); w && !w->ns.empty() && w->ns != n.ns && is_new(o)) {
+        misplaced->push_back({n, o});
+        break;  // the first is told, as upstream
+      }
+  }
+  if (it == nodes_.end()) add_mistaken(n, look, misplaced);
   if (it != nodes_.end())
     for (auto& o : it->second.owners) drop_dependent(o.uid, uid);
   for (auto& o : n.owners) dependents_[o.uid].insert(uid);
@@ -106,8 +123,25 @@ void OwnerGraph::add_dependents(const std::string& uid, std::vector<std::string>
   if (it != dependents_.end()) out.insert(out.end(), it->second.begin(), it->second.end());
 }
 
+void OwnerGraph::add_mistaken(const GraphNode& owner, std::vector<std::string>& look, std::vector<Misplaced>* misplaced) const {
+  for (auto& d : dependents_of(owner.uid))
+    for (auto& o : d.owners) {
+      if (o.uid != owner.uid) continue;
+      const bool elsewhere = !owner.ns.empty() && owner.ns != d.ns;
+      if (elsewhere && misplaced) misplaced->push_back({d, o});
+      if (elsewhere || !owner.is_meant_by(o)) look.push_back(d.uid);
+      break;
+    }
+}
+
+std::string misplaced_text(const Misplaced& m) {
+  const std::string& ns = m.dependent.ns;
+  return "ownerRef [" + m.owner.api_version + "/" + m.owner.kind + ", namespace: " + ns + ", name: " + m.owner.name + ", uid: " + m.owner.uid + "] does not exist in namespace \"" + ns + "\"";
+}
+
 GarbageVerdict judge(const GraphNode& n, const Owners& owners, const std::vector<GraphNode>& dependents) {
   GarbageVerdict v;
+  if (owners.impossible) return v;
   if (owners.unknown) {
     v.what = GarbageVerdict::What::kAskAgain;
     return v;
@@ -126,9 +160,8 @@ GarbageVerdict judge(const GraphNode& n, const Owners& owners, const std::vector
     v.propagation = "Foreground";
     // Its owner waits for it, so it waits for its own dependents. A circle must not wait for itself.
     v.unblock = std::any_of(dependents.begin(), dependents.end(), [](auto& d) { return d.deleting && d.has(kForegroundFinalizer); });
-  } else {
-    v.by_version = owners.waiting.empty();
   }
+  v.by_version = !v.unblock;  // unblocking it makes another version
   return v;
 }
 

@@ -47,6 +47,58 @@ TEST(OwnerGraph, DependentsAreKnownThoughTheirOwnerIsNot) {
   EXPECT_EQ(g.erase("set"), Uids());
 }
 
+GraphNode placed(GraphNode n, const std::string& ns) {
+  n.ns = ns;
+  return n;
+}
+
+// Upstream's event OwnerRefInvalidNamespace, whichever of the two is seen first.
+TEST(OwnerGraph, ReferencesAcrossNamespacesAreToldOnce) {
+  OwnerGraph g;
+  std::vector<Misplaced> told;
+  g.put(placed(node("set"), "a"), &told);
+  g.put(placed(node("pod", {"set"}), "b"), &told);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(misplaced_text(told[0]), "ownerRef [apps/v1/ReplicaSet, namespace: b, name: set, uid: set] does not exist in namespace \"b\"");
+  g.put(placed(node("pod", {"set"}, true), "b"), &told);
+  EXPECT_EQ(told.size(), 1u) << "the reference is no news any more";
+
+  g.put(placed(node("early", {"late"}), "b"), &told);
+  g.put(placed(node("neighbour", {"late"}), "a"), &told);
+  GraphNode late = placed(node("late"), "a");
+  late.resource.kind = "ReplicaSet";
+  late.resource.group = "apps";
+  EXPECT_EQ(g.put(late, &told), Uids({"early"})) << "who meant somebody else is looked at";
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[1].dependent.uid, "early");
+
+  g.put(node("cluster-wide"), &told);
+  g.put(placed(node("pod2", {"cluster-wide"}), "b"), &told);
+  EXPECT_EQ(told.size(), 2u) << "an owner in no namespace may be meant from any";
+}
+
+TEST(OwnerGraph, AReferenceMeansItsOwnerByKindAndNameToo) {
+  GraphNode set = node("set");
+  set.resource.kind = "ReplicaSet";
+  set.resource.group = "apps";
+  EXPECT_TRUE(set.is_meant_by(owner("set")));
+  OwnerRef other_version = owner("set"), other_name = owner("set"), other_kind = owner("set");
+  other_version.api_version = "apps/v1beta1";
+  other_name.name = "tes";
+  other_kind.kind = "Deployment";
+  EXPECT_TRUE(set.is_meant_by(other_version));
+  EXPECT_FALSE(set.is_meant_by(other_name));
+  EXPECT_FALSE(set.is_meant_by(other_kind));
+}
+
+// Nobody can say whether an owner in some namespace lives: the object stays, and is not asked about again.
+TEST(Garbage, AnObjectInNoNamespaceWithAnOwnerInOneStays) {
+  Owners owners;
+  owners.gone.push_back(owner("a"));
+  owners.impossible = true;
+  EXPECT_EQ(judge(node("n", {"a", "b"}), owners, {}).what, What::kStay);
+}
+
 TEST(OwnerGraph, AnOwnerThatWaitsForItsDependentsHearsOfEachOfTheirChanges) {
   OwnerGraph g;
   g.put(node("set"));
@@ -122,10 +174,11 @@ TEST(Garbage, BelowAnOwnerThatWaitsEverythingGoesInTheForegroundAndACircleDoesNo
   GarbageVerdict v = judge(node("x", {"a"}), o, {node("y", {"x"})});
   EXPECT_EQ(v.propagation, "Foreground");
   EXPECT_FALSE(v.unblock);
-  EXPECT_FALSE(v.by_version);
+  EXPECT_TRUE(v.by_version);
   v = judge(node("x", {"a"}), o, {node("a", {"x"}, true, {kForegroundFinalizer})});
   EXPECT_EQ(v.propagation, "Foreground");
   EXPECT_TRUE(v.unblock);
+  EXPECT_FALSE(v.by_version) << "unblocking makes another version";
   EXPECT_EQ(judge(node("x", {"a"}), o, {}).propagation, "Background") << "nothing depends on it";
 }
 

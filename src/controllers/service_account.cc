@@ -70,20 +70,22 @@ class RootCaController final : public Runner {
 
  private:
   static constexpr const char* kName = "kube-root-ca.crt";
+  static constexpr const char* kDescription = "kubernetes.io/description";
   Task<Result<kube::Requeue>> sync(std::string ns) {
     if (!is_living(namespaces_.get("", ns))) co_return kube::Requeue::never();
     std::shared_ptr<const ConfigMap> had = maps_.get(ns, kName);
     std::map<std::string, std::string> data;
     data["ca.crt"] = ca_;
-    if (had && had->data == data && had->binary_data.empty()) co_return kube::Requeue::never();
+    // A description of the user's own words stays.
+    const bool described = had && had->metadata.annotations.count(kDescription) && !had->metadata.annotations.at(kDescription).empty();
+    if (described && had->data == data) co_return kube::Requeue::never();
     ConfigMap next;
     if (had) next = *had;
     next.metadata.name = kName;
     next.metadata.namespace_ = ns;
-    next.metadata.annotations["kubernetes.io/description"] =
+    next.metadata.annotations[kDescription] =
         "CA certificates that verify the API server at its addresses inside the cluster (kubernetes.default.svc).";
     next.data = data;
-    next.binary_data.clear();
     Result<ConfigMap> r = make_error(Code::kInternal, "");
     if (had) r = co_await client_.update<ConfigMap>(std::move(next));
     else r = co_await client_.create<ConfigMap>(std::move(next));

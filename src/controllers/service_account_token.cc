@@ -33,14 +33,15 @@ class TokenController final : public Runner {
         accounts_(c.informer<ServiceAccount>()),
         queue_(
             c.ex, "serviceaccount-token-controller", [this](std::string key) { return sync(std::move(key)); }, kWorkers) {
-    secrets_.add_handler([this](auto&, auto& now) {
-      if (now && is_token_secret(*now)) queue_.enqueue(kube::ObjectKey{now->metadata.namespace_, now->metadata.name});
+    secrets_.add_handler([this](auto& old, auto& now) {
+      if (now && is_token_secret(*now)) queue_.enqueue("s/" + kube::ObjectKey{now->metadata.namespace_, now->metadata.name}.text());
+      if (!now && is_token_secret(*old)) queue_.enqueue("a/" + kube::ObjectKey{old->metadata.namespace_, note(*old, kTokenAccount)}.text());
     });
     accounts_.add_handler([this](auto& old, auto& now) {
       if (old && now && old->metadata.uid == now->metadata.uid) return;
       const ServiceAccount& a = now ? *now : *old;
       for (auto& s : secrets_.in_namespace(a.metadata.namespace_))
-        if (is_token_secret(*s) && note(*s, kTokenAccount) == a.metadata.name) queue_.enqueue(kube::ObjectKey{s->metadata.namespace_, s->metadata.name});
+        if (is_token_secret(*s) && note(*s, kTokenAccount) == a.metadata.name) queue_.enqueue("s/" + kube::ObjectKey{s->metadata.namespace_, s->metadata.name}.text());
     });
   }
   void start(TaskScope& scope) override {
@@ -49,7 +50,35 @@ class TokenController final : public Runner {
 
  private:
   Task<Result<kube::Requeue>> sync(std::string key) {
-    std::shared_ptr<const Secret> s = secrets_.get(kube::ObjectKey::parse(key));
+    kube::ObjectKey k = kube::ObjectKey::parse(key.substr(2));
+    Result<kube::Requeue> done = kube::Requeue::never();
+    if (key[0] == 'a') done = co_await forget_secrets(k);
+    else done = co_await sync_secret(k);
+    co_return done;
+  }
+
+  // A token Secret has gone: its account lists it no more. Other Secrets in the list are the user's.
+  Task<Result<kube::Requeue>> forget_secrets(kube::ObjectKey k) {
+    std::shared_ptr<const ServiceAccount> seen = accounts_.get(k);
+    if (!seen || seen->secrets.empty()) co_return kube::Requeue::never();
+    for (auto& ref : seen->secrets) {
+      if (secrets_.get(k.ns, ref.name)) continue;
+      Result<Secret> there = co_await client_.get<Secret>(k.ns, ref.name);
+      if (there.ok()) continue;
+      if (there.error().code != Code::kNotFound) co_return std::move(there).error();
+      Result<ServiceAccount> live = co_await client_.get<ServiceAccount>(k.ns, k.name);
+      if (!live.ok() && live.error().code == Code::kNotFound) co_return kube::Requeue::never();
+      if (!live.ok()) co_return std::move(live).error();
+      if (std::erase_if(live->secrets, [&](auto& r) { return r.name == ref.name; }) == 0) continue;
+      ServiceAccount next = std::move(*live);
+      Result<ServiceAccount> r = co_await client_.update<ServiceAccount>(std::move(next));
+      if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
+    }
+    co_return kube::Requeue::never();
+  }
+
+  Task<Result<kube::Requeue>> sync_secret(kube::ObjectKey key) {
+    std::shared_ptr<const Secret> s = secrets_.get(key);
     if (!s || !is_token_secret(*s) || is_terminating(s->metadata)) co_return kube::Requeue::never();
     const std::string ns = s->metadata.namespace_, name = note(*s, kTokenAccount);
     std::shared_ptr<const ServiceAccount> account = accounts_.get(ns, name);
@@ -66,14 +95,13 @@ class TokenController final : public Runner {
       co_return kube::Requeue::never();
     }
     Secret next = *s;
-    bool changed = complete_token_secret(next, *account, ca_);
-    if (needs_token(next)) {
+    const bool wants_token = needs_token(next);
+    if (!complete_token_secret(next, *account, ca_)) co_return kube::Requeue::never();
+    if (wants_token) {
       Result<std::string> token = make_(ns, name, account->metadata.uid, s->metadata.name);
       if (!token.ok()) co_return std::move(token).error();
       next.data["token"] = std::move(*token);
-      changed = true;
     }
-    if (!changed) co_return kube::Requeue::never();
     Result<Secret> r = co_await client_.update<Secret>(std::move(next));
     if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
     co_return kube::Requeue::never();
@@ -97,15 +125,15 @@ bool is_token_secret_stale(const Secret& s, const ServiceAccount* account) {
   return !uid.empty() && uid != account->metadata.uid;
 }
 
+// One that has all its data is left alone, whatever its notes say.
 bool complete_token_secret(Secret& s, const ServiceAccount& account, const std::string& ca) {
-  bool changed = false;
-  if (note(s, kTokenAccountUid) != account.metadata.uid) {
-    s.metadata.annotations[kTokenAccountUid] = account.metadata.uid;
-    changed = true;
-  }
+  bool changed = needs_token(s);
   if (!ca.empty()) changed = fill(s.data, "ca.crt", ca) || changed;
-  if (s.data.count("namespace") == 0) changed = fill(s.data, "namespace", s.metadata.namespace_) || changed;
-  return changed;
+  if (s.data["namespace"].empty()) changed = fill(s.data, "namespace", s.metadata.namespace_) || changed;
+  if (!changed) return false;
+  s.metadata.annotations[kTokenAccount] = account.metadata.name;
+  s.metadata.annotations[kTokenAccountUid] = account.metadata.uid;
+  return true;
 }
 
 bool needs_token(const Secret& s) {

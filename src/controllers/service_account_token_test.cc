@@ -34,7 +34,13 @@ TEST(ServiceAccountTokens, ASecretIsFilledInOnce) {
   s.data["token"] = "t";
   EXPECT_FALSE(needs_token(s));
   EXPECT_FALSE(complete_token_secret(s, account("u1"), "CA")) << "nothing is left to do";
+  s.metadata.annotations.erase(kTokenAccountUid);
+  EXPECT_FALSE(complete_token_secret(s, account("u1"), "CA")) << "its notes alone are no reason to write";
   EXPECT_TRUE(complete_token_secret(s, account("u1"), "CA2")) << "the CA was changed";
+  EXPECT_EQ(s.metadata.annotations[kTokenAccountUid], "u1");
+  s.data["namespace"] = "";
+  EXPECT_TRUE(complete_token_secret(s, account("u1"), "CA2"));
+  EXPECT_EQ(s.data["namespace"], "ns");
 }
 
 TEST(ServiceAccountTokens, ASecretGoesWithItsAccount) {

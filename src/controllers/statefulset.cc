@@ -2,6 +2,7 @@
 // pods stop from the highest down, one at a time; Parallel drops the order. Rolling updates go from the
 // highest ordinal down to `partition`. PVC templates become claims that outlive their pods unless the
 // retention policy says otherwise.
+#include "base/strings.h"
 #include "controllers/claim_retention.h"
 #include "controllers/common.h"
 #include "controllers/context.h"
@@ -17,7 +18,6 @@ using kube::core::Pod;
 
 namespace {
 
-constexpr const char* kPodName = "statefulset.kubernetes.io/pod-name";
 constexpr const char* kPodIndex = "apps.kubernetes.io/pod-index";
 
 int ordinal_of(const std::string& set, const std::string& pod) {
@@ -35,7 +35,7 @@ void set_identity(const StatefulSet& s, int ordinal, const std::string& hash, Po
   p.metadata.name = s.metadata.name + "-" + std::to_string(ordinal);
   p.metadata.namespace_ = s.metadata.namespace_;
   p.metadata.generate_name = s.metadata.name + "-";
-  p.metadata.labels[kPodName] = p.metadata.name;
+  p.metadata.labels[kStatefulPodName] = p.metadata.name;
   p.metadata.labels[kPodIndex] = std::to_string(ordinal);
   p.metadata.labels[kRevisionHash] = hash;
   p.spec.hostname = p.metadata.name;
@@ -157,8 +157,11 @@ class StatefulSetController final : public Runner {
 
     for (auto& [n, p] : st->pods) {
       const bool condemned = n < start || n >= end;
-      Status owned = co_await own_claims(s, p, n, condemned);
-      if (!owned.ok()) co_return owned;
+      Result<bool> owned = co_await own_claims(s, p, n, condemned);
+      Status told = ok();
+      if (!owned.ok()) told = std::move(owned).error();
+      if (!told.ok() || *owned) tell_update(*s, p->metadata.name, told);
+      if (!told.ok()) co_return told;
     }
     // Pods that are wanted, in order.
     for (int n = start; n < end; ++n) {
@@ -169,6 +172,11 @@ class StatefulSetController final : public Runner {
         if (!d.ok()) co_return d;
         if (ordered) co_return ok();
         continue;
+      }
+      // A pod that waits for its claims gets what is missing.
+      if (p && p->status.phase == "Pending") {
+        Status c = co_await keep_claims(s, n);
+        if (!c.ok()) co_return c;
       }
       if (!p) {
         if (claims_stale(*s, n)) {  // they go with the last pod of this name
@@ -195,7 +203,7 @@ class StatefulSetController final : public Runner {
         st->again = std::chrono::seconds(std::max(1, s->spec.min_ready_seconds));
         co_return ok();
       }
-      Status c = co_await keep_claims(s, n);
+      Status c = co_await keep_identity(s, p);
       if (!c.ok()) co_return c;
     }
     std::vector<StatefulPod> states;
@@ -271,7 +279,14 @@ class StatefulSetController final : public Runner {
       co_return std::move(r).error();
     }
     expect_.wrote(key, r->metadata.resource_version);
-    st->pods[n] = std::make_shared<const Pod>(std::move(*r));
+    PodPtr made = std::make_shared<const Pod>(std::move(*r));
+    st->pods[n] = made;
+    Result<bool> owned = co_await own_claims(s, made, n, false);
+    if (!owned.ok()) {
+      Status failed = std::move(owned).error();
+      tell_update(*s, name, failed);
+      co_return failed;
+    }
     events_.normal(kube::reference_to(*s), "SuccessfulCreate", pod_event("Create", *s, name) + "successful");
     co_return ok();
   }
@@ -283,11 +298,16 @@ class StatefulSetController final : public Runner {
     co_return d;
   }
 
-  // The claims of a pod exist, and carry the owner that the retention policy asks for.
+  // The claims of a pod exist, and carry the owner that the retention policy asks for. One that is going away is not waited for
+  // in silence: a pod that named it could never start.
   Task<Status> keep_claims(SetPtr s, int n) {
+    std::vector<std::string> wrong;
     for (auto& t : s->spec.volume_claim_templates) {
       std::string name = claim_name(t, *s, n);
-      if (claims_.get(s->metadata.namespace_, name)) continue;
+      if (auto had = claims_.get(s->metadata.namespace_, name)) {
+        if (is_terminating(had->metadata)) wrong.push_back("pvc " + name + " is being deleted");
+        continue;
+      }
       PersistentVolumeClaim c = t;
       c.metadata.name = name;
       c.metadata.namespace_ = s->metadata.namespace_;
@@ -296,21 +316,44 @@ class StatefulSetController final : public Runner {
       const ClaimPod pod{s->metadata.name + "-" + std::to_string(n), "", false};
       set_claim_owners(*s, pod, c);
       Result<PersistentVolumeClaim> r = co_await client_.create<PersistentVolumeClaim>(std::move(c));
-      if (!r.ok() && r.error().code != Code::kAlreadyExists) {
-        if (r.error().message.find("is being terminated") == std::string::npos)
-          events_.warning(kube::reference_to(*s), "FailedCreate",
-                          "Create Claim " + name + " for Pod " + pod.name + " in StatefulSet " + s->metadata.name + " failed error: " + r.error().message);
-        co_return wrap(std::move(r).error(), "failed to create PVC " + name);
+      if (r.ok()) {
+        events_.normal(kube::reference_to(*s), "SuccessfulCreate", "Create Claim " + name + " Pod " + pod.name + " in StatefulSet " + s->metadata.name + " success");
+        continue;
       }
-      if (r.ok())
-        events_.normal(kube::reference_to(*s), "SuccessfulCreate", "Create Claim " + name + " Pod " + s->metadata.name + "-" + std::to_string(n) + " in StatefulSet " + s->metadata.name + " success");
+      if (r.error().code == Code::kAlreadyExists) continue;
+      if (r.error().message.find("is being terminated") == std::string::npos)
+        events_.warning(kube::reference_to(*s), "FailedCreate",
+                        "Create Claim " + name + " for Pod " + pod.name + " in StatefulSet " + s->metadata.name + " failed error: " + r.error().message);
+      wrong.push_back("failed to create PVC " + name + ": " + r.error().message);
     }
-    co_return ok();
+    if (wrong.empty()) co_return ok();
+    if (wrong.size() == 1) co_return make_error(Code::kUnavailable, wrong[0]);
+    co_return make_error(Code::kUnavailable, "[" + join(wrong, ", ") + "]");
   }
 
-  // The claims of a pod that exists belong to whom the retention policy says.
-  Task<Status> own_claims(SetPtr s, PodPtr p, int n, bool condemned) {
+  void tell_update(const StatefulSet& s, const std::string& pod, const Status& how) {
+    if (how.ok()) events_.normal(kube::reference_to(s), "SuccessfulUpdate", pod_event("Update", s, pod) + "successful");
+    else events_.warning(kube::reference_to(s), "FailedUpdate", pod_event("Update", s, pod) + "failed error: " + how.error().message);
+  }
+
+  // A pod bears its name as a label, by which Services of single pods select; whoever took it off gets it back.
+  Task<Status> keep_identity(SetPtr s, PodPtr p) {
+    if (has_identity(*p)) co_return ok();
+    json::Value patch = json::Value::object();
+    patch["metadata"]["uid"] = p->metadata.uid;
+    patch["metadata"]["labels"][kStatefulPodName] = p->metadata.name;
+    patch["metadata"]["labels"][kPodIndex] = std::to_string(ordinal_of(s->metadata.name, p->metadata.name));
+    Result<json::Value> r = co_await client_.patch(Pod::resource(), p->metadata.namespace_, p->metadata.name, kube::PatchType::kMerge, std::move(patch));
+    Status done = ok();
+    if (!r.ok()) done = std::move(r).error();
+    tell_update(*s, p->metadata.name, done);
+    co_return done;
+  }
+
+  // The claims of a pod that exists belong to whom the retention policy says. True when some did not.
+  Task<Result<bool>> own_claims(SetPtr s, PodPtr p, int n, bool condemned) {
     const ClaimPod pod{p->metadata.name, p->metadata.uid, condemned};
+    bool changed = false;
     for (auto& t : s->spec.volume_claim_templates) {
       auto had = claims_.get(s->metadata.namespace_, claim_name(t, *s, n));
       if (!had) continue;
@@ -322,8 +365,9 @@ class StatefulSetController final : public Runner {
       if (!set_claim_owners(*s, pod, next)) continue;
       Result<PersistentVolumeClaim> r = co_await client_.update<PersistentVolumeClaim>(std::move(next));
       if (!r.ok() && r.error().code != Code::kNotFound) co_return wrap(std::move(r).error(), "could not update claim for retention policy of pod " + pod.name);
+      changed = true;
     }
-    co_return ok();
+    co_return changed;
   }
   bool claims_stale(const StatefulSet& s, int n) const {
     const ClaimPod pod{s.metadata.name + "-" + std::to_string(n), "", false};

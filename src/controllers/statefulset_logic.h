@@ -1,10 +1,17 @@
-// Which of a StatefulSet's pods go when it is scaled down. Pure.
+// Which of a StatefulSet's pods go when it is scaled down, and what marks a pod as one of the set's. Pure.
 #pragma once
 
 #include <optional>
 #include <vector>
 
+#include "kube/types/core.h"
+
 namespace caravel::controllers {
+
+inline constexpr const char* kStatefulPodName = "statefulset.kubernetes.io/pod-name";
+
+// Whether the pod bears its own name as a label, by which Services of single pods select.
+bool has_identity(const kube::core::Pod& p);
 
 struct StatefulPod {
   int ordinal = 0;

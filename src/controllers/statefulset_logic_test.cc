@@ -37,5 +37,15 @@ TEST(StatefulSetLogic, WantedPodsCountBeforeSurplusOnesOfLowerOrdinals) {
   EXPECT_EQ(condemned_to_delete({surplus(0, false), wanted(3)}, true), Ordinals{0});
 }
 
+TEST(StatefulSet, APodBearsItsNameAsALabel) {
+  kube::core::Pod p;
+  p.metadata.name = "db-0";
+  EXPECT_FALSE(has_identity(p));
+  p.metadata.labels[kStatefulPodName] = "db-1";
+  EXPECT_FALSE(has_identity(p));
+  p.metadata.labels[kStatefulPodName] = "db-0";
+  EXPECT_TRUE(has_identity(p));
+}
+
 }  // namespace
 }  // namespace caravel::controllers

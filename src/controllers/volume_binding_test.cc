@@ -4,6 +4,7 @@
 
 #include "controllers/attachments.h"
 #include "controllers/common.h"
+#include "controllers/volume_expansion.h"
 #include "controllers/volume_protection.h"
 
 namespace caravel::controllers {
@@ -272,6 +273,56 @@ TEST(VolumeProtection, FinalizersComeAtOnceAndGoWhenUnused) {
   EXPECT_FALSE(uses_claim(pod_with("p", "n1", "other"), *c));
 }
 
+TEST(VolumeProtection, AnEphemeralClaimIsHeldUntilTheKubeletHasLetGoOfThePod) {
+  auto c = claim("p-data", "1Gi");
+  kube::core::Pod p = pod_with("p", "n1", "unused");
+  p.metadata.uid = "uid-p";
+  p.spec.volumes[0].persistent_volume_claim.reset();
+  p.spec.volumes[0].ephemeral.emplace();
+  EXPECT_FALSE(uses_claim(p, *c)) << "somebody else's claim";
+  c->metadata.owner_references.push_back(owner_reference(p));
+  EXPECT_TRUE(uses_claim(p, *c));
+  p.status.phase = "Succeeded";
+  p.metadata.deletion_timestamp = Time::from_seconds(1);
+  p.metadata.deletion_grace_period_seconds = 30;
+  EXPECT_TRUE(uses_claim(p, *c));
+  p.metadata.deletion_grace_period_seconds = 0;
+  EXPECT_FALSE(uses_claim(p, *c));
+}
+
+TEST(VolumeExpansion, AClaimThatAsksForMoreIsHandedToTheResizer) {
+  auto c = claim("data", "2Gi");
+  auto v = volume("v", "1Gi");
+  c->status.phase = "Bound";
+  c->status.capacity["storage"] = Quantity::of("1Gi");
+  EXPECT_EQ(plan_expansion(*c, *v).message, "") << "another's volume";
+  refer(*v, *c);
+  EXPECT_EQ(plan_expansion(*c, *v).message, "waiting for an external controller to expand this PVC");
+  EXPECT_EQ(plan_expansion(*c, *v).resizer, "");
+  v->spec.aws_elastic_block_store.emplace();
+  EXPECT_EQ(plan_expansion(*c, *v).message, "CSI migration enabled for kubernetes.io/aws-ebs; waiting for external resizer to expand the pvc");
+  EXPECT_EQ(plan_expansion(*c, *v).resizer, "ebs.csi.aws.com");
+  c->metadata.annotations[kStorageResizer] = "ebs.csi.aws.com";
+  EXPECT_EQ(plan_expansion(*c, *v).resizer, "");
+  c->status.capacity["storage"] = Quantity::of("2Gi");
+  EXPECT_EQ(plan_expansion(*c, *v).message, "");
+  v->metadata.annotations["volume.alpha.kubernetes.io/pre-resize-capacity"] = "1Gi";
+  EXPECT_NE(plan_expansion(*c, *v).message, "") << "an expansion that was cut off";
+}
+
+TEST(VolumeExpansion, OnlyGrowthOfBoundClaimsIsLookedAt) {
+  auto small = claim("data", "1Gi"), large = claim("data", "2Gi");
+  EXPECT_FALSE(may_have_grown(nullptr, *large)) << "not bound";
+  small->status.phase = large->status.phase = "Bound";
+  EXPECT_TRUE(may_have_grown(nullptr, *large));
+  EXPECT_TRUE(may_have_grown(small.get(), *large));
+  EXPECT_FALSE(may_have_grown(large.get(), *small));
+  *small = *large;
+  EXPECT_FALSE(may_have_grown(small.get(), *large));
+  large->status.capacity["storage"] = Quantity::of("2Gi");
+  EXPECT_TRUE(may_have_grown(small.get(), *large));
+}
+
 struct Attachments : testing::Test {
   AttachWorld w;
   std::shared_ptr<kube::core::Node> n1, n2;
@@ -329,12 +380,101 @@ TEST_F(Attachments, DetachWaitsForTheKubeletAndASecondNodeWaitsForTheDetach) {
   EXPECT_TRUE(plan.create.empty());
   ASSERT_EQ(plan.refused.size(), 1u);
   EXPECT_EQ(plan.refused[0].message, "Multi-Attach error for volume \"pv1\" Volume is already exclusively attached to one node and can't be attached to another");
+  EXPECT_EQ(plan.refused[0].attachment, attachment_name("vol-1", "ebs.csi.aws.com", "n2"));
   n1->status.volumes_in_use.clear();
   plan = plan_attachments(w);
   EXPECT_EQ(plan.remove, std::vector<std::string>{a->metadata.name});
   EXPECT_TRUE(plan.attached.at("n1").empty());  // the kubelet may not count on it any longer
   w.attachments.clear();
   EXPECT_EQ(plan_attachments(w).create.at(0).spec.node_name, "n2");
+}
+
+// The names of pods in other namespaces are nobody's business.
+TEST_F(Attachments, APodThatHasToWaitHearsWhoHasTheVolume) {
+  auto a = std::make_shared<kube::storage::VolumeAttachment>(plan_attachments(w).create.at(0));
+  a->status.attached = true;
+  w.attachments = {a};
+  w.pods.push_back(std::make_shared<kube::core::Pod>(pod_with("a2", "n1", "data")));
+  w.pods.push_back(std::make_shared<kube::core::Pod>(pod_with("b", "n2", "data")));
+  AttachPlan plan = plan_attachments(w);
+  ASSERT_EQ(plan.refused.size(), 1u);
+  EXPECT_EQ(plan.refused[0].pod->metadata.name, "b");
+  EXPECT_EQ(plan.refused[0].message, "Multi-Attach error for volume \"pv1\" Volume is already used by pod(s) a, a2");
+}
+
+TEST_F(Attachments, APodThatGoesAndRunsNothingHasLetGoOfItsVolumes) {
+  kube::core::Pod p = pod_with("a", "n1", "data");
+  p.metadata.deletion_timestamp = Time::from_seconds(1);
+  p.status.container_statuses.emplace_back();
+  p.status.container_statuses[0].state.running.emplace();
+  w.pods = {std::make_shared<kube::core::Pod>(p)};
+  EXPECT_EQ(plan_attachments(w).create.size(), 1u);
+  p.status.container_statuses[0].state.running.reset();
+  p.status.container_statuses[0].state.terminated.emplace();
+  w.pods = {std::make_shared<kube::core::Pod>(p)};
+  EXPECT_TRUE(plan_attachments(w).create.empty());
+}
+
+struct Detachments : Attachments {
+  std::shared_ptr<kube::storage::VolumeAttachment> a;
+  void SetUp() override {
+    Attachments::SetUp();
+    a = std::make_shared<kube::storage::VolumeAttachment>(plan_attachments(w).create.at(0));
+    a->status.attached = true;
+    w.attachments = {a};
+    w.pods.clear();
+    w.now = Time::from_seconds(1000);
+    n1->status.volumes_in_use = {"kubernetes.io/csi/ebs.csi.aws.com^vol-1"};
+    ready("True");
+  }
+  void ready(const char* status) {
+    n1->status.conditions.assign(1, {});
+    n1->status.conditions[0].type = "Ready";
+    n1->status.conditions[0].status = status;
+  }
+  AttachPlan later(Duration d) {
+    AttachPlan plan = plan_attachments(w);
+    w.unwanted = plan.unwanted;
+    w.now = w.now + d;
+    return plan_attachments(w);
+  }
+};
+
+TEST_F(Detachments, ANodeThatDoesNotAnswerLosesItsVolumesAfterSixMinutes) {
+  EXPECT_TRUE(later(1h).remove.empty()) << "it answers, and uses the volume";
+  w.unwanted.clear();
+  ready("Unknown");
+  AttachPlan plan = later(5min);
+  EXPECT_TRUE(plan.remove.empty());
+  EXPECT_EQ(plan.again, Duration(1min));
+  EXPECT_EQ(later(1min).remove.size(), 1u);
+}
+
+TEST_F(Detachments, SomebodyWhoWantsTheVolumeAgainEndsTheWait) {
+  ready("Unknown");
+  later(5min);
+  w.pods = {std::make_shared<kube::core::Pod>(pod_with("a", "n1", "data"))};
+  EXPECT_TRUE(later(0s).unwanted.empty());
+  w.pods.clear();
+  EXPECT_TRUE(later(5min).remove.empty());
+}
+
+TEST_F(Detachments, ANodeOutOfServiceLosesThemAtOnce) {
+  n1->spec.taints.emplace_back();
+  n1->spec.taints[0].key = "node.kubernetes.io/out-of-service";
+  n1->spec.taints[0].effect = "NoSchedule";
+  EXPECT_EQ(plan_attachments(w).remove.size(), 1u);
+}
+
+TEST_F(Detachments, OfANodeThatIsGoneWhatItLastUsedCounts) {
+  w.nodes = {n2};
+  EXPECT_TRUE(plan_attachments(w).remove.empty()) << "nobody knows";
+  EXPECT_EQ(later(6min).remove.size(), 1u);
+  w.unwanted.clear();
+  w.last_use["n1"] = {};
+  EXPECT_EQ(plan_attachments(w).remove.size(), 1u);
+  w.last_use["n1"] = n1->status.volumes_in_use;
+  EXPECT_TRUE(plan_attachments(w).remove.empty());
 }
 
 }  // namespace

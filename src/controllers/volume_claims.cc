@@ -2,6 +2,7 @@
 // hand-off of expansion to the driver's resizer.
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "controllers/volume_expansion.h"
 
 namespace caravel::controllers {
 
@@ -80,24 +81,25 @@ class VolumeExpand final : public Runner {
         volumes_(c.informer<PersistentVolume>()),
         queue_(c.ex, "persistentvolume-expander-controller", [this](std::string key) { return sync(std::move(key)); }) {
     claims_.add_handler([this](auto& old, auto& now) {
-      if (old && now && wanted(*now) != wanted(*old)) queue_.enqueue(kube::ObjectKey{now->metadata.namespace_, now->metadata.name});
+      if (now && may_have_grown(old.get(), *now)) queue_.enqueue(kube::ObjectKey{now->metadata.namespace_, now->metadata.name});
     });
   }
   void start(TaskScope& scope) override { queue_.start(scope); }
 
  private:
-  static kube::Quantity wanted(const PersistentVolumeClaim& c) {
-    auto it = c.spec.resources.requests.find("storage");
-    return it == c.spec.resources.requests.end() ? kube::Quantity() : it->second;
-  }
   Task<Result<kube::Requeue>> sync(std::string key) {
     auto c = claims_.get(kube::ObjectKey::parse(key));
-    if (!c || c->status.phase != "Bound") co_return kube::Requeue::never();
-    auto has = c->status.capacity.find("storage");
+    if (!c) co_return kube::Requeue::never();
     auto v = volumes_.get("", c->spec.volume_name);
-    if (!v || (has != c->status.capacity.end() && wanted(*c) <= has->second)) co_return kube::Requeue::never();
-    // Nothing here can make a volume larger; drivers bring a resizer that watches claims.
-    events_.normal(kube::reference_to(*c), "ExternalExpanding", "waiting for an external controller to expand this PVC");
+    if (!v) co_return make_error(Code::kNotFound, "persistentvolume \"" + c->spec.volume_name + "\" not found");
+    ExpansionPlan plan = plan_expansion(*c, *v);
+    if (plan.message.empty()) co_return kube::Requeue::never();
+    events_.normal(kube::reference_to(*c), "ExternalExpanding", plan.message);
+    if (plan.resizer.empty()) co_return kube::Requeue::never();
+    json::Value patch = json::Value::object();
+    patch["metadata"]["annotations"][kStorageResizer] = plan.resizer;
+    Result<json::Value> r = co_await client_.patch(PersistentVolumeClaim::resource(), c->metadata.namespace_, c->metadata.name, kube::PatchType::kMerge, std::move(patch));
+    if (!r.ok() && r.error().code != Code::kNotFound) co_return std::move(r).error();
     co_return kube::Requeue::never();
   }
   kube::Client client_;

@@ -1,10 +1,11 @@
-// Claims and volumes in use do not go away: a finalizer holds a claim while a scheduled pod uses it, and a
-// volume while it is bound. A pod that is not scheduled does not hold its claim: no kubelet will start it
+// Claims and volumes in use do not go away: a finalizer holds a claim while a scheduled pod uses it, a
+// volume while it is bound, and a VolumeAttributesClass while a claim or volume names it. A pod that is not scheduled does not hold its claim: no kubelet will start it
 // with a claim that is being deleted.
 #include "controllers/volume_protection.h"
 
 #include "controllers/common.h"
 #include "controllers/context.h"
+#include "kube/types/storage.h"
 
 namespace caravel::controllers {
 
@@ -16,12 +17,22 @@ bool uses_claim(const Pod& p, const PersistentVolumeClaim& c) {
   if (p.spec.node_name.empty() || p.metadata.namespace_ != c.metadata.namespace_) return false;
   for (auto& v : p.spec.volumes) {
     if (v.persistent_volume_claim && v.persistent_volume_claim->claim_name == c.metadata.name) return true;
-    // A claim of the pod's own goes when the pod has ended.
-    if (v.ephemeral && p.metadata.name + "-" + v.name == c.metadata.name && is_controlled_by(c.metadata, p.metadata.uid) &&
-        !(is_terminating(p.metadata) && is_finished(p)))
-      return true;
+    // A claim of the pod's own goes when its kubelet has let go of the pod, or was not asked.
+    const bool shut_down = is_terminating(p.metadata) && p.metadata.deletion_grace_period_seconds == 0;
+    if (v.ephemeral && p.metadata.name + "-" + v.name == c.metadata.name && is_controlled_by(c.metadata, p.metadata.uid) && !shut_down) return true;
   }
   return false;
+}
+
+std::vector<std::string> attributes_of(const PersistentVolumeClaim& c) {
+  std::vector<std::string> out;
+  auto add = [&](const std::optional<std::string>& name) {
+    if (name && !name->empty() && std::find(out.begin(), out.end(), *name) == out.end()) out.push_back(*name);
+  };
+  add(c.spec.volume_attributes_class_name);
+  add(c.status.current_volume_attributes_class_name);
+  if (c.status.modify_volume_status) add(c.status.modify_volume_status->target_volume_attributes_class_name);
+  return out;
 }
 
 std::optional<std::vector<std::string>> protect(const kube::meta::ObjectMeta& m, const char* finalizer, bool in_use) {
@@ -122,8 +133,57 @@ class VolumeProtection final : public Runner {
   kube::Controller queue_;
 };
 
+class AttributesProtection final : public Runner {
+ public:
+  explicit AttributesProtection(const Context& c)
+      : client_(c.client("volumeattributesclass-protection-controller")),
+        classes_(c.informer<kube::storage::VolumeAttributesClass>()),
+        claims_(c.informer<PersistentVolumeClaim>()),
+        volumes_(c.informer<PersistentVolume>()),
+        queue_(c.ex, "volumeattributesclass-protection-controller", [this](std::string key) { return sync(std::move(key)); }) {
+    classes_.add_handler([this](auto&, auto& now) {
+      if (now) queue_.enqueue(now->metadata.name);
+    });
+    claims_.add_handler([this](auto& old, auto&) {
+      if (!old) return;
+      for (auto& name : attributes_of(*old)) queue_.enqueue(name);
+    });
+    volumes_.add_handler([this](auto& old, auto&) {
+      if (old && old->spec.volume_attributes_class_name) queue_.enqueue(*old->spec.volume_attributes_class_name);
+    });
+  }
+  void start(TaskScope& scope) override { queue_.start(scope); }
+
+ private:
+  bool is_used(const std::string& name) const {
+    for (auto& [k, v] : volumes_.all())
+      if (v->spec.volume_attributes_class_name == name) return true;
+    for (auto& [k, c] : claims_.all())
+      for (auto& n : attributes_of(*c))
+        if (n == name) return true;
+    return false;
+  }
+  Task<Result<kube::Requeue>> sync(std::string name) {
+    auto a = classes_.get("", name);
+    if (!a) co_return kube::Requeue::never();
+    std::optional<std::vector<std::string>> f = protect(a->metadata, kAttributesProtection, is_terminating(a->metadata) && is_used(name));
+    if (!f) co_return kube::Requeue::never();
+    kube::storage::VolumeAttributesClass next = *a;
+    next.metadata.finalizers = std::move(*f);
+    Result<kube::storage::VolumeAttributesClass> r = co_await client_.update<kube::storage::VolumeAttributesClass>(std::move(next));
+    if (!r.ok() && !is_settled(r.error())) co_return std::move(r).error();
+    co_return kube::Requeue::never();
+  }
+  kube::Client client_;
+  kube::Informer<kube::storage::VolumeAttributesClass>& classes_;
+  kube::Informer<PersistentVolumeClaim>& claims_;
+  kube::Informer<PersistentVolume>& volumes_;
+  kube::Controller queue_;
+};
+
 }  // namespace
 
+std::unique_ptr<Runner> make_attributes_protection(const Context& c) { return std::make_unique<AttributesProtection>(c); }
 std::unique_ptr<Runner> make_claim_protection(const Context& c) { return std::make_unique<ClaimProtection>(c); }
 std::unique_ptr<Runner> make_volume_protection(const Context& c) { return std::make_unique<VolumeProtection>(c); }
 

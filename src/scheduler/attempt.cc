@@ -1,8 +1,15 @@
 #include <algorithm>
 
+#include "scheduler/pod_spec.h"
 #include "scheduler/shell.h"
 
 namespace caravel::scheduler {
+
+namespace {
+
+constexpr const char* kNeverPreempts = "not eligible due to preemptionPolicy=Never.";
+
+}  // namespace
 
 std::optional<Scheduler::Impl::Attempt> Scheduler::Impl::begin(const std::string& key) {
   PodPtr pod = pods.get(kube::ObjectKey::parse(key));
@@ -15,39 +22,48 @@ std::optional<Scheduler::Impl::Attempt> Scheduler::Impl::begin(const std::string
   drop_class(key);
   Volumes::Needs needs = volumes.needs(*pod);
   if (!(cluster.profiles()[*which].filters & kVolumeBinding)) needs.problem.clear();
-  const bool shared = (cluster.profiles()[*which].filters & kVolumeRestrictions) &&
-                      std::any_of(needs.exclusive.begin(), needs.exclusive.end(), [&](const std::string& claim) { return exclusive.count(claim) > 0; });
+  std::set<std::string> holders;
+  if (cluster.profiles()[*which].filters & kVolumeRestrictions)
+    for (const auto& claim : needs.exclusive)
+      if (auto held = exclusive.find(claim); held != exclusive.end()) holders.insert(held->second);
   const size_t profile = *which;
   ClassId c = cluster.intern(spec_of(*pod, profile, needs), profile);
-  if ((!needs.problem.empty() || shared) && cluster.node_count() != 0) {
+  const bool conflict = (cluster.profile(c).filters & kNodeAffinity) && names_conflict(cluster.spec(c));
+  if ((!needs.problem.empty() || conflict) && cluster.node_count() != 0) {
     Failure why;
     why.nodes = cluster.node_count();
-    why.plugins = shared ? kVolumeRestrictions : kVolumeBinding;
-    if (needs.problem.empty()) {
-      why.reasons["node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"] = static_cast<int>(why.nodes);
-      why.preemption_may_help = why.nodes;
-    }
-    why.prefilter = std::move(needs.problem);
+    why.plugins = conflict ? kNodeAffinity : kVolumeBinding;
+    why.prefilter = conflict ? "pod affinity terms conflict" : std::move(needs.problem);
+    why.preempts = cluster.profile(c).preempts;
+    why.deallocates = cluster.profile(c).deallocates;
+    if (pod->spec.preemption_policy.value_or("") == "Never") why.preemption_note = kNeverPreempts;
     waiting[key] = c;
     queue.failed(key, why.plugins, ex.now());
-    report_unschedulable(*pod, describe_failure(why), "");
+    report(*pod, "Unschedulable", describe_failure(why), "");
     return std::nullopt;
   }
   const std::string nominated = nominations.contains(key) ? nominations.node_of(key) : pod->status.nominated_node_name;
-  return Attempt{key, pod, c, nominated};
+  return Attempt{key, pod, c, nominated, std::move(holders)};
+}
+
+Failure Scheduler::Impl::explain(const Attempt& a) {
+  Failure why = cluster.explain(a.klass, !a.holders.empty());
+  why.preempts = cluster.profile(a.klass).preempts;
+  why.deallocates = cluster.profile(a.klass).deallocates;
+  return why;
 }
 
 bool Scheduler::Impl::decide(const Attempt& a) {
   nominations.hide(a.key, priority_of(*a.pod));
-  NodeId node = a.nominated.empty() ? -1 : cluster.nodes().find(a.nominated);
+  NodeId node = a.nominated.empty() || !a.holders.empty() ? -1 : cluster.nodes().find(a.nominated);
   if (node >= 0 && (!cluster.nodes().alive[node] || cluster.check(a.klass, node))) node = -1;
-  if (node < 0) node = cluster.schedule(a.klass).node;
+  if (node < 0 && a.holders.empty()) node = cluster.schedule(a.klass).node;
   if (node >= 0) {
     nominations.show();
     assume(a, node);
     return true;
   }
-  Failure why = cluster.explain(a.klass);
+  Failure why = explain(a);
   std::string next = a.nominated;
   if (why.nodes != 0) {
     std::optional<Preemption> found = find_victims(a, why, next);
@@ -62,8 +78,8 @@ void Scheduler::Impl::assume(const Attempt& a, NodeId node) {
   nominations.clear(a.key);
   put(a.key, {a.pod->metadata.uid, cluster.node_name(node), cluster.add_pod(a.klass, node), true, facts_of(a.key, *a.pod)});
   hold_claims(a.key, *a.pod);
+  wake_by_pod(kPodAdded, -1, cluster.spec(a.klass));
   cluster.release(a.klass);
-  wake(kPodAdded, -1);
 }
 
 void Scheduler::Impl::give_up(const Attempt& a, const Failure& why, const std::string& next) {
@@ -74,7 +90,7 @@ void Scheduler::Impl::give_up(const Attempt& a, const Failure& why, const std::s
   std::string text = describe_failure(why);
   const std::string_view none = "no new claims to deallocate";
   if (size_t at = text.find(none); at != text.npos && !a.pod->spec.resource_claims.empty()) text.replace(at, none.size(), "still not schedulable");
-  report_unschedulable(*a.pod, std::move(text), next);
+  report(*a.pod, "Unschedulable", std::move(text), next);
 }
 
 const PodFacts* Scheduler::Impl::facts_at(PodId id) const { return static_cast<size_t>(id) < facts.size() ? facts[static_cast<size_t>(id)] : nullptr; }
@@ -86,12 +102,13 @@ std::optional<Preemption> Scheduler::Impl::find_victims(const Attempt& a, Failur
   next.clear();
   if (!cluster.profile(c).preempts) return std::nullopt;
   if (pod.spec.preemption_policy.value_or("") == "Never") {
-    why.preemption_note = "not eligible due to preemptionPolicy=Never.";
+    why.preemption_note = kNeverPreempts;
     next = a.nominated;
     return std::nullopt;
   }
   NodeId old = a.nominated.empty() ? -1 : cluster.nodes().find(a.nominated);
-  if (old >= 0 && cluster.nodes().alive[old] && cluster.preemption_may_help(c, old))
+  auto nominee = old >= 0 && cluster.nodes().alive[old] ? cluster.check(c, old, !a.holders.empty()) : std::nullopt;
+  if (nominee && nominee->preemption_may_help)
     for (PodId id : cluster.nodes().nodes[old].pods)
       if (const PodFacts* f = facts_at(id); f && f->leaving && f->priority < priority) {
         why.preemption_note = "not eligible due to a terminating pod on the nominated node.";
@@ -108,7 +125,7 @@ std::optional<Preemption> Scheduler::Impl::find_victims(const Attempt& a, Failur
   }
   NodeId start = static_cast<NodeId>(ex.random_below(cluster.nodes().size()));
   Preemption p = preempt(
-      cluster, c, priority, [this](PodId id) { return facts_at(id); }, all, start);
+      cluster, c, priority, [this](PodId id) { return facts_at(id); }, all, start, a.holders);
   if (!p.best) {
     why.preemption = std::move(p.reasons);
     return std::nullopt;
@@ -125,7 +142,7 @@ std::string Scheduler::Impl::start_preemption(const Attempt& a, const Preemption
     Placed& victim = placed.at(facts_at(id)->key);
     victim.facts.leaving = true;  // at once: the next look must wait for it, not choose others
     kube::ObjectKey k = kube::ObjectKey::parse(victim.facts.key);
-    if (PodPtr known = pods.get(k); !known || !known->metadata.deletion_timestamp) victims.push_back({k.ns, k.name, victim.uid});
+    if (PodPtr known = pods.get(k); !known || !known->metadata.deletion_timestamp) victims.push_back({k.ns, k.name, victim.uid, known ? known->metadata.generation : 0});
   }
   log.info("preempting", {{"pod", a.key}, {"node", node}, {"victims", victims.size()}});
   // Pods of lower priority that were promised room there look for another place.

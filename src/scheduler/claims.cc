@@ -178,12 +178,14 @@ bool Scheduler::Impl::decide_with_claims(const Attempt& a) {
     why.nodes = cluster.node_count();
     why.plugins = kExtenders;  // any event may help
     why.prefilter = needs.problem;
+    why.preempts = cluster.profile(a.klass).preempts;
     give_up(a, why, "");
     return false;
   }
   nominations.hide(a.key, priority_of(*a.pod));
-  const std::vector<NodeId> fit = cluster.feasible(a.klass);
-  why = cluster.explain(a.klass);
+  std::vector<NodeId> fit;
+  if (a.holders.empty()) fit = cluster.feasible(a.klass);
+  why = explain(a);
   std::vector<NodeId> able;
   std::vector<Devices::Allocations> found;
   for (NodeId n : fit) {

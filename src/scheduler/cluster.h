@@ -51,6 +51,7 @@ struct Failure {
   std::optional<std::map<std::string, int>> preemption;  // reasons by number of nodes
   std::string preemption_note;                           // or a sentence instead of them
   bool preempted = false;                                // victims were found: there is nothing to tell
+  bool preempts = true, deallocates = true;              // the profile has the plugins that speak afterwards
 };
 
 class Cluster {
@@ -86,13 +87,17 @@ class Cluster {
   std::vector<int64_t> scores(ClassId c, const std::vector<NodeId>& nodes);
   // Which of equals is taken.
   size_t draw(size_t count) { return static_cast<size_t>(random() % count); }
-  // Why each node was turned down, as upstream words it. For a pod that schedule() found no node for.
-  Failure explain(ClassId c);
+  // Why each node was turned down, as upstream words it. For a pod that schedule() found no node for. `claim_held`: another pod
+  // has a claim that only one may use, wherever this one would go.
+  Failure explain(ClassId c, bool claim_held = false);
   // The verdict on one node: nullopt when the pod could run there.
-  std::optional<NodeFailure> check(ClassId c, NodeId n);
+  std::optional<NodeFailure> check(ClassId c, NodeId n, bool claim_held = false);
   bool fits(ClassId c, NodeId n) const;  // check(), without the reasons
   // For a node that turns the pod down: could it be otherwise if pods left the node?
   bool preemption_may_help(ClassId c, NodeId n);
+  // Queueing hint: whether a pod that these plugins turned down may fit because another came to a node or left one. Room that
+  // the other has left on its node is not looked at.
+  bool may_gain(ClassId c, uint32_t plugins, const PodSpec& other, bool came) const;
 
   const NodeTable& nodes() const { return nodes_; }
   const std::string& node_name(NodeId n) const { return nodes_.nodes[n].spec.name; }
@@ -203,7 +208,9 @@ class Cluster {
   uint32_t epoch_ = 0;
 };
 
-// The text of the event and of the PodScheduled condition.
+// The text of the PodScheduled condition, and of the event, which may be no longer than 1024 bytes.
 std::string describe_failure(const Failure& f);
+std::string event_note(std::string text);
+inline constexpr const char* kClaimHeld = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod";
 
 }  // namespace caravel::scheduler

@@ -17,11 +17,11 @@ void ConfigurationReader::only(const Value& v, const FieldPath& at, std::string_
     if (padded.find(" " + m.key + " ") == padded.npos) unknown.push_back("unknown field " + json::quote(at.child(m.key).text()));
 }
 
-void ConfigurationReader::range(const Value& v, const FieldPath& at, int64_t low, int64_t high) {
+void ConfigurationReader::range(const Value& v, const FieldPath& at, int64_t low, int64_t high, std::string_view dash) {
   if (v.is_null()) return;
   must_be(v, at, json::Type::kInt);
   if (v.is_int() && (v.as_int() < low || v.as_int() > high))
-    errors.push_back(kube::invalid_error(at, v, "not in valid range [" + std::to_string(low) + "-" + std::to_string(high) + "]"));
+    errors.push_back(kube::invalid_error(at, v, "not in valid range [" + std::to_string(low) + std::string(dash) + std::to_string(high) + "]"));
 }
 
 void ConfigurationReader::must_be(const Value& v, const FieldPath& at, json::Type type) {
@@ -39,7 +39,7 @@ void read_profiles(const Value& list, Configuration& out, ConfigurationReader& r
     const Value& v = list.at(i);
     const FieldPath here = at.index(i);
     r.only(v, here, "schedulerName percentageOfNodesToScore plugins pluginConfig");
-    r.range(v["percentageOfNodesToScore"], here.child("percentageOfNodesToScore"), 0, 100);
+    r.range(v["percentageOfNodesToScore"], here.child("percentageOfNodesToScore"), 0, 100, "-");
     r.must_be(v["schedulerName"], here.child("schedulerName"), json::Type::kString);
     Profile p;
     p.scheduler_name = v["schedulerName"].as_string();
@@ -89,7 +89,7 @@ Result<Configuration> parse_configuration(std::string_view text) {
   r.must_be(v["parallelism"], FieldPath("parallelism"), json::Type::kInt);
   if (v["parallelism"].as_int(16) <= 0)
     r.errors.push_back(kube::invalid_error(FieldPath("parallelism"), v["parallelism"], "should be an integer value greater than zero"));
-  r.range(v["percentageOfNodesToScore"], FieldPath("percentageOfNodesToScore"), 0, 100);
+  r.range(v["percentageOfNodesToScore"], FieldPath("percentageOfNodesToScore"), 0, 100, "-");
   r.must_be(v["profiles"], FieldPath("profiles"), json::Type::kArray);
   Configuration out;
   read_backoff(v, out, r);

@@ -36,9 +36,12 @@ struct ConfigurationReader {
 
   // Reports members that are not in the list (separated by spaces), and values that are no object.
   void only(const json::Value& v, const kube::FieldPath& at, std::string_view known);
-  void range(const json::Value& v, const kube::FieldPath& at, int64_t low, int64_t high);
+  // `dash` stands between the limits in the message.
+  void range(const json::Value& v, const kube::FieldPath& at, int64_t low, int64_t high, std::string_view dash = ", ");
   void must_be(const json::Value& v, const kube::FieldPath& at, json::Type type);
 };
+// "was invalid in version ..." for plugins that are no more; "" for others.
+std::string why_removed(const std::string& plugin);
 void read_plugins(const json::Value& plugins, const kube::FieldPath& at, Profile& out, ConfigurationReader& r);
 void read_plugin_config(const json::Value& list, const kube::FieldPath& at, Profile& out, ConfigurationReader& r);
 void read_extenders(const json::Value& list, const kube::FieldPath& at, std::vector<ExtenderConfig>& out, ConfigurationReader& r);

@@ -1,4 +1,5 @@
 // pluginConfig: the arguments of single plugins.
+#include <algorithm>
 #include <set>
 
 #include "kube/codec.h"
@@ -13,7 +14,8 @@ using kube::FieldPath;
 
 namespace {
 
-void read_resources(const Value& list, const FieldPath& at, int64_t weight_max, std::vector<ResourceWeight>& out, ConfigurationReader& r) {
+// `only_one`: the weight is 1 and a name stands once.
+void read_resources(const Value& list, const FieldPath& at, bool only_one, std::vector<ResourceWeight>& out, ConfigurationReader& r) {
   r.must_be(list, at, json::Type::kArray);
   if (list.size() == 0) return;  // the default
   out.clear();
@@ -23,26 +25,27 @@ void read_resources(const Value& list, const FieldPath& at, int64_t weight_max, 
     r.only(v, at.index(i), "name weight");
     ResourceWeight w{v["name"].as_string(), v["weight"].as_int(1)};
     if (w.weight == 0) w.weight = 1;
-    if (w.weight < 1 || w.weight > weight_max)
+    if (!names.insert(w.name).second && only_one) r.errors.push_back(kube::duplicate_error(at.index(i).child("name"), w.name));
+    if (only_one ? w.weight != 1 : w.weight < 1 || w.weight > 100)
       r.errors.push_back(kube::invalid_error(at.index(i).child("weight"), v["weight"],
-                                             weight_max == 1 ? "resource weight of " + w.name + " should be 1"
-                                                             : "resource weight of " + w.name + " not in valid range (0, 100]"));
-    if (w.name.empty()) r.errors.push_back(kube::required_error(at.index(i).child("name")));
-    else if (!names.insert(w.name).second) r.errors.push_back(kube::duplicate_error(at.index(i).child("name"), w.name));
+                                             only_one ? "must be 1" : "resource weight of " + w.name + " not in valid range (0, 100]"));
     out.push_back(std::move(w));
   }
 }
 
 void read_shape(const Value& shape, const FieldPath& at, std::vector<UtilizationPoint>& out, ConfigurationReader& r) {
   if (shape.size() == 0) r.errors.push_back(kube::required_error(at, "at least one point must be specified"));
+  for (size_t i = 1; i < shape.size(); ++i)
+    if (shape.at(i - 1)["utilization"].as_int() >= shape.at(i)["utilization"].as_int()) {
+      r.errors.push_back(kube::invalid_error(at.index(i).child("utilization"), shape.at(i)["utilization"], "values must be sorted in increasing order"));
+      break;
+    }
   for (size_t i = 0; i < shape.size(); ++i) {
     const Value& v = shape.at(i);
     r.only(v, at.index(i), "utilization score");
     r.range(v["utilization"], at.index(i).child("utilization"), 0, 100);
     r.range(v["score"], at.index(i).child("score"), 0, 10);
     out.push_back({v["utilization"].as_int(), v["score"].as_int()});
-    if (i > 0 && out[i].utilization <= out[i - 1].utilization)
-      r.errors.push_back(kube::invalid_error(at.index(i).child("utilization"), v["utilization"], "utilization values must be sorted in increasing order"));
   }
 }
 
@@ -69,15 +72,21 @@ void read_fit(const Value& v, const FieldPath& at, Profile& out, ConfigurationRe
   else if (type == "MostAllocated") out.fit = FitStrategy::kMostAllocated;
   else if (type == "RequestedToCapacityRatio") out.fit = FitStrategy::kRequestedToCapacityRatio;
   else r.errors.push_back(kube::not_supported(here.child("type"), s["type"], {"LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"}));
-  read_resources(s["resources"], here.child("resources"), 100, out.fit_resources, r);
-  r.only(s["requestedToCapacityRatio"], here.child("requestedToCapacityRatio"), "shape");
-  if (out.fit == FitStrategy::kRequestedToCapacityRatio)
-    read_shape(s["requestedToCapacityRatio"]["shape"], here.child("shape"), out.fit_shape, r);
+  read_resources(s["resources"], here.child("resources"), false, out.fit_resources, r);
+  const Value& ratio = s["requestedToCapacityRatio"];
+  const FieldPath ratio_at = here.child("requestedToCapacityRatio");
+  r.only(ratio, ratio_at, "shape");
+  if (out.fit == FitStrategy::kRequestedToCapacityRatio) {
+    if (ratio.is_null()) r.errors.push_back(kube::required_error(ratio_at, "must be specified when type is RequestedToCapacityRatio"));
+    else read_shape(ratio["shape"], ratio_at.child("shape"), out.fit_shape, r);
+  } else if (!ratio.is_null()) {
+    r.errors.push_back(kube::forbidden_error(ratio_at, "must be nil when type is not RequestedToCapacityRatio"));
+  }
 }
 
 void read_balanced(const Value& v, const FieldPath& at, Profile& out, ConfigurationReader& r) {
   r.only(v, at, "apiVersion kind resources");
-  read_resources(v["resources"], at.child("resources"), 1, out.balanced_resources, r);
+  read_resources(v["resources"], at.child("resources"), true, out.balanced_resources, r);
 }
 
 void read_spread(const Value& v, const FieldPath& at, Profile& out, ConfigurationReader& r) {
@@ -164,6 +173,7 @@ void read_preemption(const Value& v, const FieldPath& at, Profile& out, Configur
   if (absolute < 0) r.errors.push_back(kube::invalid_error(at.child("minCandidateNodesAbsolute"), absolute, "not in valid range [0, inf)"));
   if (percent == 0 && absolute == 0) {
     r.errors.push_back(kube::invalid_error(at.child("minCandidateNodesPercentage"), percent, "cannot be zero at the same time as minCandidateNodesAbsolute"));
+    r.errors.push_back(kube::invalid_error(at.child("minCandidateNodesAbsolute"), absolute, "cannot be zero at the same time as minCandidateNodesPercentage"));
   }
   out.candidates_percentage = static_cast<int32_t>(percent);
   out.candidates_absolute = static_cast<int32_t>(absolute);
@@ -174,8 +184,13 @@ void read_binding(const Value& v, const FieldPath& at, Profile& out, Configurati
   r.must_be(v["bindTimeoutSeconds"], at.child("bindTimeoutSeconds"), json::Type::kInt);
   const int64_t seconds = v["bindTimeoutSeconds"].as_int(600);
   if (seconds < 0) r.errors.push_back(kube::invalid_error(at.child("bindTimeoutSeconds"), seconds, "invalid BindTimeoutSeconds, should not be a negative value"));
+  if (!v["shape"].is_null())
+    r.errors.push_back(kube::invalid_error(at.child("shape"), v["shape"], "unexpected field `shape`, remove it or turn on the feature gate StorageCapacityScoring"));
   out.volume_binding_timeout = std::chrono::seconds(seconds);
 }
+
+// Devices are found at once here: there is no search to cut short.
+void read_dynamic_resources(const Value& v, const FieldPath& at, Profile&, ConfigurationReader& r) { r.only(v, at, "apiVersion kind filterTimeout bindingTimeout"); }
 
 using Read = void (*)(const Value&, const FieldPath&, Profile&, ConfigurationReader&);
 const std::pair<const char*, Read> kArgs[] = {
@@ -186,6 +201,7 @@ const std::pair<const char*, Read> kArgs[] = {
     {"NodeAffinity", read_node_affinity},
     {"DefaultPreemption", read_preemption},
     {"VolumeBinding", read_binding},
+    {"DynamicResources", read_dynamic_resources},
 };
 
 }  // namespace
@@ -199,14 +215,18 @@ void read_plugin_config(const Value& list, const FieldPath& at, Profile& out, Co
     const std::string name = v["name"].as_string();
     const FieldPath args = at.index(i).child("args");
     if (!seen.insert(name).second) r.errors.push_back(kube::duplicate_error(at.index(i), name));
+    if (std::string why = why_removed(name); !why.empty()) {
+      r.errors.push_back(kube::invalid_error(at.index(i), name, why));
+      continue;
+    }
     const std::string kind = v["args"]["kind"].as_string(), version = v["args"]["apiVersion"].as_string();
-    if ((!kind.empty() && kind != name + "Args") || (!version.empty() && version != "kubescheduler.config.k8s.io/v1"))
+    const bool has_args = std::any_of(std::begin(kArgs), std::end(kArgs), [&](auto& a) { return name == a.first; });
+    if (has_args && ((!kind.empty() && kind != name + "Args") || (!version.empty() && version != "kubescheduler.config.k8s.io/v1")))
       r.errors.push_back(kube::invalid_error(args, kind, "the arguments of " + name + " are a " + name + "Args of kubescheduler.config.k8s.io/v1"));
     Read read = nullptr;
     for (const auto& [plugin, f] : kArgs)
       if (name == plugin) read = f;
-    if (read) read(v["args"], args, out, r);
-    else r.errors.push_back(kube::invalid_error(at.index(i).child("name"), name, "plugin " + json::quote(name) + " has no arguments"));
+    if (read) read(v["args"], args, out, r);  // arguments of plugins that have none are not looked at, as upstream
   }
 }
 

@@ -26,9 +26,9 @@ void read_managed(const Value& list, const FieldPath& at, ExtenderConfig& e, std
   for (size_t i = 0; i < list.size(); ++i) {
     r.only(list.at(i), at.index(i), "name ignoredByScheduler");
     const std::string name = list.at(i)["name"].as_string();
-    if (name.find('/') == name.npos)
-      r.errors.push_back(kube::invalid_error(at.index(i).child("name"), name, "must be an extended resource name"));
-    else if (!all.insert(name).second)
+    const bool native = name.find('/') == name.npos || name.find("kubernetes.io/") != name.npos || name.starts_with("requests.");
+    if (native) r.errors.push_back(kube::invalid_error(at.index(i).child("name"), name, "is an invalid extended resource name"));
+    if (!all.insert(name).second)
       r.errors.push_back(kube::invalid_error(at.index(i).child("name"), name, "duplicate extender managed resource name"));
     e.managed_resources.push_back(name);
     if (list.at(i)["ignoredByScheduler"].as_bool()) e.ignored_resources.push_back(name);

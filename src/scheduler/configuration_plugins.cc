@@ -12,7 +12,8 @@ using kube::FieldPath;
 namespace {
 
 const char* const kPoints[] = {"preEnqueue", "queueSort", "preFilter", "filter", "postFilter", "preScore",
-                               "score", "reserve", "permit", "preBind", "bind", "postBind"};
+                               "score", "reserve", "permit", "preBind", "bind", "postBind",
+                               "placementGenerate", "placementScore"};
 
 struct Known {
   const char* name;
@@ -36,10 +37,12 @@ const Known kKnown[] = {
     {"VolumeZone", "preFilter filter", kVolumeZone},
     {"PodTopologySpread", "preFilter filter preScore score", kPodTopologySpread, &Weights::spread},
     {"InterPodAffinity", "preFilter filter preScore score", kInterPodAffinity, &Weights::pod_affinity},
+    {"DynamicResources", "preEnqueue preFilter filter postFilter preScore score reserve preBind"},
     {"DefaultPreemption", "preEnqueue postFilter"},
     {"NodeResourcesBalancedAllocation", "preScore score", 0, &Weights::balanced},
     {"ImageLocality", "score", 0, &Weights::images},
     {"DefaultBinder", "bind"},
+    {"NodeDeclaredFeatures", "preFilter filter"},
 };
 
 const Known* known(const std::string& name) {
@@ -76,7 +79,8 @@ Set read_set(const Value& v, const FieldPath& at, const std::string& point, Conf
         continue;
       }
       const Known* k = known(name);
-      if (!k) r.errors.push_back(kube::invalid_error(here.child("name"), name, "plugin " + json::quote(name) + " does not exist"));
+      if (std::string why = why_removed(name); !why.empty()) r.errors.push_back(kube::invalid_error(here, name, why));
+      else if (!k) r.errors.push_back(kube::invalid_error(here.child("name"), name, "plugin " + json::quote(name) + " does not exist"));
       else if (!point.empty() && !extends(*k, point))
         r.errors.push_back(kube::invalid_error(here.child("name"), name, "plugin " + json::quote(name) + " does not extend " + point + " plugin"));
       else if (!out.enabled.emplace(name, p["weight"].as_int()).second)
@@ -88,6 +92,13 @@ Set read_set(const Value& v, const FieldPath& at, const std::string& point, Conf
 }
 
 }  // namespace
+
+std::string why_removed(const std::string& plugin) {
+  static const char* const kRemoved[] = {"AzureDiskLimits", "CinderLimits", "EBSLimits", "GCEPDLimits"};
+  if (std::find(std::begin(kRemoved), std::end(kRemoved), plugin) == std::end(kRemoved)) return "";
+  const std::string version = json::quote("kubescheduler.config.k8s.io/v1");
+  return "was invalid in version " + version + " (KubeSchedulerConfiguration is version " + version + ")";
+}
 
 void read_plugins(const Value& plugins, const FieldPath& at, Profile& out, ConfigurationReader& r) {
   std::string fields = "multiPoint";
@@ -113,6 +124,9 @@ void read_plugins(const Value& plugins, const FieldPath& at, Profile& out, Confi
     else if (auto m = multi.enabled.find(k.name); m != multi.enabled.end()) weight = std::max<int64_t>(1, m->second);
   }
   out.preempts = is_on(*known("DefaultPreemption"), "postFilter");
+  out.deallocates = is_on(*known("DynamicResources"), "postFilter");
+  if (size_t n = sets["queueSort"].enabled.size(); n > 1)
+    r.errors.push_back(kube::invalid_error(at.child("queueSort").child("Enabled"), static_cast<int64_t>(n), "only one queue sort plugin can be enabled"));
   if (!is_on(*known("PrioritySort"), "queueSort")) r.errors.push_back(kube::required_error(at.child("queueSort"), "no queue sort plugin is enabled"));
   if (!is_on(*known("DefaultBinder"), "bind")) r.errors.push_back(kube::required_error(at.child("bind"), "at least one bind plugin is needed for profile with scheduler name " + json::quote(out.scheduler_name)));
   if (!is_on(*known("SchedulingGates"), "preEnqueue"))

@@ -91,6 +91,20 @@ TEST(Configuration, PluginsThatDoNotExistOrDoNotExtendAPointAreErrors) {
             "profiles[0].plugins.score.enabled[0].name: Invalid value: \"NodePorts\": plugin \"NodePorts\" does not extend score plugin");
 }
 
+TEST(Configuration, PluginsThatAreNoMoreAreNamed) {
+  const std::string was = "was invalid in version \"kubescheduler.config.k8s.io/v1\" (KubeSchedulerConfiguration is version \"kubescheduler.config.k8s.io/v1\")";
+  EXPECT_EQ(problem("profiles: [{plugins: {filter: {enabled: [{name: EBSLimits}]}}}]"), "profiles[0].plugins.filter.enabled[0]: Invalid value: \"EBSLimits\": " + was);
+  EXPECT_EQ(problem("profiles: [{pluginConfig: [{name: GCEPDLimits}]}]"), "profiles[0].pluginConfig[0]: Invalid value: \"GCEPDLimits\": " + was);
+}
+
+TEST(Configuration, EveryDefaultPluginMayBeNamed) {
+  Configuration c = parse("profiles: [{plugins: {multiPoint: {enabled: [{name: DynamicResources}, {name: NodeDeclaredFeatures}]}}, pluginConfig: [{name: NodePorts, args: {x: 1}}]}]");
+  EXPECT_TRUE(c.profiles.at(0).deallocates);
+  c = parse("profiles: [{plugins: {postFilter: {disabled: [{name: DynamicResources}]}}}]");
+  EXPECT_FALSE(c.profiles.at(0).deallocates);
+  EXPECT_TRUE(c.profiles.at(0).preempts);
+}
+
 TEST(Configuration, ArgumentsOfThePlugins) {
   Configuration c = parse(R"(
 profiles:
@@ -146,8 +160,21 @@ TEST(Configuration, BadValuesNameTheirField) {
   EXPECT_EQ(args_problem("NodeResourcesFit", "{scoringStrategy: {type: MostAllocated, resources: [{name: cpu, weight: 101}]}}"),
             at + "scoringStrategy.resources[0].weight: Invalid value: 101: resource weight of cpu not in valid range (0, 100]");
   EXPECT_EQ(args_problem("NodeResourcesFit", "{scoringStrategy: {type: RequestedToCapacityRatio}}"),
-            at + "scoringStrategy.shape: Required value: at least one point must be specified");
-  EXPECT_EQ(args_problem("InterPodAffinity", "{hardPodAffinityWeight: 101}"), at + "hardPodAffinityWeight: Invalid value: 101: not in valid range [0-100]");
+            at + "scoringStrategy.requestedToCapacityRatio: Required value: must be specified when type is RequestedToCapacityRatio");
+  EXPECT_EQ(args_problem("NodeResourcesFit", "{scoringStrategy: {type: RequestedToCapacityRatio, requestedToCapacityRatio: {}}}"),
+            at + "scoringStrategy.requestedToCapacityRatio.shape: Required value: at least one point must be specified");
+  EXPECT_EQ(args_problem("NodeResourcesFit", "{scoringStrategy: {type: RequestedToCapacityRatio, requestedToCapacityRatio: {shape: [{utilization: 50, score: 1}, {utilization: 50, score: 11}]}}}"),
+            "[" + at + "scoringStrategy.requestedToCapacityRatio.shape[1].utilization: Invalid value: 50: values must be sorted in increasing order, " + at +
+                "scoringStrategy.requestedToCapacityRatio.shape[1].score: Invalid value: 11: not in valid range [0, 10]]");
+  EXPECT_EQ(args_problem("NodeResourcesFit", "{scoringStrategy: {type: LeastAllocated, requestedToCapacityRatio: {shape: []}}}"),
+            at + "scoringStrategy.requestedToCapacityRatio: Forbidden: must be nil when type is not RequestedToCapacityRatio");
+  EXPECT_EQ(args_problem("NodeResourcesBalancedAllocation", "{resources: [{name: cpu, weight: 2}, {name: cpu}]}"),
+            "[" + at + "resources[0].weight: Invalid value: 2: must be 1, " + at + "resources[1].name: Duplicate value: \"cpu\"]");
+  EXPECT_EQ(args_problem("DefaultPreemption", "{minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}"),
+            "[" + at + "minCandidateNodesPercentage: Invalid value: 0: cannot be zero at the same time as minCandidateNodesAbsolute, " + at +
+                "minCandidateNodesAbsolute: Invalid value: 0: cannot be zero at the same time as minCandidateNodesPercentage]");
+  EXPECT_EQ(args_problem("DefaultPreemption", "{minCandidateNodesPercentage: 101}"), at + "minCandidateNodesPercentage: Invalid value: 101: not in valid range [0, 100]");
+  EXPECT_EQ(args_problem("InterPodAffinity", "{hardPodAffinityWeight: 101}"), at + "hardPodAffinityWeight: Invalid value: 101: not in valid range [0, 100]");
   EXPECT_EQ(args_problem("PodTopologySpread", "{defaultConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]}"),
             at + "defaultingType: Invalid value: \"System\": when .defaultConstraints are not empty");
   EXPECT_EQ(problem("podInitialBackoffSeconds: 0"), "podInitialBackoffSeconds: Invalid value: 0: must be greater than 0");
@@ -183,6 +210,9 @@ extenders:
   EXPECT_EQ(problem("extenders: [{urlPrefix: http://x, prioritizeVerb: p}]"), "extenders[0].weight: Invalid value: 0: must have a positive weight applied to it");
   EXPECT_EQ(problem("extenders: [{urlPrefix: http://x, bindVerb: b}, {urlPrefix: http://y, bindVerb: b}]"),
             "extenders: Invalid value: \"found 2 extenders implementing bind\": only one extender can implement bind");
+  for (const char* name : {"cpu", "kubernetes.io/x", "requests.example.com/x"})
+    EXPECT_EQ(problem(std::string("extenders: [{urlPrefix: http://x, managedResources: [{name: ") + name + "}]}]"),
+              std::string("extenders[0].managedResources[0].name: Invalid value: \"") + name + "\": is an invalid extended resource name");
 }
 
 }  // namespace

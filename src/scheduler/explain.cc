@@ -5,7 +5,7 @@
 
 namespace caravel::scheduler {
 
-std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n) {
+std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n, bool claim_held) {
   const Class& k = *classes_[c];
   NodeFailure f;
   auto fail = [&](uint32_t plugin, std::string reason, bool preemption_may_help) {
@@ -34,6 +34,7 @@ std::optional<NodeFailure> Cluster::check(ClassId c, NodeId n) {
     f.preemption_may_help = !hopeless;
     return f;
   }
+  if (claim_held) return fail(kVolumeRestrictions, kClaimHeld, true);
   if (!attachable(k, n)) return fail(kNodeVolumeLimits, "node(s) exceed max volume count", true);
   if (const VolumeNodes* volume = unserved_volume(node, k.spec)) return fail(volume->zonal ? kVolumeZone : kVolumeBinding, volume->reason, false);
   for (const auto& h : k.hard) {
@@ -76,7 +77,7 @@ bool Cluster::preemption_may_help(ClassId c, NodeId n) {
   return f && f->preemption_may_help;
 }
 
-Failure Cluster::explain(ClassId c) {
+Failure Cluster::explain(ClassId c, bool claim_held) {
   Failure out;
   out.nodes = nodes_.alive_count();
   Class& k = *classes_[c];
@@ -130,7 +131,7 @@ Failure Cluster::explain(ClassId c) {
       if (!hopeless) ++out.preemption_may_help;
       continue;
     }
-    auto f = check(c, n);
+    auto f = check(c, n, claim_held);
     if (!f) continue;
     for (auto& r : f->reasons) ++out.reasons[r];
     out.plugins |= f->plugin;
@@ -147,27 +148,59 @@ Failure Cluster::explain(ClassId c) {
   return out;
 }
 
+bool Cluster::may_gain(ClassId c, uint32_t plugins, const PodSpec& other, bool came) const {
+  const PodSpec& s = classes_[c]->spec;
+  if ((plugins & kPodTopologySpread) && s.ns == other.ns)
+    for (const auto& h : s.hard_spread)
+      if (matches(h.selector, other.labels)) return true;
+  auto meets = [&](const std::vector<PodTerm>& terms, const PodSpec& pod) { return std::any_of(terms.begin(), terms.end(), [&](const PodTerm& t) { return term_matches(t, pod); }); };
+  if (plugins & kInterPodAffinity) {
+    if (came && !s.affinity.empty() && std::all_of(s.affinity.begin(), s.affinity.end(), [&](const PodTerm& t) { return term_matches(t, other); })) return true;
+    if (!came && (meets(s.anti_affinity, other) || meets(other.anti_affinity, s))) return true;
+  }
+  if (!came && (plugins & kVolumeRestrictions) && s.ns == other.ns) return true;
+  if (!came && (plugins & kNodeVolumeLimits) && !other.attached.empty()) return true;
+  return (plugins & kExtenders) != 0;
+}
+
+namespace {
+
+std::string histogram(size_t nodes, const std::map<std::string, int>& reasons) {
+  std::vector<std::string> parts;
+  for (const auto& [reason, n] : reasons) parts.push_back(std::to_string(n) + " " + reason);
+  std::sort(parts.begin(), parts.end());
+  std::string out = "0/" + std::to_string(nodes) + " nodes are available: ";
+  for (size_t i = 0; i < parts.size(); ++i) out += (i ? ", " : "") + parts[i];
+  return out;
+}
+
+std::string preemption_text(const Failure& f) {
+  if (!f.preemption_note.empty()) return f.preemption_note;
+  if (f.preemption) return histogram(f.nodes, *f.preemption) + ".";
+  std::map<std::string, int> reasons;
+  if (f.preemption_may_help > 0) reasons["No preemption victims found for incoming pod"] = static_cast<int>(f.preemption_may_help);
+  if (f.nodes > f.preemption_may_help) reasons["Preemption is not helpful for scheduling"] = static_cast<int>(f.nodes - f.preemption_may_help);
+  return histogram(f.nodes, reasons) + ".";
+}
+
+}  // namespace
+
 std::string describe_failure(const Failure& f) {
-  if (!f.prefilter.empty())
-    return "0/" + std::to_string(f.nodes) + " nodes are available: " + f.prefilter + ". no new claims to deallocate, preemption: 0/" + std::to_string(f.nodes) +
-           " nodes are available: " + std::to_string(f.nodes) + " Preemption is not helpful for scheduling.";
   if (f.nodes == 0) return "no nodes available to schedule pods";
-  auto line = [&](const std::map<std::string, int>& reasons) {
-    std::vector<std::string> parts;
-    for (const auto& [reason, n] : reasons) parts.push_back(std::to_string(n) + " " + reason);
-    std::sort(parts.begin(), parts.end());
-    std::string out = "0/" + std::to_string(f.nodes) + " nodes are available: ";
-    for (size_t i = 0; i < parts.size(); ++i) out += (i ? ", " : "") + parts[i];
-    return out;
-  };
-  if (f.preempted) return line(f.reasons) + ".";
-  std::string told = line(f.reasons) + ". no new claims to deallocate, preemption: ";
-  if (!f.preemption_note.empty()) return told + f.preemption_note;
-  if (f.preemption) return told + line(*f.preemption) + ".";
-  std::map<std::string, int> preemption;
-  if (f.preemption_may_help > 0) preemption["No preemption victims found for incoming pod"] = static_cast<int>(f.preemption_may_help);
-  if (f.nodes > f.preemption_may_help) preemption["Preemption is not helpful for scheduling"] = static_cast<int>(f.nodes - f.preemption_may_help);
-  return told + line(preemption) + ".";
+  std::string out = f.prefilter.empty() ? histogram(f.nodes, f.reasons) : "0/" + std::to_string(f.nodes) + " nodes are available: " + f.prefilter;
+  out += ".";
+  if (f.preempted) return out;
+  if (f.deallocates) out += " no new claims to deallocate";
+  if (f.preempts) out += std::string(f.deallocates ? "," : "") + " preemption: " + preemption_text(f);
+  return out;
+}
+
+std::string event_note(std::string text) {
+  constexpr size_t kMax = 1024;
+  constexpr std::string_view kCut = " ...";
+  if (text.size() <= kMax) return text;
+  text.resize(kMax - kCut.size());
+  return text.append(kCut);
 }
 
 }  // namespace caravel::scheduler

@@ -82,9 +82,10 @@ Task<bool> Scheduler::Impl::decide_extended(Attempt a) {
   for (int round = a.nominated.empty() ? 1 : 0; round < 2 && x.nodes.empty() && x.status.ok(); ++round) {
     x = Extended();
     nominations.hide(a.key, priority_of(*a.pod));
-    for (NodeId n : cluster.feasible(a.klass))
-      if (round == 1 || cluster.node_name(n) == a.nominated) x.nodes.push_back(cluster.node_name(n));
-    why = cluster.explain(a.klass);
+    if (a.holders.empty())
+      for (NodeId n : cluster.feasible(a.klass))
+        if (round == 1 || cluster.node_name(n) == a.nominated) x.nodes.push_back(cluster.node_name(n));
+    why = explain(a);
     nominations.show();
     co_await filter_by_extenders(&a, &pod, &x);
   }
@@ -100,8 +101,9 @@ Task<bool> Scheduler::Impl::decide_extended(Attempt a) {
   if (!x.status.ok()) {
     cluster.release(a.klass);
     log.warn("an extender failed; the pod is tried again", {{"pod", a.key}, {"error", x.status.error().message}});
-    events.warning(reference(subject_of(*a.pod)), "FailedScheduling", x.status.error().message);
+    nominations.clear(a.key);
     queue.errored(a.key, ex.now());
+    report(*a.pod, "SchedulerError", x.status.error().message, "");
     co_return false;
   }
   if (!x.nodes.empty()) {

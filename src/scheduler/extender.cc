@@ -96,7 +96,8 @@ Result<std::map<std::string, ExtenderVictims>> read_preemption_result(const Exte
     ExtenderVictims v;
     v.violations = member(m.value, "NumPDBViolations").as_int();
     for (const Value& p : member(m.value, "Pods").as_array()) v.uids.push_back(member(p, "UID").as_string());
-    if (v.uids.empty()) return internal("extender " + json::quote(e.url_prefix) + ": expected at least one victim pod on node " + json::quote(m.key));
+    if (v.uids.empty() && e.ignorable) continue;
+    if (v.uids.empty()) return internal("expected at least one victim pod on node " + json::quote(m.key));
     out[m.key] = std::move(v);
   }
   return out;

@@ -60,5 +60,16 @@ TEST(Extender, VictimsAreToldAsPodsOrByUid) {
             R"({"Pod":{},"NodeNameToVictims":null,"NodeNameToMetaVictims":{"n":{"Pods":[{"UID":"u1"}],"NumPDBViolations":1}}})");
 }
 
+TEST(Extender, ANodeWithoutVictimsIsAnErrorUnlessTheExtenderMayBeIgnored) {
+  ExtenderConfig e;
+  const json::Value answer = parse(R"({"NodeNameToMetaVictims":{"a":{"Pods":[]},"b":{"Pods":[{"UID":"u"}]}}})");
+  EXPECT_EQ(read_preemption_result(e, answer).error().message, "expected at least one victim pod on node \"a\"");
+  e.ignorable = true;
+  auto kept = read_preemption_result(e, answer);
+  ASSERT_TRUE(kept.ok());
+  EXPECT_EQ(kept->size(), 1u);
+  EXPECT_EQ(kept->count("b"), 1u);
+}
+
 }  // namespace
 }  // namespace caravel::scheduler

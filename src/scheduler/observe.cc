@@ -87,21 +87,28 @@ void Scheduler::Impl::place(const std::string& key, const PodPtr& old, const cor
       return;
     }
   }
-  if (it != placed.end()) take(it);
+  std::optional<PodSpec> before;  // a pod that has changed has left, and come as another
+  NodeId left = -1;
+  if (it != placed.end()) {
+    before = cluster.pod_spec(it->second.id);
+    left = take(it);
+  }
   PodSpec spec = pod_spec_of(pod, std::nullopt);
   spec.attached = volumes.needs(pod).attached;
   ClassId c = cluster.intern(spec);
   put(key, {pod.metadata.uid, pod.spec.node_name, cluster.add_pod(c, pod.spec.node_name, terminating), false, facts_of(key, pod)});
   hold_claims(key, pod);
   cluster.release(c);
-  wake(kPodAdded, -1);
+  if (before) wake_by_pod(kPodDeleted, left, *before);
+  wake_by_pod(kPodAdded, -1, spec);
 }
 
 void Scheduler::Impl::forget(const std::string& key) {
   leave_queue(key);
   auto it = placed.find(key);
   if (it == placed.end()) return;
-  wake(kPodDeleted, take(it));
+  const PodSpec spec = cluster.pod_spec(it->second.id);
+  wake_by_pod(kPodDeleted, take(it), spec);
 }
 
 void Scheduler::Impl::leave_queue(const std::string& key) {
@@ -140,17 +147,43 @@ void Scheduler::Impl::on_node(const NodePtr& old, const NodePtr& now) {
   if (what) wake(what, n);
 }
 
+bool Scheduler::Impl::takes(const std::string& key, NodeId node, std::unordered_map<ClassId, bool>& known) {
+  auto it = waiting.find(key);
+  if (node < 0 || it == waiting.end() || !cluster.nodes().alive[node]) return false;
+  auto [fits, fresh] = known.emplace(it->second, false);
+  if (fresh) fits->second = !cluster.check(it->second, node);
+  return fits->second;
+}
+
 void Scheduler::Impl::wake(uint32_t event, NodeId node) {
   if (!synced) return;
-  std::unordered_map<ClassId, bool> fits;
+  std::unordered_map<ClassId, bool> known;
   constexpr uint32_t kAnywhere = kPodTopologySpread | kInterPodAffinity | kVolumeBinding | kVolumeZone | kVolumeRestrictions | kNodeVolumeLimits | kExtenders;
   queue.wake(event, ex.now(), [&](const std::string& key, uint32_t plugins) {
-    auto it = waiting.find(key);
     if (nominations.contains(key)) return true;  // its own nomination would stand in its way
-    if (node < 0 || (plugins & kAnywhere) || it == waiting.end() || !cluster.nodes().alive[node]) return true;
-    auto [known, fresh] = fits.emplace(it->second, false);
-    if (fresh) known->second = !cluster.check(it->second, node);
-    return known->second;
+    if (node < 0 || (plugins & kAnywhere) || !waiting.count(key) || !cluster.nodes().alive[node]) return true;
+    return takes(key, node, known);
+  });
+  if (queue.ready()) work.set();
+}
+
+void Scheduler::Impl::wake_by_pod(uint32_t event, NodeId node, const PodSpec& pod) {
+  if (!synced || waiting.empty()) return;
+  std::unordered_map<ClassId, bool> known;
+  queue.wake(event, ex.now(), [&](const std::string& key, uint32_t plugins) {
+    auto it = waiting.find(key);
+    if (it == waiting.end() || (event == kPodDeleted && nominations.contains(key))) return true;
+    if (cluster.may_gain(it->second, plugins, pod, event == kPodAdded)) return true;
+    return event == kPodDeleted && takes(key, node, known);
+  });
+  if (queue.ready()) work.set();
+}
+
+void Scheduler::Impl::wake_by_volumes(const core::PersistentVolumeClaim* claim) {
+  if (!synced) return;
+  queue.wake(kVolumes, ex.now(), [&](const std::string& key, uint32_t plugins) {
+    PodPtr pod = claim && !(plugins & kExtenders) ? pods.get(kube::ObjectKey::parse(key)) : nullptr;
+    return !pod || Volumes::names(*pod, *claim);
   });
   if (queue.ready()) work.set();
 }

@@ -154,5 +154,109 @@ TEST(DefaultConstraints, AListTakesTheSystemsPlace) {
   EXPECT_EQ(s.images, std::vector<std::string>{"web:latest"});
 }
 
+TEST(VolumeRestrictions, AHeldClaimIsToldBeforeWhatComesAfterIt) {
+  Cluster c;
+  c.set_node(node("small", 50));
+  c.set_node(node("large"));
+  PodSpec p = pod();
+  p.volume_nodes.push_back({{}, "node(s) didn't find available persistent volumes to bind", false});
+  ClassId k = c.intern(p);
+  Failure f = c.explain(k, true);
+  EXPECT_EQ(f.reasons, (std::map<std::string, int>{{"Insufficient cpu", 1}, {kClaimHeld, 1}}));
+  EXPECT_EQ(f.plugins, uint32_t{kNodeResourcesFit | kVolumeRestrictions});
+  EXPECT_EQ(f.preemption_may_help, 1u);
+}
+
+TEST(NodeAffinity, NamesThatContradictEachOtherAreAConflict) {
+  PodSpec p = pod();
+  auto term = [](std::vector<std::vector<std::string>> names) {
+    NodeTerm t;
+    for (auto& n : names) t.fields.push_back({"metadata.name", Op::kIn, n});
+    return t;
+  };
+  EXPECT_FALSE(names_conflict(p));
+  p.required_nodes = {{term({{"a"}, {"b"}})}};
+  EXPECT_TRUE(names_conflict(p));
+  p.required_nodes->push_back(term({{"a"}, {"a", "b"}}));
+  EXPECT_FALSE(names_conflict(p));
+  p.required_nodes = {{term({{"a"}, {"b"}}), term({})}};
+  EXPECT_FALSE(names_conflict(p)) << "the second term asks for no name";
+}
+
+// Upstream's sentences after a failure: those of DynamicResources and DefaultPreemption, where the profile has them.
+TEST(Failures, WhatIsSaidAfterwardsDependsOnTheProfile) {
+  Failure f;
+  f.nodes = 2;
+  f.reasons["Insufficient cpu"] = 2;
+  f.preemption_may_help = 1;
+  const std::string head = "0/2 nodes are available: 2 Insufficient cpu.";
+  EXPECT_EQ(describe_failure(f), head +
+                                     " no new claims to deallocate, preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for "
+                                     "scheduling.");
+  f.preemption_note = "not eligible due to preemptionPolicy=Never.";
+  EXPECT_EQ(describe_failure(f), head + " no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never.");
+  f.deallocates = false;
+  EXPECT_EQ(describe_failure(f), head + " preemption: not eligible due to preemptionPolicy=Never.");
+  f.preempts = false;
+  EXPECT_EQ(describe_failure(f), head);
+  f.prefilter = "pod affinity terms conflict";
+  EXPECT_EQ(describe_failure(f), "0/2 nodes are available: pod affinity terms conflict.");
+  f.preempts = f.deallocates = true;
+  EXPECT_EQ(describe_failure(f), "0/2 nodes are available: pod affinity terms conflict. no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never.");
+}
+
+TEST(Failures, TheNoteOfAnEventIsCutAtItsLimit) {
+  EXPECT_EQ(event_note(std::string(1024, 'x')).size(), 1024u);
+  const std::string cut = event_note(std::string(2000, 'x'));
+  EXPECT_EQ(cut.size(), 1024u);
+  EXPECT_TRUE(cut.ends_with("xxx ..."));
+}
+
+// Queueing hints of InterPodAffinity, PodTopologySpread and the volume plugins.
+TEST(Hints, APodThatComesOrGoesHelpsOnlyThoseThatMindIt) {
+  Cluster c;
+  c.set_node(node("n"));
+  auto with = [](const std::string& app, const std::string& ns = "default") {
+    PodSpec p = pod();
+    p.ns = ns;
+    p.labels["app"] = app;
+    return p;
+  };
+  const Selector web{false, {{"app", Op::kIn, {"web"}}}};
+  PodSpec friendly = with("friend"), shy = with("shy"), spread = with("spread"), restricted = with("restricted");
+  friendly.affinity.push_back({web, {"default"}, std::nullopt, "kubernetes.io/hostname"});
+  shy.anti_affinity.push_back({web, {"default"}, std::nullopt, "kubernetes.io/hostname"});
+  SpreadConstraint s;
+  s.max_skew = 1;
+  s.topology_key = "kubernetes.io/hostname";
+  s.selector = web;
+  spread.hard_spread.push_back(s);
+  const ClassId f = c.intern(friendly), a = c.intern(shy), t = c.intern(spread), r = c.intern(restricted);
+  constexpr bool kCame = true, kLeft = false;
+
+  EXPECT_TRUE(c.may_gain(f, kInterPodAffinity, with("web"), kCame));
+  EXPECT_FALSE(c.may_gain(f, kInterPodAffinity, with("web"), kLeft)) << "it would have helped";
+  EXPECT_FALSE(c.may_gain(f, kInterPodAffinity, with("db"), kCame));
+  EXPECT_FALSE(c.may_gain(f, kInterPodAffinity, with("web", "other"), kCame));
+
+  EXPECT_TRUE(c.may_gain(a, kInterPodAffinity, with("web"), kLeft));
+  EXPECT_FALSE(c.may_gain(a, kInterPodAffinity, with("web"), kCame));
+  PodSpec hater = with("hater");
+  hater.anti_affinity.push_back({Selector{false, {{"app", Op::kIn, {"shy"}}}}, {"default"}, std::nullopt, "kubernetes.io/hostname"});
+  EXPECT_TRUE(c.may_gain(a, kInterPodAffinity, hater, kLeft)) << "or it minded this one";
+
+  for (bool came : {kCame, kLeft}) EXPECT_TRUE(c.may_gain(t, kPodTopologySpread, with("web"), came));
+  EXPECT_FALSE(c.may_gain(t, kPodTopologySpread, with("db"), kLeft));
+  EXPECT_FALSE(c.may_gain(t, kPodTopologySpread, with("web", "other"), kLeft));
+
+  EXPECT_TRUE(c.may_gain(r, kVolumeRestrictions, with("db"), kLeft));
+  EXPECT_FALSE(c.may_gain(r, kVolumeRestrictions, with("db", "other"), kLeft));
+  PodSpec mounted = with("db");
+  mounted.attached.push_back({"ebs.csi.aws.com", "vol"});
+  EXPECT_TRUE(c.may_gain(r, kNodeVolumeLimits, mounted, kLeft));
+  EXPECT_FALSE(c.may_gain(r, kNodeVolumeLimits, with("db"), kLeft));
+  EXPECT_TRUE(c.may_gain(r, kExtenders, with("db"), kCame)) << "extenders do not say what helps";
+}
+
 }  // namespace
 }  // namespace caravel::scheduler

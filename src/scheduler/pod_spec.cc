@@ -31,4 +31,17 @@ PodSpec scheduling_spec_of(const kube::core::Pod& pod, const Volumes::Needs& vol
   return out;
 }
 
+bool names_conflict(const PodSpec& p) {
+  if (!p.required_nodes || p.required_nodes->empty()) return false;
+  return std::all_of(p.required_nodes->begin(), p.required_nodes->end(), [](const NodeTerm& t) {
+    std::optional<std::vector<std::string>> names;
+    for (const Requirement& r : t.fields) {
+      if (r.key != "metadata.name" || r.op != Op::kIn) continue;
+      if (!names) names = r.values;
+      else std::erase_if(*names, [&](const std::string& n) { return std::find(r.values.begin(), r.values.end(), n) == r.values.end(); });
+    }
+    return names && names->empty();
+  });
+}
+
 }  // namespace caravel::scheduler

@@ -16,4 +16,7 @@ PodSpec scheduling_spec_of(const kube::core::Pod& pod, const Volumes::Needs& vol
 // An image's name as nodes report it: with a tag.
 std::string normalized_image(const std::string& name);
 
+// Every term of the node affinity asks for nodes by name, and none by one name alone: no node can be right.
+bool names_conflict(const PodSpec& p);
+
 }  // namespace caravel::scheduler

@@ -35,7 +35,7 @@ void split_by_budgets(const Cluster& cluster, const std::vector<PodId>& pods, co
 }  // namespace
 
 std::vector<std::string> select_victims(Cluster& cluster, ClassId c, int32_t priority, NodeId node, const FactsOf& facts,
-                                        const std::vector<Budget>& budgets, Victims& out) {
+                                        const std::vector<Budget>& budgets, Victims& out, const std::set<std::string>& holders) {
   std::vector<PodId> lower;
   for (PodId id : cluster.nodes().nodes[node].pods)
     if (const PodFacts* f = facts(id); f && f->priority < priority) lower.push_back(id);
@@ -47,7 +47,9 @@ std::vector<std::string> select_victims(Cluster& cluster, ClassId c, int32_t pri
   };
   std::sort(lower.begin(), lower.end(), more_important);
   for (PodId id : lower) cluster.lift(id);
-  if (auto still = cluster.check(c, node)) {
+  auto holds = [&](PodId id) { return holders.count(facts(id)->key) > 0; };
+  const bool held = static_cast<size_t>(std::count_if(lower.begin(), lower.end(), holds)) < holders.size();
+  if (auto still = cluster.check(c, node, held)) {
     for (PodId id : lower) cluster.put_back(id);
     return still->reasons;
   }
@@ -55,9 +57,11 @@ std::vector<std::string> select_victims(Cluster& cluster, ClassId c, int32_t pri
   split_by_budgets(cluster, lower, facts, budgets, violating, free);
   out = Victims{node, {}, 0};
   auto reprieve = [&](PodId id) {
-    cluster.put_back(id);
-    if (cluster.fits(c, node)) return true;
-    cluster.lift(id);
+    if (!holds(id)) {
+      cluster.put_back(id);
+      if (cluster.fits(c, node)) return true;
+      cluster.lift(id);
+    }
     out.pods.push_back(id);
     return false;
   };
@@ -89,8 +93,14 @@ const Victims* pick_one(const std::vector<Victims>& candidates, const FactsOf& f
   return best;
 }
 
-Preemption preempt(Cluster& cluster, ClassId c, int32_t priority, const FactsOf& facts, const std::vector<Budget>& budgets, NodeId start) {
+Preemption preempt(Cluster& cluster, ClassId c, int32_t priority, const FactsOf& facts, const std::vector<Budget>& budgets, NodeId start,
+                   const std::set<std::string>& holders) {
   Preemption out;
+  auto may_help = [&](NodeId n) {
+    if (holders.empty()) return cluster.preemption_may_help(c, n);
+    auto f = cluster.check(c, n, true);
+    return f && f->preemption_may_help;
+  };
   const NodeTable& nodes = cluster.nodes();
   // As many candidates as upstream looks at.
   const Profile& profile = cluster.profile(c);
@@ -100,12 +110,12 @@ Preemption preempt(Cluster& cluster, ClassId c, int32_t priority, const FactsOf&
   for (size_t i = 0; i < nodes.size(); ++i) {
     NodeId n = static_cast<NodeId>((static_cast<size_t>(start) + i) % nodes.size());
     if (!nodes.alive[n]) continue;
-    if (!cluster.preemption_may_help(c, n)) {
+    if (!may_help(n)) {
       ++out.reasons[kNotHelpful];
       continue;
     }
     Victims v;
-    std::vector<std::string> why = select_victims(cluster, c, priority, n, facts, budgets, v);
+    std::vector<std::string> why = select_victims(cluster, c, priority, n, facts, budgets, v, holders);
     for (const auto& reason : why) ++out.reasons[reason];
     if (!why.empty()) continue;
     harmless = harmless || v.violations == 0;

@@ -53,11 +53,13 @@ struct Preemption {
 };
 
 // For a pod of class `c` that schedule() found no node for. `start` is where the walk over nodes begins.
-Preemption preempt(Cluster& cluster, ClassId c, int32_t priority, const FactsOf& facts, const std::vector<Budget>& budgets, NodeId start = 0);
+// `holders`: pods (namespace/name) that have to go in any case, for they hold claims that only one pod may use.
+Preemption preempt(Cluster& cluster, ClassId c, int32_t priority, const FactsOf& facts, const std::vector<Budget>& budgets, NodeId start = 0,
+                   const std::set<std::string>& holders = std::set<std::string>());
 
 // The walk's two halves, for tests. select_victims() answers the reasons when the node is no candidate.
 std::vector<std::string> select_victims(Cluster& cluster, ClassId c, int32_t priority, NodeId node, const FactsOf& facts,
-                                        const std::vector<Budget>& budgets, Victims& out);
+                                        const std::vector<Budget>& budgets, Victims& out, const std::set<std::string>& holders = std::set<std::string>());
 const Victims* pick_one(const std::vector<Victims>& candidates, const FactsOf& facts);
 
 }  // namespace caravel::scheduler

@@ -112,6 +112,23 @@ TEST(Preemption, PodsUnderABudgetAreSparedBeforeOthers) {
   EXPECT_EQ(w.told(w.want(2000, 100, {known})), "a: other guarded");
 }
 
+// A ReadWriteOncePod claim: who has it goes in any case, wherever the pod is to run; others only where room is short.
+TEST(Preemption, TheHolderOfAClaimForOnePodGoes) {
+  World w;
+  w.node("a", 1000);
+  w.node("b", 1000);
+  w.run("holder", "a", 100, 1);
+  w.run("other", "a", 100, 1);
+  w.run("elsewhere", "b", 100, 1);
+  ClassId c = w.core.intern(w.pod(100));
+  Preemption p = preempt(w.core, c, 10, w.facts, {}, 0, {"default/holder"});
+  EXPECT_EQ(w.told(p), "a: holder");
+  p = preempt(w.core, c, 1, w.facts, {}, 0, {"default/holder"});
+  EXPECT_EQ(w.told(p), "2 No preemption victims found for incoming pod;") << "not from its equals";
+  p = preempt(w.core, c, 10, w.facts, {}, 0, {"default/nobody-here"});
+  EXPECT_EQ(w.told(p), std::string("2 ") + kClaimHeld + ";");
+}
+
 TEST(Preemption, NominatedPodsKeepTheirRoomFromTheirEqualsAndLessers) {
   World w;
   w.node("a", 2000);

@@ -70,6 +70,7 @@ struct Profile {
   bool default_spread = true;  // the system's default constraints, else those of the list
   std::vector<DefaultConstraint> default_constraints;
   bool preempts = true;
+  bool deallocates = true;  // DynamicResources speaks after a failure
   int32_t candidates_percentage = 10, candidates_absolute = 100;
   Duration volume_binding_timeout = std::chrono::minutes(10);
 };

@@ -19,7 +19,8 @@ uint32_t events_for(uint32_t plugins) {
   if (plugins & kPodTopologySpread) out |= kNodeAdded | kNodeLabels | kNodeTaints | kNodeRemoved | kPodAdded | kPodDeleted;
   if (plugins & kInterPodAffinity) out |= kNodeAdded | kNodeLabels | kPodAdded | kPodDeleted | kNamespace;
   if (plugins & kNodeVolumeLimits) out |= kNodeAdded | kAttachLimits | kVolumes | kPodDeleted;
-  if (plugins & (kVolumeBinding | kVolumeZone | kVolumeRestrictions)) out |= kNodeAdded | kNodeLabels | kVolumes | kPodDeleted;
+  if (plugins & (kVolumeBinding | kVolumeZone)) out |= kNodeAdded | kNodeLabels | kVolumes | kAttachLimits;
+  if (plugins & kVolumeRestrictions) out |= kNodeAdded | kVolumes | kPodDeleted;
   if (plugins & kExtenders) return kAllEvents;
   // With no node at all nobody turned the pod down: the first node must wake it.
   return plugins == 0 ? uint32_t{kAllEvents} : out;

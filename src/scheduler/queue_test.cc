@@ -94,5 +94,13 @@ TEST(Queue, ARemovedPodIsForgottenWhereverItWaits) {
   EXPECT_EQ(q.next_due(), std::nullopt);
 }
 
+TEST(Queue, VolumePluginsAskForTheEventsThatTheyCanUse) {
+  EXPECT_FALSE(events_for(kVolumeBinding) & kPodDeleted);
+  EXPECT_FALSE(events_for(kVolumeZone) & kPodDeleted);
+  EXPECT_TRUE(events_for(kVolumeRestrictions) & kPodDeleted);
+  EXPECT_FALSE(events_for(kVolumeRestrictions) & kNodeLabels);
+  EXPECT_TRUE(events_for(kVolumeBinding) & kAttachLimits) << "a CSINode";
+}
+
 }  // namespace
 }  // namespace caravel::scheduler

@@ -13,7 +13,7 @@ Scheduler::Impl::Impl(Executor& e, kube::Client c, Options o)
     wake(kNamespace, -1);
   });
   csi_nodes.add_handler([this](const auto& old, const auto& now) { on_csi_node(old.get(), now.get()); });
-  volumes.on_change([this] { wake(kVolumes, -1); });
+  volumes.on_change([this](const core::PersistentVolumeClaim* claim) { wake_by_volumes(claim); });
   claims.on_change([this] { wake(kVolumes, -1); });
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -103,6 +104,11 @@ struct Scheduler::Impl {
   // A pod that was turned down for what one node lacks is woken only if this node takes it now; pods with
   // spread or affinity rules may gain from a change anywhere.
   void wake(uint32_t event, NodeId node);
+  // `pod` came to a node, or left `node`.
+  void wake_by_pod(uint32_t event, NodeId node, const PodSpec& pod);
+  // A claim (null: a volume or a class) has changed.
+  void wake_by_volumes(const core::PersistentVolumeClaim* claim);
+  bool takes(const std::string& key, NodeId node, std::unordered_map<ClassId, bool>& known);
 
   // --- the loop
   Task<void> run();
@@ -111,8 +117,9 @@ struct Scheduler::Impl {
   struct Attempt {
     std::string key;
     PodPtr pod;
-    ClassId klass = -1;     // held until assume() or give_up()
-    std::string nominated;  // the node that it was promised
+    ClassId klass = -1;             // held until assume() or give_up()
+    std::string nominated;          // the node that it was promised
+    std::set<std::string> holders;  // pods that have claims which only one may use, and which this one needs
   };
   // nullopt: there is nothing to decide, or it is clear without a look at the nodes.
   std::optional<Attempt> begin(const std::string& key);
@@ -120,6 +127,7 @@ struct Scheduler::Impl {
   bool decide(const Attempt& a);
   bool decide_with_claims(const Attempt& a);  // claims.cc
   void assume(const Attempt& a, NodeId node);
+  Failure explain(const Attempt& a);
   void give_up(const Attempt& a, const Failure& why, const std::string& next);
   const PodFacts* facts_at(PodId id) const;
   // For a pod that fits nowhere: whom to remove for it. Without victims `why` has what came of the search, and
@@ -152,9 +160,11 @@ struct Scheduler::Impl {
   Task<Status> bind_volumes(PodPtr pod, std::string node);
   Task<void> bind(PodPtr object, std::string node, bool delayed);
   static kube::ObjectReference reference(const Subject& pod);
-  void report_unschedulable(const core::Pod& pod, std::string message, const std::string& nominated);
+  // An event and the PodScheduled condition. Reason: Unschedulable, or SchedulerError where something failed.
+  void report(const core::Pod& pod, const char* reason, std::string message, const std::string& nominated);
   // The PodScheduled condition (null: as it is) and the nominated node.
   Task<void> write_status(Subject pod, json::Value condition, std::string nominated);
+  Task<void> patch_status(Subject pod, json::Value condition, std::string nominated);
 };
 
 }  // namespace caravel::scheduler

@@ -14,6 +14,7 @@ json::Value disruption_target(const Victim& v, const Preemptor& by, Time now) {
   c["reason"] = "PreemptionByScheduler";
   c["message"] = by.scheduler_name + ": preempting to accommodate a higher priority pod";
   c["lastTransitionTime"] = format_rfc3339(now);
+  if (v.generation != 0) c["observedGeneration"] = v.generation;
   json::Value patch;
   patch["metadata"]["uid"] = v.uid;
   patch["status"]["conditions"].push_back(std::move(c));

@@ -13,6 +13,7 @@ namespace caravel::scheduler {
 
 struct Victim {
   std::string ns, name, uid;
+  int64_t generation = 0;
 };
 struct Preemptor {
   std::string uid, scheduler_name;

@@ -16,6 +16,7 @@ const char* const kSelectedNode = "volume.kubernetes.io/selected-node";
 const char* const kNodeConflict = "node(s) didn't match PersistentVolume's node affinity";
 const char* const kNoMatch = "node(s) didn't find available persistent volumes to bind";
 const char* const kNoZone = "node(s) had no available volume zone";
+const char* const kNoRoom = "node(s) did not have enough free storage";
 const char* const kNoVolume = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
 
 std::string quoted(const std::string& s) { return "\"" + s + "\""; }
@@ -66,29 +67,55 @@ bool admits(const std::vector<NodeTerm>& terms, const Labels& labels, const std:
 
 }  // namespace
 
-Volumes::Volumes(Executor& ex, kube::Client client) : ex_(&ex), client_(client), claims_(ex, client), volumes_(ex, client), classes_(ex, client) {}
+Volumes::Volumes(Executor& ex, kube::Client client) : ex_(&ex), client_(client), claims_(ex, client), volumes_(ex, client), classes_(ex, client), drivers_(ex, client), capacities_(ex, client) {}
 
 void Volumes::start(TaskScope& scope) {
   claims_.start(scope);
   volumes_.start(scope);
   classes_.start(scope);
+  drivers_.start(scope);
+  capacities_.start(scope);
 }
 
 Task<void> Volumes::wait_synced() {
   co_await claims_.wait_synced();
   co_await volumes_.wait_synced();
   co_await classes_.wait_synced();
+  co_await drivers_.wait_synced();
+  co_await capacities_.wait_synced();
 }
 
-void Volumes::on_change(std::function<void()> f) {
-  claims_.add_handler([f](auto&, auto&) { f(); });
-  volumes_.add_handler([f](auto&, auto&) { f(); });
-  classes_.add_handler([f](auto&, auto&) { f(); });
+void Volumes::on_change(std::function<void(const core::PersistentVolumeClaim*)> f) {
+  claims_.add_handler([f](auto& old, auto& now) { f((now ? now : old).get()); });
+  volumes_.add_handler([f](auto&, auto&) { f(nullptr); });
+  classes_.add_handler([f](auto&, auto&) { f(nullptr); });
+  drivers_.add_handler([f](auto&, auto&) { f(nullptr); });
+  capacities_.add_handler([f](auto&, auto&) { f(nullptr); });
+}
+
+bool Volumes::names(const core::Pod& pod, const core::PersistentVolumeClaim& claim) {
+  if (pod.metadata.namespace_ != claim.metadata.namespace_) return false;
+  bool ephemeral = false;
+  return std::any_of(pod.spec.volumes.begin(), pod.spec.volumes.end(), [&](const core::Volume& v) { return claim_of(pod, v, ephemeral) == claim.metadata.name; });
 }
 
 bool Volumes::waits_for_consumer(const Claim& claim) const {
   auto c = classes_.get("", claim.spec.storage_class_name.value_or(""));
   return c && c->volume_binding_mode.value_or("Immediate") == "WaitForFirstConsumer";
+}
+
+std::optional<std::vector<NodeTerm>> Volumes::nodes_with_room(const kube::storage::StorageClass& type, const Claim& claim) const {
+  auto driver = drivers_.get("", type.provisioner);
+  auto asked = claim.spec.resources.requests.find("storage");
+  if (!driver || !driver->spec.storage_capacity.value_or(false) || asked == claim.spec.resources.requests.end()) return std::nullopt;
+  std::vector<NodeTerm> out;
+  for (const auto& [key, c] : capacities_.all()) {
+    const auto& limit = c->maximum_volume_size ? c->maximum_volume_size : c->capacity;
+    if (c->storage_class_name != type.metadata.name || !c->node_topology || !limit || limit->value() < asked->second.value()) continue;
+    NodeTerm term{selector_of(*c->node_topology).all, {}};
+    out.push_back(term.expressions.empty() ? any_node() : std::move(term));
+  }
+  return out;
 }
 
 // Volumes that are there for the claim, smallest first.
@@ -166,12 +193,17 @@ Volumes::Needs Volumes::needs(const core::Pod& pod) const {
       VolumeNodes where{{}, kNoMatch, false};
       auto chosen = claim->metadata.annotations.find(kSelectedNode);
       if (chosen != claim->metadata.annotations.end()) {  // being provisioned for this node
-        out.nodes.push_back({{NodeTerm{{}, {{"metadata.name", Op::kIn, {chosen->second}}}}}, kNodeConflict, false});
+        out.nodes.push_back({{NodeTerm{{}, {{"metadata.name", Op::kIn, {chosen->second}}}}}, kNoMatch, false});
         continue;
       }
       for (const auto& volume : candidates(*claim))
         for (auto& t : nodes_of(*volume)) where.any.push_back(std::move(t));
       auto type = classes_.get("", claim->spec.storage_class_name.value_or(""));
+      std::optional<VolumeNodes> room;
+      if (auto with_room = nodes_with_room(*type, *claim)) {  // or where a volume is there already
+        room = VolumeNodes{where.any, kNoRoom, false};
+        for (auto& t : *with_room) room->any.push_back(std::move(t));
+      }
       if (type->provisioner != "kubernetes.io/no-provisioner") {
         if (type->allowed_topologies.empty()) where.any.push_back(any_node());
         for (const auto& t : type->allowed_topologies) {
@@ -181,6 +213,7 @@ Volumes::Needs Volumes::needs(const core::Pod& pod) const {
         }
       }
       out.nodes.push_back(std::move(where));
+      if (room) out.nodes.push_back(std::move(*room));
     } else {
       immediate = true;
     }
@@ -242,7 +275,7 @@ Task<Status> Volumes::bind(std::shared_ptr<const core::Pod> pod, std::string nod
     }
     if (all) co_return ok();
   }
-  co_return unavailable("binding volumes: timed out waiting for the condition");
+  co_return unavailable("binding volumes: context deadline exceeded");
 }
 
 }  // namespace caravel::scheduler

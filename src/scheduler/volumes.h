@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,10 @@ class Volumes {
   Volumes(Executor& ex, kube::Client client);
   void start(TaskScope& scope);
   Task<void> wait_synced();
-  // Called when a claim, volume or class has changed.
-  void on_change(std::function<void()> f);
+  // Called when a claim (else null), volume or class has changed.
+  void on_change(std::function<void(const kube::core::PersistentVolumeClaim*)> f);
+  // Whether a volume of the pod names the claim.
+  static bool names(const kube::core::Pod& pod, const kube::core::PersistentVolumeClaim& claim);
 
   struct Needs {
     std::string problem;  // the pod cannot be scheduled as it is: why
@@ -48,12 +51,16 @@ class Volumes {
   std::vector<VolumePtr> candidates(const Claim& claim) const;
   void add_attached(const Claim& claim, Needs& out) const;
   bool waits_for_consumer(const Claim& claim) const;
+  // The nodes on which the class's driver has room for the claim; nothing: it does not say (CSIDriver.spec.storageCapacity).
+  std::optional<std::vector<kube::scheduling::NodeTerm>> nodes_with_room(const kube::storage::StorageClass& type, const Claim& claim) const;
 
   Executor* ex_;
   kube::Client client_;
   kube::Informer<Claim> claims_;
   kube::Informer<Volume> volumes_;
   kube::Informer<kube::storage::StorageClass> classes_;
+  kube::Informer<kube::storage::CSIDriver> drivers_;
+  kube::Informer<kube::storage::CSIStorageCapacity> capacities_;
 };
 
 }  // namespace caravel::scheduler

@@ -421,7 +421,7 @@ spec:
   EXPECT_EQ(why("b"), "0/6 nodes are available: 6 node(s) didn't find available persistent volumes to bind." + tail);
   EXPECT_EQ(why("e"), "0/6 nodes are available: persistentvolumeclaim \"missing\" not found." + tail);
   EXPECT_EQ(why("a2"),
-            "0/6 nodes are available: 6 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode. no new claims to deallocate, "
+            "0/6 nodes are available: 6 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod. no new claims to deallocate, "
             "preemption: 0/6 nodes are available: 6 No preemption victims found for incoming pod.");
   auto made = c.get(kube::core::PersistentVolumeClaim::resource(), "default", "made");
   ASSERT_TRUE(made.ok());
