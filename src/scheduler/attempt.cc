@@ -153,7 +153,7 @@ std::string Scheduler::Impl::start_preemption(const Attempt& a, const Preemption
       queue.add(other, priority_of(*o), o->metadata.creation_timestamp);
     }
   }
-  scope->spawn(evict(a.key, std::move(victims), {pod.metadata.uid, pod.spec.scheduler_name}, node));
+  scope->spawn(evict(a.key, std::move(victims), {pod.metadata.uid, pod.spec.scheduler_name, kube::reference_to(pod)}, node));
   return node;
 }
 

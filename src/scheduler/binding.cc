@@ -54,7 +54,7 @@ Task<void> Scheduler::Impl::bind(PodPtr object, std::string node, bool delayed) 
   permits.release();
   if (r.ok()) {
     queue.remove(pod.key);
-    events.normal(reference(pod), "Scheduled", "Successfully assigned " + pod.key + " to " + node);
+    events.normal(reference(pod), "Scheduled", "Binding", "Successfully assigned " + pod.key + " to " + node);
     co_return;
   }
   claims.forget(*object);
@@ -70,7 +70,7 @@ Task<void> Scheduler::Impl::bind(PodPtr object, std::string node, bool delayed) 
   log.warn("binding failed; it is tried again", {{"pod", pod.key}, {"node", node}, {"error", r.error().message}});
   queue.errored(pod.key, ex.now());
   // A conflict is somebody else's binding, whose condition must not be written over.
-  if (r.error().code == Code::kConflict) events.warning(reference(pod), "FailedScheduling", event_note(r.error().message));
+  if (r.error().code == Code::kConflict) events.warning(reference(pod), "FailedScheduling", "Scheduling", event_note(r.error().message));
   core::Pod promised = *object;
   if (takes_a_while) promised.status.nominated_node_name = node;
   if (r.error().code != Code::kConflict) report(promised, "SchedulerError", r.error().message, "");
@@ -81,7 +81,7 @@ kube::ObjectReference Scheduler::Impl::reference(const Subject& pod) { return {"
 
 void Scheduler::Impl::report(const core::Pod& pod, const char* reason, std::string message, const std::string& nominated) {
   Subject subject = subject_of(pod);
-  events.warning(reference(subject), "FailedScheduling", event_note(message));
+  events.warning(reference(subject), "FailedScheduling", "Scheduling", event_note(message));
   const core::PodCondition* now = nullptr;
   for (const auto& c : pod.status.conditions)
     if (c.type == "PodScheduled") now = &c;

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/log.h"
-#include "kube/events.h"
+#include "kube/event_series.h"
 #include "kube/informer.h"
 #include "kube/scheduling_translate.h"
 #include "kube/types/core.h"
@@ -52,7 +52,7 @@ struct Scheduler::Impl {
   kube::Client client;
   Options options;
   Log log{"scheduler"};
-  kube::EventRecorder events;
+  kube::SeriesRecorder events;
   kube::Informer<core::Pod> pods;
   kube::Informer<core::Node> nodes;
   kube::Informer<core::Namespace> namespaces;

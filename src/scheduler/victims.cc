@@ -23,7 +23,7 @@ json::Value disruption_target(const Victim& v, const Preemptor& by, Time now) {
 
 }  // namespace
 
-Task<std::vector<std::string>> remove_victims(Executor& ex, kube::Client client, kube::EventRecorder* events, std::vector<Victim> victims, Preemptor by,
+Task<std::vector<std::string>> remove_victims(Executor& ex, kube::Client client, kube::SeriesRecorder* events, std::vector<Victim> victims, Preemptor by,
                                               std::string node) {
   std::vector<std::string> failed;
   const kube::Resource pods = kube::core::Pod::resource();
@@ -47,7 +47,7 @@ Task<std::vector<std::string>> remove_victims(Executor& ex, kube::Client client,
       failed.push_back(v.ns + "/" + v.name);
       continue;
     }
-    events->normal({"v1", "Pod", v.ns, v.name, v.uid, "", ""}, "Preempted", "Preempted by pod " + by.uid + " on node " + node);
+    events->normal({"v1", "Pod", v.ns, v.name, v.uid, "", ""}, "Preempted", "Preempting", "Preempted by pod " + by.uid + " on node " + node, by.pod);
   }
   co_return failed;
 }

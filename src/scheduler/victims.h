@@ -7,7 +7,7 @@
 
 #include "base/scope.h"
 #include "kube/client.h"
-#include "kube/events.h"
+#include "kube/event_series.h"
 
 namespace caravel::scheduler {
 
@@ -17,10 +17,11 @@ struct Victim {
 };
 struct Preemptor {
   std::string uid, scheduler_name;
+  kube::ObjectReference pod;
 };
 
 // Names of the victims that could not be removed (namespace/name). A victim that is gone already is none.
-Task<std::vector<std::string>> remove_victims(Executor& ex, kube::Client client, kube::EventRecorder* events, std::vector<Victim> victims, Preemptor by,
+Task<std::vector<std::string>> remove_victims(Executor& ex, kube::Client client, kube::SeriesRecorder* events, std::vector<Victim> victims, Preemptor by,
                                               std::string node);
 
 }  // namespace caravel::scheduler

@@ -40,7 +40,7 @@ struct SchedulingSim : testing::Test {
   int64_t failures(const std::string& name) {
     int64_t n = 0;
     for (const Value& e : c.list(kube::Resource{"", "v1", "events", "Event", true}))
-      if (e.path({"involvedObject", "name"}).as_string() == name && e["reason"].as_string() == "FailedScheduling") n += std::max<int64_t>(1, e["count"].as_int());
+      if (e.path({"involvedObject", "name"}).as_string() == name && e["reason"].as_string() == "FailedScheduling") n += std::max<int64_t>(1, e.path({"series", "count"}).as_int());
     return n;
   }
   Cluster c;
