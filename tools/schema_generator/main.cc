@@ -11,9 +11,23 @@ namespace schema {
 
 std::map<std::string, int> g_parts;
 
+// Which fields are strings with a type of their own, sorted: messages about wrong values name it.
+std::string named_strings_text(const Model& m) {
+  std::map<std::string, std::string> named;
+  for (auto& g : m.groups)
+    for (auto& s : g.structs)
+      for (auto& f : s.fields)
+        if (!f.type.named.empty()) named[g.ns + "." + s.name + "." + f.json] = f.type.named;
+  std::ostringstream out;
+  out << "namespace {\nconstexpr NamedString kNamedStrings[] = {\n";
+  for (auto& [field, type] : named) out << "    {\"" << field << "\", \"" << type << "\"},\n";
+  out << "};\n}\nstd::span<const NamedString> named_strings() { return kNamedStrings; }\n";
+  return out.str();
+}
+
 std::string registry_text(const Model& m) {
   std::ostringstream out;
-  out << "// Generated from schema/. Do not edit.\n#include \"kube/kinds.h\"\n\n";
+  out << "// Generated from schema/. Do not edit.\n#include \"kube/kinds.h\"\n#include \"kube/wrong_types.h\"\n\n";
   for (auto& g : m.groups) {
     out << "namespace caravel::kube::" << g.ns << " {\n";
     for (int p = 0; p < g_parts[g.ns]; ++p)
@@ -24,7 +38,7 @@ std::string registry_text(const Model& m) {
   for (auto& g : m.groups)
     for (int p = 0; p < g_parts[g.ns]; ++p)
       out << "  for (size_t i = 0; i < " << g.ns << "::kind_count_" << p << "; ++i) f(context, " << g.ns << "::kinds_" << p << "[i]);\n";
-  out << "}\n\n}  // namespace caravel::kube::tables\n";
+  out << "}\n\n" << named_strings_text(m) << "\n}  // namespace caravel::kube::tables\n";
   return out.str();
 }
 

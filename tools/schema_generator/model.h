@@ -11,6 +11,7 @@ namespace schema {
 struct Type {
   std::string scalar;        // "string", "int32", ... or "struct"
   std::string ns, name;      // of a struct
+  std::string named;         // of a string with a name of its own: "core.PullPolicy"
   enum Shape { kValue, kOptional, kBox, kList, kMap } shape = kValue;
 };
 

@@ -311,6 +311,7 @@ void resolve(Model& m, Group& g, Struct& s, Field& f) {
   if (!in) die("no namespace '" + ns + "'");
   if (auto e = in->enums.find(name); e != in->enums.end()) {
     t.scalar = "string";
+    t.named = ns + "." + name;
     t.name.clear();
     if (in->enum_closed[name]) f.enum_values = e->second;
     return;
