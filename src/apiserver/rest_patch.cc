@@ -31,27 +31,31 @@ struct PatchState {
   bool lenient() const { return call->field_validation == "Ignore"; }
 };
 
-// A patched document as messages show it.
-std::string shown(const PatchState& s, const json::Value& patched, const json::Value& live) {
-  switch (s.form) {
-    case Form::kJson: return json::dump(kube::in_json_patch_order(patched, s.patch));
-    case Form::kMerge: return json::dump(kube::in_merge_patch_order(patched, live, s.patch));
-    case Form::kStrategic: break;
+// A patched document as messages show it: of a live object in its kind's order.
+std::string shown(const PatchState& s, const json::Value& live) {
+  if (s.form == Form::kStrategic) return kube::go_text(s.patch);
+  json::Value ordered = live;
+  std::vector<std::string> unknown;
+  if (!s.type->custom && !s.type->model->accept(ordered, unknown).ok()) ordered = live;
+  if (s.form == Form::kMerge) {
+    json::Value merged = s.patch.is_object() ? kube::merge_patch(ordered, s.patch) : s.patch;
+    return json::dump(kube::in_merge_patch_order(std::move(merged), ordered, s.patch));
   }
-  return kube::go_text(s.patch);
+  auto changed = kube::json_patch(ordered, s.patch, s.lenient());
+  return changed.ok() ? json::dump(kube::in_json_patch_order(std::move(*changed), s.patch)) : "";
 }
 
 // Whether a patched document still is of its kind.
 Status check_patched_kind(const PatchState& s, const json::Value& out, const json::Value& live) {
   const ServedType& t = *s.type;
-  if (std::string why = header_problem(out); !why.empty()) return refused(shown(s, out, live), "couldn't get version/kind; json parse error: " + why);
+  if (std::string why = header_problem(out); !why.empty()) return refused(shown(s, live), "couldn't get version/kind; json parse error: " + why);
   const std::string &version = out["apiVersion"].as_string(), &kind = out["kind"].as_string(), expected = t.resource.api_version();
   auto changed = [&](const char* field, const std::string& value, const std::string& must) {
     return status::invalid(t.resource.group, kind, s.call->name, {{field, "FieldValueInvalid", "Invalid value: " + json::quote(value) + ": must be " + must}});
   };
   if (t.custom) {
     if (kind.empty()) {
-      const std::string text = shown(s, out, live);
+      const std::string text = shown(s, live);
       return refused(text, "Object 'Kind' is missing in '" + text + "'");
     }
     if (version.empty()) return status::internal("Object 'apiVersion' is missing in 'object has no apiVersion field'");
@@ -64,8 +68,8 @@ Status check_patched_kind(const PatchState& s, const json::Value& out, const jso
       if (m.key != "kind") s.call->warnings.push_back("unknown field " + json::quote(std::string_view(m.key)));
     return status::bad_request("the name of the object (" + s.call->name + " based on URL) was undeterminable: name must be provided");
   }
-  if (std::string why = registry_problem(t, version, kind.empty() ? t.resource.kind : kind); !why.empty()) return refused(shown(s, out, live), why);
-  if (version != expected) return refused(shown(s, out, live), "the version of an object cannot be changed");
+  if (std::string why = registry_problem(t, version, kind.empty() ? t.resource.kind : kind); !why.empty()) return refused(shown(s, live), why);
+  if (version != expected) return refused(shown(s, live), "the version of an object cannot be changed");
   return ok();
 }
 
@@ -74,7 +78,7 @@ Result<json::Value> merged(const PatchState& s, const json::Value& live) {
   if (s.form == Form::kMerge) return s.patch.is_object() ? kube::merge_patch(live, s.patch) : s.patch;
   if (s.form == Form::kStrategic) {
     auto r = t.model->strategic_merge(live, s.patch);
-    if (!r.ok() && r.error().details.empty()) return refused(shown(s, live, live), r.error().message);
+    if (!r.ok() && r.error().details.empty()) return refused(shown(s, live), r.error().message);
     return r;
   }
   auto r = kube::json_patch(live, s.patch, s.lenient());
@@ -89,19 +93,18 @@ Result<json::Value> patched(const PatchState& s, const json::Value& live) {
   const ServedType& t = *s.type;
   TRY(json::Value out, merged(s, live));
   TRY_VOID(check_patched_kind(s, out, live));
-  const json::Value sent = out;
   out["apiVersion"] = t.resource.api_version();
   out["kind"] = t.resource.kind;
   std::vector<std::string> unknown;
   if (Status read = t.model->accept(out, unknown); !read.ok()) {
     if (!read.error().details.empty()) return std::move(read).error();
-    return refused(shown(s, sent, live), read.error().message);
+    return refused(shown(s, live), read.error().message);
   }
   if (s.form == Form::kStrategic) std::sort(unknown.begin(), unknown.end());
   std::vector<std::string> problems = s.problems;
   for (auto& u : unknown) problems.push_back("unknown field " + json::quote(u));
   if (problems.empty() || s.lenient()) return out;
-  if (s.call->field_validation == "Strict") return refused(shown(s, sent, live), "strict decoding error: " + join(problems, ", "));
+  if (s.call->field_validation == "Strict") return refused(shown(s, live), "strict decoding error: " + join(problems, ", "));
   s.call->warnings = std::move(problems);
   return out;
 }

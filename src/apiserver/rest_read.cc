@@ -227,7 +227,7 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
       if (form != "meta.k8s.io/v1") why = "server does not recognize this encoded version " + form;
       else if (k["rv"].as_int() == 0) why = "incorrect encoded start resourceVersion (version " + form + ")";
       else if (k["start"].as_string().empty()) why = "encoded start key empty (version " + form + ")";
-      else if (leaves_its_place(k["start"].as_string())) why = "continue key is not valid: " + k["start"].as_string();
+      else if (leaves_its_place(k["start"].as_string())) why = k["start"].as_string();
     }
     if (!why.empty()) co_return error_response(status::bad_request("invalid continue token: continue key is not valid: " + why));
     if (*version > 0) co_return error_response(status::bad_request("specifying resource version is not allowed when using continue"));

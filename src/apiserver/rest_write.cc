@@ -333,6 +333,13 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     const bool last = attempt >= kGenerateNameTries || (!generated && !t.strategy->companions);
     auto made = last ? std::make_shared<json::Value>(std::move(object)) : std::make_shared<json::Value>(object);
     json::Value& o = *made;
+    if (call->manager != kKeepManagedFields) {  // what admission and the strategy add has no owner
+      Writer w;
+      w.manager = call->manager;
+      w.subresource = call->subresource;
+      w.now = now;
+      t.model->track(nullptr, o, w);
+    }
     json::Value& m = o["metadata"];  // until the strategy adds members
     if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
     m["uid"] = new_uid(core_->ex);
@@ -371,11 +378,6 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     if (t.strategy->allocate) {
       if (Status s = t.strategy->allocate(o, nullptr, call->dry_run); !s.ok()) co_return std::move(s).error();
     }
-    Writer w;
-    w.manager = call->manager;
-    w.subresource = call->subresource;
-    w.now = now;
-    if (call->manager != kKeepManagedFields) t.model->track(nullptr, o, w);
     std::string name = o["metadata"]["name"].as_string();
     std::string key = t.storage->prefix + WatchCache::key_of(t.resource.namespaced ? call->ns : "", name);
     Stored out;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/strings.h"
 #include "kube/quantity.h"
+#include "kube/type_facts.h"
 
 namespace caravel::kube {
 
@@ -54,8 +55,8 @@ std::string go_type(const TypeInfo& owner, const FieldInfo& f, bool element, con
     case Scalar::kBytes: s = "[]uint8"; break;
     case Scalar::kTime:
     case Scalar::kMicroTime:
-    case Scalar::kDuration: s = "string"; break;     // they read themselves from a text
-    case Scalar::kIntOrString: s = "int32"; break;   // likewise, where it is no text
+    case Scalar::kDuration: s = "string"; break;    // they read themselves from a text
+    case Scalar::kIntOrString: s = "int32"; break;  // likewise, where it is no text
     case Scalar::kQuantity: s = "resource.Quantity"; break;
     case Scalar::kJson: s = "interface {}"; break;
     case Scalar::kObject: s = "map[string]interface {}"; break;

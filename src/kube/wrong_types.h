@@ -8,7 +8,6 @@
 // The first is the codec's (codec_json.cc), with the names of types from here; the others are here.
 #pragma once
 
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,13 +39,5 @@ Status convert_numbers(const TypeInfo& type, json::Value& document);
 
 // What an applied configuration has against its schema, one sentence each, with fields that the schema does not have.
 std::vector<std::string> typed_problems(const Schema& schema, const json::Value& config);
-
-namespace tables {
-struct NamedString {
-  std::string_view field;  // "core.Container.imagePullPolicy"
-  std::string_view type;   // "core.PullPolicy"
-};
-std::span<const NamedString> named_strings();  // sorted by field; generated
-}  // namespace tables
 
 }  // namespace caravel::kube

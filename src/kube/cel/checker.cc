@@ -27,6 +27,8 @@ K letter_kind(char c) {
     case 'T': return K::kTimestamp;
     case 't': return K::kType;
     case 'L':
+    case 'N':
+    case 'E':
     case 'S': return K::kList;
     case 'M': return K::kMap;
     case 'O': return K::kOptional;
@@ -34,7 +36,25 @@ K letter_kind(char c) {
     case 'U': return K::kUrl;
     case 'P': return K::kIp;
     case 'C': return K::kCidr;
+    case 'V': return K::kSemver;
+    case 'F': return K::kFormat;
     default: return K::kDyn;
+  }
+}
+
+// Of what lists can be sorted by.
+bool ordered(K k) {
+  switch (k) {
+    case K::kDyn:
+    case K::kBool:
+    case K::kInt:
+    case K::kUint:
+    case K::kDouble:
+    case K::kString:
+    case K::kBytes:
+    case K::kDuration:
+    case K::kTimestamp: return true;
+    default: return false;
   }
 }
 
@@ -56,6 +76,11 @@ struct Application {
     if (c == 'B') return bind(b, t);
     if (t->kind == K::kDyn) return true;
     if (t->kind != letter_kind(c) && !(c == 'M' && t->kind == K::kObject)) return false;
+    if (c == 'N') {
+      if (!t->item || t->item->kind == K::kDyn) return true;
+      return t->item->kind == K::kList && (!t->item->item || bind(a, t->item->item));
+    }
+    if (c == 'E') return !t->item || (ordered(t->item->kind) && (t->item->kind == K::kDyn || a || bind(a, t->item)));
     if (c == 'L' || c == 'O') return !t->item || bind(a, t->item);
     if (c == 'S') return !t->item || t->item->kind == K::kDyn || t->item->kind == K::kString;
     if (c == 'M') return (!t->key || bind(b, t->key)) && (!t->item || bind(a, t->item));
@@ -69,6 +94,10 @@ struct Application {
       case 'S': return list_type(simple_type(K::kString));
       case 'M': return map_type(b, a);
       case 'O': return optional_type(a);
+      case 'o': return optional_type(list_type(simple_type(K::kString)));
+      case 'f': return optional_type(simple_type(K::kFormat));
+      case 'q': return map_type(simple_type(K::kString), list_type(simple_type(K::kString)));
+      case 'I': return list_type(simple_type(K::kInt));
       default: return simple_type(letter_kind(c));
     }
   }
@@ -290,11 +319,20 @@ class Checker {
     bool predicate = e.name == "all" || e.name == "exists" || e.name == "exists_one";
     bool filtered = e.name == "filter" || e.args.size() == 3;
     TypePtr body = type_of(*e.args[1]);
+    if (e.name == "sortBy") {
+      if (ordered(body->kind)) return range->kind == K::kMap ? list_type(key) : range->kind == K::kList ? range
+                                                                                                        : list_type(nullptr);
+      return fail(e, "found no matching overload for '@sortByAssociatedKeys' applied to '" + type_text(*range) + ".(list(" + type_text(*body) + "))'");
+    }
     if ((predicate || filtered) && body->kind != K::kBool && body->kind != K::kDyn)
       return fail(*e.args[1], "found no matching overload for '_&&_' applied to '(bool, " + type_text(*body) + ")'");
     if (predicate) return simple_type(K::kBool);
     if (e.name == "filter") return list_type(first);
     if (e.args.size() == 3) body = type_of(*e.args[2]);
+    if (e.name == "transformMapEntry") {
+      if (body->kind == K::kMap || body->kind == K::kDyn) return body->kind == K::kMap ? body : map_type(nullptr, nullptr);
+      return fail(e, "found no matching overload for 'cel.@mapInsert' applied to '(map(dyn, dyn), " + type_text(*body) + ")'");
+    }
     return e.name == "transformMap" ? map_type(key, body) : list_type(body);
   }
 

@@ -273,11 +273,13 @@ class Parser {
     if (name == "all" || name == "exists" || name == "existsOne" || name == "exists_one") return args == 2 ? 1 : args == 3 ? 2
                                                                                                                            : 0;
     if (name == "map") return args == 2 || args == 3 ? 1 : 0;
-    if (name == "filter" || name == "optMap" || name == "optFlatMap") return args == 2 ? 1 : 0;
-    if (name == "transformList" || name == "transformMap") return args == 3 || args == 4 ? 2 : 0;
+    if (name == "filter" || name == "optMap" || name == "optFlatMap" || name == "sortBy") return args == 2 ? 1 : 0;
+    if (name == "transformList" || name == "transformMap" || name == "transformMapEntry") return args == 3 || args == 4 ? 2 : 0;
     return 0;
   }
   ExprPtr macro(std::string name, size_t at, ExprPtr range, std::vector<ExprPtr> args, size_t variables) {
+    if (name == "sortBy" && (range->kind == Expr::Kind::kLiteral || range->kind == Expr::Kind::kMap || range->kind == Expr::Kind::kStruct))
+      return fail(range->at, "sortBy can only be applied to a list, identifier, comprehension, call or select expression");
     ExprPtr e = node(Expr::Kind::kMacro, at, std::move(name));
     if (!add(*e, std::move(range))) return nullptr;
     for (size_t i = 0; i < args.size(); ++i) {
@@ -286,6 +288,8 @@ class Parser {
         continue;
       }
       if (args[i]->kind != Expr::Kind::kIdent) return fail(args[i]->at, "argument must be a simple name");
+      if (i > 0 && e->variables[0] == args[i]->name) return fail(args[i]->at, "duplicate variable name: " + args[i]->name);
+      if (args[i]->name == "__result__") return fail(args[i]->at, "iteration variable overwrites accumulator variable");
       e->variables.push_back(args[i]->name);
     }
     return e;
