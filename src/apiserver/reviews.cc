@@ -145,7 +145,7 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
     co_return error_response(status::method_not_allowed());
   }
   if (o["metadata"].is_null()) o["metadata"] = Value::object();
-  if (!o["metadata"].find("creationTimestamp")) o["metadata"]["creationTimestamp"] = Value();
+  if (!o["metadata"].is_object()) o["metadata"] = Value::object();
   Stored s;
   s.bytes = std::make_shared<const std::string>(json::dump(o));
   s.value = json::share(std::move(o));

@@ -1,4 +1,5 @@
 // Types before evaluation: what upstream's checker would refuse for certain is refused here in its words.
+#include <algorithm>
 #include <cstring>
 
 #include "kube/cel/ast.h"
@@ -29,6 +30,7 @@ K letter_kind(char c) {
     case 'L':
     case 'N':
     case 'E':
+    case 'H':
     case 'S': return K::kList;
     case 'M': return K::kMap;
     case 'O': return K::kOptional;
@@ -58,6 +60,8 @@ bool ordered(K k) {
   }
 }
 
+bool summable(K k) { return k == K::kInt || k == K::kUint || k == K::kDouble || k == K::kDuration; }
+
 // One attempt to apply a signature.
 struct Application {
   TypePtr a, b;
@@ -80,6 +84,7 @@ struct Application {
       if (!t->item || t->item->kind == K::kDyn) return true;
       return t->item->kind == K::kList && (!t->item->item || bind(a, t->item->item));
     }
+    if (c == 'H') return !t->item || ((t->item->kind == K::kDyn || summable(t->item->kind)) && bind(a, t->item));
     if (c == 'E') return !t->item || (ordered(t->item->kind) && (t->item->kind == K::kDyn || a || bind(a, t->item)));
     if (c == 'L' || c == 'O') return !t->item || bind(a, t->item);
     if (c == 'S') return !t->item || t->item->kind == K::kDyn || t->item->kind == K::kString;
@@ -129,7 +134,14 @@ class Checker {
     }
     if (!good) fail(*e.args[i], "invalid " + e.name + " argument");
   }
-  const std::string& errors() const { return errors_; }
+  // In the order of their places.
+  std::string errors() const {
+    std::vector<std::pair<size_t, std::string>> sorted = errors_;
+    std::stable_sort(sorted.begin(), sorted.end(), [](auto& a, auto& b) { return a.first < b.first; });
+    std::string out;
+    for (auto& [at, text] : sorted) out += (out.empty() ? "" : "\n") + text;
+    return out;
+  }
 
  private:
   TypePtr find_type(const Expr& e) {
@@ -150,7 +162,7 @@ class Checker {
     return simple_type(K::kDyn);
   }
   TypePtr fail(const Expr& e, const std::string& message) {
-    errors_ += (errors_.empty() ? "" : "\n") + error_at(text_, e.at, message);
+    errors_.emplace_back(e.at, error_at(text_, e.at, message));
     return simple_type(K::kDyn);
   }
   static TypePtr literal(const Value& v) {
@@ -294,14 +306,14 @@ class Checker {
   TypePtr macro(const Expr& e) {
     TypePtr range = type_of(*e.args[0]);
     size_t depth = scope_.size();
-    TypePtr t = e.name == "bind" || e.name.starts_with("opt") ? binding(e, range) : comprehension(e, range);
+    TypePtr t = e.name.starts_with("opt") ? binding(e, range) : comprehension(e, range);
     scope_.resize(depth);
     return t;
   }
   TypePtr binding(const Expr& e, const TypePtr& range) {
-    if (e.name != "bind" && range->kind != K::kOptional && range->kind != K::kDyn)
+    if (range->kind != K::kOptional && range->kind != K::kDyn)
       return fail(e, "found no matching overload for '" + e.name + "' applied to '" + type_text(*range) + "'");
-    scope_.emplace_back(e.variables[0], e.name == "bind" ? range : or_dyn(range->item));
+    scope_.emplace_back(e.variables[0], or_dyn(range->item));
     TypePtr t = type_of(*e.args[1]);
     return e.name == "optMap" ? optional_type(t) : t;
   }
@@ -340,7 +352,7 @@ class Checker {
   std::vector<std::pair<std::string, TypePtr>> scope_;
   bool mutations_ = false;
   CheckedNodes& nodes_;
-  std::string errors_;
+  std::vector<std::pair<size_t, std::string>> errors_;
 };
 
 }  // namespace

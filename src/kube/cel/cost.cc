@@ -248,12 +248,14 @@ class Estimator {
       return {is_text ? all.reading() : kStep, all};
     }
     bool equality = name == "_==_" || name == "_!=_";
+    constexpr uint64_t kFormatBytes = 64;
+    if (name == "_==_" && type_of(*e.args[0]).kind == K::kFormat && type_of(*e.args[1]).kind == K::kFormat) return {scaled(kFormatBytes, kPerCharacter), {}};
     if (equality || (is_text && one_of_names(name, {"_<_", "_<=_", "_>_", "_>=_"}))) {
       if (name == "_==_" && unit_equality(type_of(*e.args[0]).kind) && type_of(*e.args[0]).kind == type_of(*e.args[1]).kind) return {kStep, {}};
       return {scaled(std::min(size(0).max, size(1).max), kPerCharacter), {}};
     }
     if (name == "@in" && signature.back() == 'L') return {size(1).max, {}};
-    if (one_of_names(name, {"isSorted", "sum", "max", "min", "indexOf", "lastIndexOf", "first", "last"})) return {search(*e.args[0]), {}};
+    if (one_of_names(name, {"isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"})) return {search(*e.args[0]), {}};
     if (one_of_names(name, {"url", "jsonpatch.escapeKey", "lowerAscii", "upperAscii", "substring", "trim"})) return {size(0).reading(), size(0)};
     if (one_of_names(name, {"cidr", "isIP", "isCIDR", "quantity", "isQuantity", "semver", "isSemver"})) return {size(0).reading(), {}};
     if (name == "ip" && !e.member) return {size(0).reading(), {}};
@@ -350,7 +352,7 @@ class Estimator {
   }
 
   uint64_t macro(const Expr& e) {
-    if (e.name == "bind" || e.name == "optMap" || e.name == "optFlatMap") return binding(e);
+    if (e.name == "optMap" || e.name == "optFlatMap") return binding(e);
     if (e.name == "sortBy") return sorting(e);
     uint64_t out = cost(*e.args[0]);
     const size_t depth = locals_.size();
@@ -413,21 +415,12 @@ class Estimator {
     push(e.variables[1], is_list ? "@items" : "@values", true);
   }
   uint64_t binding(const Expr& e) {
-    uint64_t value = cost(*e.args[0]);
-    const bool bind = e.name == "bind";
-    Local v{e.variables[0], {}, {}, {}};
-    if (bind) {
-      v.path = path_of(*e.args[0]);
-      v.size = known_size(*e.args[0]);
-      v.entry = entry_of(*e.args[0]);
-    }
-    locals_.push_back(std::move(v));
-    uint64_t body = saturating_add(cost(*e.args[1]), kNewList);
-    if (bind) copy_sizes(e, *e.args[1]);
+    const uint64_t value = cost(*e.args[0]);
+    locals_.push_back({e.variables[0], {}, {}, {}});
+    const uint64_t body = saturating_add(cost(*e.args[1]), kNewList);
     locals_.pop_back();
-    if (bind) return saturating_add(value, body);
     // hasValue(), then value() and the body; the optional that holds the result.
-    uint64_t twice = saturating_multiply(value, 2);
+    const uint64_t twice = saturating_multiply(value, 2);
     return saturating_add(saturating_add(twice, body), e.name == "optMap" ? 3 * kStep : 2 * kStep);
   }
 

@@ -159,14 +159,13 @@ class Evaluator {
   Result<Value> macro(const Expr& e) {
     TRY(Value range, eval(*e.args[0]));
     size_t depth = scope_.size();
-    Result<Value> r = e.name == "bind" ? bind(e, range) : e.name.starts_with("opt") ? optional(e, range)
-                                                                                    : comprehension(e, range);
+    Result<Value> r = e.name.starts_with("opt") ? optional(e, range)
+                                                : comprehension(e, range);
     scope_.resize(depth);
     return r;
   }
   Result<Value> bind(const Expr& e, const Value& v) {
     scope_.emplace_back(e.variables[0], v);
-    if (e.name == "bind") TRY_VOID(spend(kListCost));
     return eval(*e.args[1]);
   }
   Result<Value> optional(const Expr& e, const Value& v) {

@@ -33,6 +33,7 @@ bool fits(char c, const Value& v) {
     case 'L':
     case 'N':
     case 'E':
+    case 'H':
     case 'S': return v.is(Kind::kList);
     case 'M': return v.is(Kind::kMap);
     case 'O': return v.is(Kind::kOptional);

@@ -182,10 +182,10 @@ R u_query(A a) {
 }
 
 constexpr Function kLists[] = {
-    {"isSorted", true, "bL", is_sorted},
-    {"sum", true, "AL", sum},
-    {"min", true, "AL", min},
-    {"max", true, "AL", max},
+    {"isSorted", true, "bE", is_sorted},
+    {"sum", true, "AH", sum},
+    {"min", true, "AE", min},
+    {"max", true, "AE", max},
     {"indexOf", true, "iLA", index_of},
     {"lastIndexOf", true, "iLA", last_index_of},
     {"slice", true, "LLii", slice},
