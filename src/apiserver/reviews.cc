@@ -129,6 +129,7 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
     std::vector<std::string> audiences, matched;
     for (auto& a : spec["audiences"].as_array()) audiences.push_back(a.as_string());
     std::string token = spec["token"].as_string();
+    if (token.empty()) co_return error_response(status::bad_request("token is required for TokenReview in authentication"));
     auto u = co_await server.authenticator().authenticate_token(std::move(token), audiences, &matched);
     Value s = Value::object();
     if (u.ok()) {

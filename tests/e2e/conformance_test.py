@@ -71,12 +71,12 @@ class Api:
 
     def ok(self, method, path, body=None, **kw):
         status, data, _ = self.call(method, path, body, **kw)
-        must(200 <= status < 300, method, path, f'gave {status}:', data if not isinstance(data, bytes) else data.decode('replace'))
+        must(200 <= status < 300, method, path, f'gave {status}:', data if not isinstance(data, bytes) else data.decode(errors='replace'))
         return data
 
     def fails(self, code, reason, method, path, body=None, **kw):
         status, data, _ = self.call(method, path, body, **kw)
-        must(status == code, method, path, f'gave {status}, not {code}:', data if not isinstance(data, bytes) else data.decode('replace'))
+        must(status == code, method, path, f'gave {status}, not {code}:', data if not isinstance(data, bytes) else data.decode(errors='replace'))
         if reason:
             same(data.get('reason'), reason, path)
         return data
