@@ -1,6 +1,12 @@
 #include "apiserver/api_server.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
 
 #include "apiserver/admission/dynamic.h"
 #include "apiserver/admission/policy_status.h"
@@ -20,7 +26,7 @@ namespace caravel::apiserver {
 
 ApiServer::ApiServer(Executor& ex, store::Store& store, ApiServerOptions options) : options_(std::move(options)), core_(ex, store), rest_(core_) {
   requests_total_ = &core_.metrics.counter("apiserver_request_total", "Counter of apiserver requests broken out for each verb, group, version, resource and HTTP response code.",
-                                           {"verb", "group", "version", "resource", "subresource", "code"});
+                                           {"verb", "group", "version", "resource", "subresource", "scope", "dry_run", "component", "code"});
   stored_objects_ = &core_.metrics.gauge("apiserver_storage_objects", "Number of stored objects at the time of last check split by kind.", {"resource"});
   registered_watchers_ = &core_.metrics.gauge("apiserver_registered_watchers", "Number of currently registered watchers for a given resources", {"group", "resource"});
   health_now_ = &slis_.gauge("kubernetes_healthcheck", "1 while a health check passes, else 0.", {"name", "type"});
@@ -144,8 +150,70 @@ Task<Status> ApiServer::authorize(const Request& r) {
   co_return status::forbidden(res, name, cannot(r, d.reason));
 }
 
+namespace {
+
+// As metrics name what a request does: by its method, but that lists, watches and applied configurations stand out.
+std::string_view counted_verb(const Request& r) {
+  static constexpr std::pair<std::string_view, std::string_view> kVerbs[] = {{"get", "GET"}, {"list", "LIST"}, {"watch", "WATCH"}, {"create", "POST"}, {"update", "PUT"}, {"delete", "DELETE"}, {"deletecollection", "DELETECOLLECTION"}};
+  if (r.verb == "patch") return r.content_type.starts_with("application/apply-patch") ? "APPLY" : "PATCH";
+  for (auto& [verb, name] : kVerbs)
+    if (r.verb == verb) return name;
+  return r.method;
+}
+
+// What every program says about its process. Empty where /proc does not tell.
+std::string process_metrics() {
+  auto first_line = [](const char* path) {
+    std::ifstream in(path);
+    std::string line;
+    std::getline(in, line);
+    return line;
+  };
+  const std::string stat = first_line("/proc/self/stat");
+  const std::vector<std::string> f = split(stat.substr(std::min(stat.size(), stat.rfind(')') + 2)), ' ');  // from the state on
+  if (f.size() < 22) return "";
+  const double ticks = static_cast<double>(sysconf(_SC_CLK_TCK)), page = static_cast<double>(sysconf(_SC_PAGESIZE));
+  auto at = [&](size_t i) { return static_cast<double>(parse_int(f[i]).value_or(0)); };
+  std::error_code none;
+  const auto open_files = std::distance(std::filesystem::directory_iterator("/proc/self/fd", none), {});
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  double booted = 0;
+  std::ifstream system("/proc/stat");
+  for (std::string line; std::getline(system, line);)
+    if (line.starts_with("btime ")) booted = static_cast<double>(parse_int(line.substr(6)).value_or(0));
+  std::string out;
+  auto say = [&](const char* name, const char* type, const char* help, double value) {
+    out += std::string("# HELP ") + name + " " + help + "\n# TYPE " + name + " " + type + "\n" + name + " " + json::dump(json::Value(value)) + "\n";
+  };
+  say("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", (at(11) + at(12)) / ticks);
+  say("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", booted + at(19) / ticks);
+  say("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", at(20));
+  say("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", at(21) * page);
+  say("process_open_fds", "gauge", "Number of open file descriptors.", static_cast<double>(open_files));
+  say("process_max_fds", "gauge", "Maximum number of open file descriptors.", static_cast<double>(files.rlim_cur));
+  return out;
+}
+
+// The successor of apiserver_storage_objects.
+std::string resource_objects(const TypeTable& types) {
+  std::string out = "# HELP apiserver_resource_objects Number of stored objects at the time of last check split by kind.\n# TYPE apiserver_resource_objects gauge\n";
+  std::set<const WatchCache*> seen;
+  for (auto& t : types.all())
+    if (t->storage && seen.insert(t->storage->cache).second)
+      out += "apiserver_resource_objects{group=" + json::quote(t->resource.group) + ",resource=" + json::quote(t->resource.plural) + "} " + std::to_string(t->storage->cache->size()) + "\n";
+  return out;
+}
+
+}  // namespace
+
 void ApiServer::count(const Request& r, int status) {
-  const std::string_view labels[] = {r.verb, r.group, r.version, r.plural, r.subresource};
+  const bool one = !r.name.empty() || r.verb == "create";
+  const std::string_view scope = !r.is_resource ? "" : one        ? "resource"
+                                                   : r.ns.empty() ? "cluster"
+                                                                  : "namespace";
+  const std::string* dry_run = r.param("dryRun");
+  const std::string_view labels[] = {counted_verb(r), r.group, r.version, r.plural, r.subresource, scope, dry_run ? std::string_view(*dry_run) : "", r.is_resource ? "apiserver" : ""};
   size_t hash = static_cast<size_t>(status);
   for (std::string_view l : labels) hash = hash * 31 + std::hash<std::string_view>()(l);
   for (auto [it, end] = counted_.equal_range(hash); it != end; ++it) {
@@ -384,7 +452,7 @@ Task<Response> ApiServer::serve_path(Request& r) {
   if (p == "/metrics") {
     res.content_type = "text/plain; version=0.0.4; charset=utf-8";
     gather_metrics();
-    res.body = std::make_shared<const std::string>(core_.metrics.expose());
+    res.body = std::make_shared<const std::string>(core_.metrics.expose() + resource_objects(core_.types) + process_metrics());
     co_return res;
   }
   if (p == "/.well-known/openid-configuration" && tokens_) co_return json_response(200, tokens_->discovery_document());

@@ -396,7 +396,7 @@ TEST_F(ApiServerTest, AWriteWithoutManagedFieldsLeavesThemToTheirManagers) {
   const Value after = call("GET", "/api/v1/namespaces/default/configmaps/m").object;
   std::map<std::string, std::string> owned;
   for (auto& e : after.path({"metadata", "managedFields"}).as_array()) owned[e["manager"].as_string()] = json::dump(e["fieldsV1"]);
-  EXPECT_EQ(owned["maker"], R"({"f:data":{"f:a":{}}})");
+  EXPECT_EQ(owned["maker"], R"({"f:data":{".":{},"f:a":{}}})");
   EXPECT_EQ(owned["changer"], R"({"f:data":{"f:b":{}}})");
 }
 

@@ -9,6 +9,7 @@
 #include "kube/patch.h"
 #include "kube/schema.h"
 #include "kube/type_info.h"
+#include "kube/wrong_types.h"
 #include "kube/validation.h"
 
 namespace caravel::apiserver {
@@ -138,6 +139,14 @@ class BuiltinModel final : public TypeModel {
   Result<Value> strategic_merge(const Value& live, const Value& patch) const override {
     auto r = kube::strategic_merge_patch(*kube::schema_of(type_), live, patch);
     if (!r.ok()) return status::bad_request(r.error().message);
+    // The patch may say what it likes about the kind, in a text.
+    for (const char* f : {"kind", "apiVersion"}) {
+      const Value& given = (*r)[f];
+      if (!given.is_null() && !given.is_string()) return invalid(given.is_int() ? "cannot convert int64 to string" : "unrecognized type: string");
+    }
+    TRY_VOID(kube::convert_numbers(type_, *r));
+    (*r)["apiVersion"] = resource_.api_version();
+    (*r)["kind"] = resource_.kind;
     return r;
   }
   Result<Value> apply(const Value* live, const Value& config, const Writer& w, bool force) const override {

@@ -10,8 +10,8 @@ using json::Value;
 
 ObjectPtr component(const std::string& name, const std::string& problem) {
   Value o = Value::object();
-  o["apiVersion"] = "v1";
   o["kind"] = "ComponentStatus";
+  o["apiVersion"] = "v1";
   o["metadata"]["name"] = name;
   Value c = Value::object();
   c["type"] = "Healthy";

@@ -54,7 +54,7 @@ class ConversionTest : public WebhookTest {
 };
 
 TEST_F(ConversionTest, AnObjectIsShownAndWrittenInEachVersion) {
-  Answer made = call("POST", path("v1"), R"({"metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
+  Answer made = call("POST", path("v1"), R"({"apiVersion":"example.com/v1","kind":"Door","metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
   ASSERT_EQ(made.code, 201) << made.message();
   EXPECT_EQ(calls, 0u);
   Answer two = call("GET", path("v2", "a"));
@@ -63,21 +63,21 @@ TEST_F(ConversionTest, AnObjectIsShownAndWrittenInEachVersion) {
   Answer patched = patch(path("v2", "a"), R"({"spec":{"address":"h:443"}})");
   EXPECT_EQ(patched.at("spec.address").as_string(), "h:443") << patched.message();
   EXPECT_EQ(call("GET", path("v1", "a")).at("spec.port").as_string(), "443");
-  Answer other = call("POST", path("v2"), R"({"metadata":{"name":"b"},"spec":{"address":"x:1"}})");
+  Answer other = call("POST", path("v2"), R"({"apiVersion":"example.com/v2","kind":"Door","metadata":{"name":"b"},"spec":{"address":"x:1"}})");
   EXPECT_EQ(other.at("apiVersion").as_string(), "example.com/v2");
   EXPECT_EQ(call("GET", path("v1", "b")).at("spec.host").as_string(), "x");
   EXPECT_EQ(call("DELETE", path("v2", "b")).code, 200);
 }
 
 TEST_F(ConversionTest, AMixedListIsConvertedInOneCall) {
-  call("POST", path("v1"), R"({"metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
+  call("POST", path("v1"), R"({"apiVersion":"example.com/v1","kind":"Door","metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
   Answer crd_now = call("GET", std::string(kCrds) + "/doors.example.com");
   Answer moved = call("PATCH", std::string(kCrds) + "/doors.example.com", R"([{"op":"replace","path":"/spec/versions/0/storage","value":false},{"op":"replace","path":"/spec/versions/1/storage","value":true}])",
                       "application/json-patch+json");
   ASSERT_EQ(moved.code, 200) << moved.message();
   ex.run_for(std::chrono::seconds(2));
   EXPECT_EQ(json::dump(call("GET", std::string(kCrds) + "/doors.example.com").at("status.storedVersions")), R"(["v1","v2"])");
-  call("POST", path("v2"), R"({"metadata":{"name":"b"},"spec":{"address":"x:1"}})");
+  call("POST", path("v2"), R"({"apiVersion":"example.com/v2","kind":"Door","metadata":{"name":"b"},"spec":{"address":"x:1"}})");
   calls = 0;
   Answer list = call("GET", path("v2"));
   ASSERT_EQ(list.at("items").size(), 2u) << list.message();
@@ -88,7 +88,7 @@ TEST_F(ConversionTest, AMixedListIsConvertedInOneCall) {
 }
 
 TEST_F(ConversionTest, AConverterMustKeepAnObjectsIdentity) {
-  call("POST", path("v1"), R"({"metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
+  call("POST", path("v1"), R"({"apiVersion":"example.com/v1","kind":"Door","metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
   hooks->converter = [](const Value& q) {
     Value o = converted(q["objects"].at(0), q["desiredAPIVersion"].as_string());
     o["metadata"]["name"] = "another";
@@ -116,8 +116,8 @@ TEST_F(ConversionTest, SelectorsNameFieldsOfTheVersionThatIsAskedFor) {
     for (auto& o : list.at("items").as_array()) out += o.path({"metadata", "name"}).as_string() + " ";
     return out;
   };
-  call("POST", path("v1"), R"({"metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
-  call("POST", path("v1"), R"({"metadata":{"name":"b"},"spec":{"host":"h","port":"81"}})");
+  call("POST", path("v1"), R"({"apiVersion":"example.com/v1","kind":"Door","metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
+  call("POST", path("v1"), R"({"apiVersion":"example.com/v1","kind":"Door","metadata":{"name":"b"},"spec":{"host":"h","port":"81"}})");
   EXPECT_EQ(names(path("v1") + "?fieldSelector=spec.host=h"), "a b ");
   EXPECT_EQ(names(path("v2") + "?fieldSelector=spec.address=h:81"), "b ");
   EXPECT_EQ(names(path("v2") + "?fieldSelector=spec.address!=h:81,metadata.name=a"), "a ");
@@ -126,10 +126,10 @@ TEST_F(ConversionTest, SelectorsNameFieldsOfTheVersionThatIsAskedFor) {
   Request r = request("GET", path("v2") + "?watch=true&fieldSelector=spec.address=h:80");
   Response res = run_task(ex, handle(&r));
   ASSERT_TRUE(res.watch);
-  patch(path("v1", "b"), R"({"spec":{"port":"80"}})");                                      // comes in
-  patch(path("v1", "b"), R"({"metadata":{"labels":{"x":"y"}}})");                           // stays
-  call("POST", path("v1"), R"({"metadata":{"name":"c"},"spec":{"host":"h","port":"9"}})");  // none of ours
-  Answer out = patch(path("v1", "a"), R"({"spec":{"port":"82"}})");                         // goes
+  patch(path("v1", "b"), R"({"spec":{"port":"80"}})");                                                                                  // comes in
+  patch(path("v1", "b"), R"({"metadata":{"labels":{"x":"y"}}})");                                                                       // stays
+  call("POST", path("v1"), R"({"apiVersion":"example.com/v1","kind":"Door","metadata":{"name":"c"},"spec":{"host":"h","port":"9"}})");  // none of ours
+  Answer out = patch(path("v1", "a"), R"({"spec":{"port":"82"}})");                                                                     // goes
   call("DELETE", path("v1", "b"));
   std::string seen;
   for (int i = 0; i < 5 && std::count(seen.begin(), seen.end(), ';') < 5; ++i) {
@@ -151,7 +151,7 @@ TEST_F(ConversionTest, WatchersSeeTheVersionTheyAskedFor) {
   Request r = request("GET", path("v2") + "?watch=true");
   Response res = run_task(ex, handle(&r));
   ASSERT_TRUE(res.watch);
-  call("POST", path("v1"), R"({"metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
+  call("POST", path("v1"), R"({"apiVersion":"example.com/v1","kind":"Door","metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
   auto events = run_task(ex, res.watch->next());
   ASSERT_EQ(events.size(), 1u);
   EXPECT_NE(events[0].wire->find(R"("address":"h:80")"), std::string::npos) << *events[0].wire;
@@ -160,7 +160,7 @@ TEST_F(ConversionTest, WatchersSeeTheVersionTheyAskedFor) {
 TEST_F(ConversionTest, WebhooksSeeTheVersionOfTheirRules) {
   hooks->answers["/a"] = [](const Value&) { return change(R"([{"op":"replace","path":"/spec/address","value":"changed:9"}])"); };
   configure("Mutating", "c", hook("a", "", R"({"operations":["CREATE"],"apiGroups":["example.com"],"apiVersions":["v2"],"resources":["doors"]})"));
-  Answer made = call("POST", path("v1"), R"({"metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
+  Answer made = call("POST", path("v1"), R"({"apiVersion":"example.com/v1","kind":"Door","metadata":{"name":"a"},"spec":{"host":"h","port":"80"}})");
   EXPECT_EQ(made.at("spec.host").as_string() + made.at("spec.port").as_string(), "changed9") << made.message();
 }
 

@@ -185,8 +185,7 @@ void pod(Value& o) {
 
 void templated(Value& spec) {
   if (Value* t = sub(spec, "template")) {
-    Value& m = make(*t, "metadata");
-    if (m.is_object() && !m.find("creationTimestamp")) m["creationTimestamp"] = Value();
+    make(*t, "metadata");
     if (Value* s = sub(*t, "spec")) pod_spec(*s);
   }
 }

@@ -1,6 +1,7 @@
 #include "apiserver/discovery.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "apiserver/aggregation/discovered.h"
@@ -11,6 +12,17 @@
 namespace caravel::apiserver {
 
 namespace {
+
+// What is stored for a resource, as hashes of it have it: clients tell by them that a storage has moved to another version.
+std::string stored_kind(const ServedType& t) {
+  static const std::map<std::string, std::string, std::less<>> kOlder = {{"customresourcedefinitions", "v1beta1"}, {"mutatingadmissionpolicies", "v1beta1"}, {"mutatingadmissionpolicybindings", "v1beta1"}};
+  const std::string api_version = t.storage_api_version.empty() ? t.resource.api_version() : t.storage_api_version;
+  const size_t slash = api_version.find('/');
+  const std::string group = slash == api_version.npos ? "" : api_version.substr(0, slash);
+  std::string version = slash == api_version.npos ? api_version : api_version.substr(slash + 1);
+  if (auto it = kOlder.find(t.resource.plural); it != kOlder.end() && !t.custom) version = it->second;
+  return group + "/" + version + "/" + t.resource.kind;
+}
 
 using json::Value;
 
@@ -110,7 +122,7 @@ Value Discovery::resource_list(const std::string& group, const std::string& vers
     r["verbs"] = strings(t->verbs);
     if (!t->short_names.empty()) r["shortNames"] = strings(t->short_names);
     if (!t->categories.empty()) r["categories"] = strings(t->categories);
-    if (t->storage) r["storageVersionHash"] = base64_encode(sha256(group + "/" + version + "/" + t->resource.kind).substr(0, 8));
+    if (t->storage) r["storageVersionHash"] = base64_encode(sha256(stored_kind(*t)).substr(0, 8));
     resources.push_back(std::move(r));
     for (auto& s : t->subresources) {
       Value x = Value::object();
@@ -159,11 +171,12 @@ Value Discovery::aggregated(bool core_group, const std::string& version) const {
       for (auto& t : types) {
         Value r = Value::object();
         r["resource"] = t->resource.plural;
-        Value kind = Value::object();
-        kind["group"] = group;
-        kind["version"] = v;
-        kind["kind"] = t->resource.kind;
-        r["responseKind"] = kind;
+        // Of built-in kinds group and version go without saying.
+        auto response_kind = [&](const std::string& g, const std::string& of, const std::string& name) {
+          const bool said = t->custom || g != group || of != v;
+          return json::Object{{"group", said ? g : ""}, {"version", said ? of : ""}, {"kind", name}};
+        };
+        r["responseKind"] = response_kind(group, v, t->resource.kind);
         r["scope"] = t->resource.namespaced ? "Namespaced" : "Cluster";
         r["singularResource"] = t->singular;
         r["verbs"] = strings(t->verbs);
@@ -173,11 +186,7 @@ Value Discovery::aggregated(bool core_group, const std::string& version) const {
         for (auto& s : t->subresources) {
           Value x = Value::object();
           x["subresource"] = s.name;
-          Value k = Value::object();
-          k["group"] = s.version.empty() ? group : s.group;
-          k["version"] = s.version.empty() ? v : s.version;
-          k["kind"] = s.kind.empty() ? t->resource.kind : s.kind;
-          x["responseKind"] = std::move(k);
+          x["responseKind"] = response_kind(s.version.empty() ? group : s.group, s.version.empty() ? v : s.version, s.kind.empty() ? t->resource.kind : s.kind);
           x["verbs"] = strings(s.verbs);
           subs.push_back(std::move(x));
         }

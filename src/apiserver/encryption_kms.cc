@@ -66,7 +66,7 @@ std::string digest_of(const KmsSealed& s) {
   return sha256(all);
 }
 
-std::string random_bytes(size_t n) {
+std::string kms_random_bytes(size_t n) {
   std::string out(n, '\0');
   return RAND_bytes(reinterpret_cast<unsigned char*>(out.data()), static_cast<int>(n)) == 1 ? out : "";
 }
@@ -97,7 +97,7 @@ KmsTransformer::KmsTransformer(Executor& ex, std::string name, std::unique_ptr<K
 
 Result<std::string> KmsTransformer::seal(std::string_view plain, std::string_view key) const {
   if (!seed_ || ex_->now() >= seed_->until) return unavailable("the KMS plug-in " + json::quote(name_) + " has not been heard of lately");
-  const std::string info = random_bytes(kInfoBytes);
+  const std::string info = kms_random_bytes(kInfoBytes);
   if (info.empty()) return make_error(Code::kInternal, "no random bytes for a key could be had");
   TRY(std::string data, make_aes_gcm("", derived_key(seed_->secret, info))->seal(plain, key));
   EncryptedObject o;
@@ -131,7 +131,7 @@ void KmsTransformer::remember(const std::string& digest, std::string secret) {
   known_[digest] = std::move(secret);
 }
 
-std::string KmsTransformer::new_call_id() { return hex_encode(random_bytes(16)); }
+std::string KmsTransformer::new_call_id() { return hex_encode(kms_random_bytes(16)); }
 
 Task<Status> KmsTransformer::prepare_open(std::string sealed) {
   EncryptedObject o;
@@ -169,7 +169,7 @@ std::optional<Status> KmsTransformer::remote_health() const {
 
 Task<Status> KmsTransformer::new_seed(std::string key_id) {
   Seed fresh;
-  fresh.secret = random_bytes(kSeedBytes);
+  fresh.secret = kms_random_bytes(kSeedBytes);
   if (fresh.secret.empty()) co_return make_error(Code::kInternal, "no random bytes for a seed could be had");
   auto sealed = co_await service_->encrypt(fresh.secret, new_call_id());
   if (!sealed.ok()) co_return wrap(std::move(sealed).error(), "failed to encrypt DEK");

@@ -179,7 +179,11 @@ bool wants_gzip(const net::ServerRequest& in) {
 void HttpFrontend::observe(const Request& r, const Response& res, Duration took) {
   if (!r.is_resource) return;
   LabelValues labels = {to_upper_verb(r), r.group, r.version, r.plural, r.subresource, scope_of(r), "apiserver"};
-  durations_->observe(labels, std::chrono::duration<double>(took).count());
+  const double seconds = std::chrono::duration<double>(took).count();
+  sli_durations_->observe(labels, seconds);
+  LabelValues with_dry_run = labels;
+  with_dry_run.push_back(r.param_or("dryRun"));
+  durations_->observe(with_dry_run, seconds);
   if (r.method == "GET") sizes_->observe(labels, static_cast<double>(res.parts ? res.parts->size() : res.body ? res.body->size()
                                                                                                               : 0));
 }
@@ -188,7 +192,11 @@ HttpFrontend::HttpFrontend(net::EventLoop& loop, ApiServer& server, NodeProxy* p
   watch_events_ = &server.core().metrics.counter("apiserver_watch_events_total", "Number of events sent in watch clients", {"group", "version", "resource"});
   MetricRegistry& m = server.core().metrics;
   const std::vector<std::string> labels = {"verb", "group", "version", "resource", "subresource", "scope", "component"};
-  durations_ = &m.histogram("apiserver_request_duration_seconds", "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.", labels, kSecondBuckets);
+  std::vector<std::string> with_dry_run = labels;
+  with_dry_run.push_back("dry_run");
+  durations_ = &m.histogram("apiserver_request_duration_seconds", "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.", with_dry_run, kSecondBuckets);
+  const std::vector<double> longer(kSecondBuckets.begin() + 2, kSecondBuckets.end());
+  sli_durations_ = &m.histogram("apiserver_request_sli_duration_seconds", "Response latency distribution in seconds for each verb, group, version, resource, subresource, scope and component, for service level indicators.", labels, longer);
   sizes_ = &m.histogram("apiserver_response_sizes", "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.", labels, kSizeBuckets);
   MetricFamily& in_flight = m.gauge("apiserver_current_inflight_requests", "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.", {"request_kind"});
   reading_ = &in_flight.cell({"readOnly"});

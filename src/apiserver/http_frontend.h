@@ -29,7 +29,7 @@ class HttpFrontend {
   ApiServer* server_;
   NodeProxy* proxy_;
   MetricFamily* watch_events_;
-  MetricFamily *durations_ = nullptr, *sizes_ = nullptr, *long_running_ = nullptr;
+  MetricFamily *durations_ = nullptr, *sli_durations_ = nullptr, *sizes_ = nullptr, *long_running_ = nullptr;
   double *reading_ = nullptr, *mutating_ = nullptr;  // requests in flight
 };
 

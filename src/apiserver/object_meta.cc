@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "apiserver/selector.h"
 #include "base/strings.h"
 #include "kube/validation.h"
 
@@ -118,35 +117,23 @@ void validate_object_meta(const json::Value& object, bool namespaced, std::vecto
   const std::string& ns = meta["namespace"].as_string();
   if (namespaced && ns.empty()) causes.push_back({"metadata.namespace", "FieldValueRequired", "Required value"});
   if (!namespaced && !ns.empty()) causes.push_back({"metadata.namespace", "FieldValueForbidden", "Forbidden: not allowed on this type"});
+  auto faults_of = [&](const char* field, const std::string& value, const std::string& faults) {
+    if (faults.empty()) return;
+    for (auto& fault : split(faults, '\n')) causes.push_back({field, "FieldValueInvalid", "Invalid value: " + json::quote(value) + ": " + fault});
+  };
   for (auto& l : meta["labels"].as_object()) {
-    if (!valid_qualified_name(l.key))
-      causes.push_back({"metadata.labels", "FieldValueInvalid",
-                        "Invalid value: " + json::quote(l.key) +
-                            ": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  "
-                            "or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"});
-    const std::string& v = l.value.as_string();
-    if (v.size() > 63)
-      causes.push_back({"metadata.labels", "FieldValueInvalid", "Invalid value: " + json::quote(v) + ": must be no more than 63 bytes"});
-    else if (!valid_label_value(v))
-      causes.push_back({"metadata.labels", "FieldValueInvalid",
-                        "Invalid value: " + json::quote(v) +
-                            ": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
-                            "character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"});
+    faults_of("metadata.labels", l.key, kube::check_qualified_name(l.key));
+    faults_of("metadata.labels", l.value.as_string(), kube::check_label_value(l.value.as_string()));
   }
   size_t total = 0;
   for (auto& a : meta["annotations"].as_object()) {
-    if (!valid_qualified_name(to_lower(a.key)))
-      causes.push_back({"metadata.annotations", "FieldValueInvalid",
-                        "Invalid value: " + json::quote(a.key) +
-                            ": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  "
-                            "or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"});
+    faults_of("metadata.annotations", a.key, kube::check_qualified_name(to_lower(a.key)));
     total += a.key.size() + a.value.as_string().size();
   }
   if (total > 256 * 1024) causes.push_back({"metadata.annotations", "FieldValueTooLong", "Too long: may not be more than 262144 bytes"});
   for (size_t i = 0; i < meta["finalizers"].size(); ++i) {
     const std::string& f = meta["finalizers"].at(i).as_string();
-    if (const std::string faults = kube::check_qualified_name(f); !faults.empty())
-      for (auto& fault : split(faults, '\n')) causes.push_back({"metadata.finalizers", "FieldValueInvalid", "Invalid value: " + json::quote(f) + ": " + fault});
+    faults_of("metadata.finalizers", f, kube::check_qualified_name(f));
   }
   int controllers = 0;
   for (size_t i = 0; i < meta["ownerReferences"].size(); ++i) {

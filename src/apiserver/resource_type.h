@@ -38,6 +38,7 @@ class TypeModel {
   virtual const kube::Schema* schema() const { return nullptr; }
   // `old` is null for a create.
   virtual void validate(const json::Value& object, const json::Value* old, std::vector<Cause>& causes) const = 0;
+  // An error without `details` is about a member of the wrong type.
   virtual Result<json::Value> strategic_merge(const json::Value& live, const json::Value& patch) const = 0;
   // Server-side apply: the merged object (with managedFields), or a conflict error.
   virtual Result<json::Value> apply(const json::Value* live, const json::Value& config, const Writer& w, bool force) const = 0;

@@ -2,9 +2,12 @@
 #include "apiserver/authorization/answers.h"
 #include "apiserver/builtin_model.h"
 #include "apiserver/conversion_webhook.h"
+#include "apiserver/document_kind.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/rest.h"
 #include "base/strings.h"
+#include "base/yaml.h"
+#include "kube/kinds.h"
 #include "kube/patch.h"
 #include "kube/types/meta.h"
 
@@ -47,8 +50,12 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
   }
   std::string type(trim(std::string_view(r.content_type).substr(0, r.content_type.find(';'))));
   if (!r.body.empty()) {
-    auto v = type == "application/vnd.kubernetes.protobuf" ? decode_envelope(kube::meta::DeleteOptions::type_info(), r.body) : json::parse(r.body);
+    if (!type.empty() && type != "application/json" && type != "application/yaml" && type != "application/vnd.kubernetes.protobuf")
+      return status::unsupported_media_type("the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+    auto v = type == "application/yaml" ? yaml::parse(r.body) : type == "application/vnd.kubernetes.protobuf" ? decode_envelope(kube::meta::DeleteOptions::type_info(), r.body)
+                                                                                                              : json::parse(r.body);
     if (!v.ok()) return status::bad_request("couldn't get version/kind; json parse error: " + v.error().message);
+    if (std::string why = header_problem(*v); !why.empty() && !v->is_null()) return status::bad_request("couldn't get version/kind; json parse error: " + why);
     if (auto* g = v->find("gracePeriodSeconds"); g && !g->is_null() && !g->is_int())
       return status::bad_request("json: cannot unmarshal " + kube::json_type_name(*g) + " into Go struct field DeleteOptions.gracePeriodSeconds of type int64");
     if (auto* g = v->find("gracePeriodSeconds"); g && g->is_int()) c.grace = g->as_int();
@@ -57,9 +64,13 @@ Result<DeleteCall> Rest::delete_call(const Request& r, ServedTypePtr t) const {
       orphans_and_policy = !c.propagation.empty();
       if (!orphans_and_policy) c.propagation = o->as_bool() ? "Orphan" : "Background";
     }
-    if (!v->is_object()) return status::bad_request("the body of a delete is not of kind DeleteOptions");
-    if (const std::string& kind = std::as_const(*v)["kind"].as_string(); !kind.empty() && kind != "DeleteOptions")
-      return status::bad_request("decoded object cannot be converted to DeleteOptions");
+    const std::string &kind = std::as_const(*v)["kind"].as_string(), &version = std::as_const(*v)["apiVersion"].as_string();
+    if (!kind.empty() && kind != "DeleteOptions") {
+      const std::string as = version.empty() ? "meta.k8s.io/v1" : version;
+      const kube::GroupVersion gv = kube::parse_group_version(as);
+      if (kube::find_kind(gv.group, gv.version, kind)) return status::bad_request("decoded object cannot be converted to DeleteOptions");
+      return status::bad_request("no kind " + json::quote(kind) + " is registered for version " + json::quote(as) + " in scheme \"pkg/api/legacyscheme/scheme.go:30\"");
+    }
     c.uid = v->path({"preconditions", "uid"}).as_string();
     c.resource_version = v->path({"preconditions", "resourceVersion"}).as_string();
     for (auto& d : (*v)["dryRun"].as_array())

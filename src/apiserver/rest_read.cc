@@ -58,12 +58,23 @@ Status check_integers(const Request& r) {
   return ok();
 }
 
-Result<int64_t> parse_version(const std::string& text) {
+// A key of a continue token that is not written the shortest way: "../x", "a//b".
+bool leaves_its_place(const std::string& key) {
+  const std::vector<std::string> steps = split(std::string_view(key).substr(key[0] == '/'), '/');
+  for (size_t i = 0; i < steps.size(); ++i)
+    if (steps[i] == "." || steps[i] == ".." || (steps[i].empty() && i + 1 < steps.size())) return true;
+  return false;
+}
+
+// Lists answer a bad one with 400; reads of one object and watches pass on what the storage says about it.
+Result<int64_t> parse_version(const std::string& text, bool of_list) {
   if (text.empty()) return int64_t{0};
   auto v = parse_int(text);
-  if (!v || *v < 0)
-    return status::bad_request("invalid resource version: resourceVersion: Invalid value: " + json::quote(text) + ": strconv.ParseUint: parsing " + json::quote(text) + ": invalid syntax");
-  return *v;
+  if (v && *v >= 0 && text[0] != '+') return *v;
+  const bool digits = text.find_first_not_of("0123456789") == text.npos;
+  const std::string why = "resourceVersion: Invalid value: " + json::quote(text) + ": strconv.ParseUint: parsing " + json::quote(text) + (digits ? ": value out of range" : ": invalid syntax");
+  if (of_list) return status::bad_request("invalid resource version: " + why);
+  return status::make(500, "", why);
 }
 
 }  // namespace
@@ -97,6 +108,7 @@ namespace {
 Response show(const Rest& rest, const Request& r, const ServedTypePtr& t, const ObjectPtr& o) {
   auto out = negotiate(r, *t);
   if (!out.ok()) return error_response(out.error());
+  if (auto version = parse_version(r.param_or("resourceVersion"), false); !version.ok()) return error_response(version.error());
   if (out->as == Output::kFull && out->format == Output::kJson) {
     Response res;
     res.body = served_bytes(*t, *o);
@@ -182,7 +194,7 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
   q.filter = &*filter;
   std::string token = r.param_or("continue");
   std::string match = r.param_or("resourceVersionMatch");
-  auto version = parse_version(r.param_or("resourceVersion"));
+  auto version = parse_version(r.param_or("resourceVersion"), true);
   if (!version.ok()) co_return error_response(version.error());
   if (r.param("sendInitialEvents"))
     co_return error_response(status::invalid("meta.k8s.io", "ListOptions", "", {{"sendInitialEvents", "FieldValueForbidden", "Forbidden: sendInitialEvents is forbidden for list"}}));
@@ -190,11 +202,11 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
     std::vector<Cause> bad;
     if (!r.param("resourceVersion") || r.param_or("resourceVersion").empty())
       bad.push_back({"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"});
-    else if (!token.empty())
+    if (!token.empty())
       bad.push_back({"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden when continue is provided"});
-    else if (match != "Exact" && match != "NotOlderThan")
-      bad.push_back({"resourceVersionMatch", "FieldValueNotSupported", "Unsupported value: " + json::quote(match) + ": supported values: \"Exact\", \"NotOlderThan\""});
-    else if (match == "Exact" && *version == 0)
+    if (match != "Exact" && match != "NotOlderThan")
+      bad.push_back({"resourceVersionMatch", "FieldValueNotSupported", "Unsupported value: " + json::quote(match) + ": supported values: \"Exact\", \"NotOlderThan\", \"\""});
+    if (match == "Exact" && *version == 0)
       bad.push_back({"resourceVersionMatch", "FieldValueForbidden", "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""});
     if (!bad.empty()) co_return error_response(status::invalid("meta.k8s.io", "ListOptions", "", bad));
   }
@@ -215,6 +227,7 @@ Task<Response> Rest::list(Request& r, ServedTypePtr t) {
       if (form != "meta.k8s.io/v1") why = "server does not recognize this encoded version " + form;
       else if (k["rv"].as_int() == 0) why = "incorrect encoded start resourceVersion (version " + form + ")";
       else if (k["start"].as_string().empty()) why = "encoded start key empty (version " + form + ")";
+      else if (leaves_its_place(k["start"].as_string())) why = k["start"].as_string();
     }
     if (!why.empty()) co_return error_response(status::bad_request("invalid continue token: continue key is not valid: " + why));
     if (*version > 0) co_return error_response(status::bad_request("specifying resource version is not allowed when using continue"));
@@ -465,7 +478,7 @@ Task<Response> Rest::watch(Request& r, ServedTypePtr t) {
   if (!out.ok()) co_return error_response(out.error());
   auto filter = filter_of(r, *t);
   if (!filter.ok()) co_return error_response(filter.error());
-  auto version = parse_version(r.param_or("resourceVersion"));
+  auto version = parse_version(r.param_or("resourceVersion"), false);
   if (!version.ok()) co_return error_response(version.error());
   bool want_initial = r.flag("sendInitialEvents") && r.param("sendInitialEvents");
   bool no_initial = r.param("sendInitialEvents") && !want_initial;

@@ -4,6 +4,7 @@
 
 #include "apiserver/authorization/answers.h"
 #include "apiserver/conversion_webhook.h"
+#include "apiserver/document_kind.h"
 #include "apiserver/object_meta.h"
 #include "apiserver/pod_updates.h"
 #include "apiserver/rest.h"
@@ -52,7 +53,30 @@ Error unrecognized(const ServedType& t, std::string_view body, const std::string
     if (body[0] != '{') shown = hex_encode(shown);
     if (body.size() > kShown) shown += " ...";
   }
-  return status::bad_request("the object provided is unrecognized (must be of type " + t.resource.kind + "): couldn't get version/kind; json parse error: " + why + " (" + shown + ")");
+  return status::bad_request("the object provided is unrecognized (must be of type " + t.resource.kind + "): " + why + " (" + shown + ")");
+}
+Error unreadable(const ServedType& t, std::string_view body, const std::string& why) {
+  return unrecognized(t, body, "couldn't get version/kind; json parse error: " + why);
+}
+
+// What a document claims to be, judged before it is read.
+Status check_kind(const ServedType& t, const json::Value& object, std::string_view body) {
+  const std::string& api = object["apiVersion"].as_string();
+  const std::string& kind = object["kind"].as_string();
+  const std::string expected = t.resource.api_version();
+  auto mismatch = [&] { return status::bad_request("the API version in the data (" + api + ") does not match the expected API version (" + expected + ")"); };
+  if (t.custom) {
+    if (kind.empty()) return unrecognized(t, body, "Object 'Kind' is missing in '" + std::string(body) + "'");
+    if (api != expected) return mismatch();
+    if (kind != t.resource.kind) return status::invalid(t.resource.group, kind, meta_string(object, "name"), {{"kind", "FieldValueInvalid", "Invalid value: " + json::quote(kind) + ": must be " + t.resource.kind}});
+    return ok();
+  }
+  if (std::count(api.begin(), api.end(), '/') > 1) return unrecognized(t, body, "unexpected GroupVersion string: " + api);
+  const std::string &as = api.empty() ? expected : api, &what = kind.empty() ? t.resource.kind : kind;
+  if (std::string why = registry_problem(t, as, what); !why.empty())
+    return status::bad_request(what + " in version " + json::quote(kube::parse_group_version(as).version) + " cannot be handled as a " + t.resource.kind + ": " + why);
+  if (as != expected) return mismatch();
+  return ok();
 }
 
 }  // namespace
@@ -165,14 +189,10 @@ Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall
     json::ParseOptions po;
     if (!lenient) po.duplicates = &duplicates;
     auto v = json::parse(r.body, po);
-    if (!v.ok()) return unrecognized(t, r.body, v.error().message);
+    if (!v.ok()) return unreadable(t, r.body, v.error().message);
     object = std::move(*v);
     if (object.is_null()) object = json::Value::object();
-    if (!object.is_object())
-      return unrecognized(t, r.body, "json: cannot unmarshal " + kube::json_type_name(object) + " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }");
-    for (const char* f : {"apiVersion", "kind"})
-      if (auto* m = std::as_const(object).find(f); m && !m->is_null() && !m->is_string())
-        return unrecognized(t, r.body, "json: cannot unmarshal " + kube::json_type_name(*m) + " into Go struct field ." + f + " of type string");
+    if (std::string why = header_problem(object); !why.empty()) return unreadable(t, r.body, why);
   } else if (type == "application/yaml") {
     auto v = yaml::parse(r.body);
     if (!v.ok()) return status::bad_request("yaml: " + v.error().message);
@@ -182,17 +202,9 @@ Result<json::Value> Rest::decode_body(Request& r, const ServedType& t, WriteCall
   }
   if (!object.is_object()) return status::bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal " + std::string(object.is_array() ? "array" : "value") + " into Go value of type struct");
   const std::string api_version = t.resource.api_version();
-  const std::string api = std::as_const(object)["apiVersion"].as_string();
-  const std::string given_kind = std::as_const(object)["kind"].as_string();
-  if (!api.empty() && api != api_version)
-    return status::bad_request("the API version in the data (" + api + ") does not match the expected API version (" + api_version + ")");
-  if (!given_kind.empty() && given_kind != kind)
-    return status::bad_request(given_kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": unknown conversion");
-  if (api != api_version) object["apiVersion"] = api_version;
-  if (given_kind != kind) object["kind"] = kind;
-  if (auto* m = std::as_const(object).find("metadata"); m && !m->is_null() && !m->is_object())
-    return status::bad_request(kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind +
-                               ": json: cannot unmarshal value into Go struct field ObjectMeta.metadata of type v1.ObjectMeta");
+  if (r.object.is_null() || !whole) TRY_VOID(check_kind(t, std::as_const(object), r.body));
+  if (std::as_const(object)["apiVersion"].as_string() != api_version) object["apiVersion"] = api_version;
+  if (std::as_const(object)["kind"].as_string() != kind) object["kind"] = kind;
   if (whole) return object;
   std::string prefix = kind + " in version " + json::quote(t.resource.version) + " cannot be handled as a " + kind + ": ";
   std::vector<std::string> unknown;
@@ -321,6 +333,13 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     const bool last = attempt >= kGenerateNameTries || (!generated && !t.strategy->companions);
     auto made = last ? std::make_shared<json::Value>(std::move(object)) : std::make_shared<json::Value>(object);
     json::Value& o = *made;
+    if (call->manager != kKeepManagedFields) {  // what admission and the strategy add has no owner
+      Writer w;
+      w.manager = call->manager;
+      w.subresource = call->subresource;
+      w.now = now;
+      t.model->track(nullptr, o, w);
+    }
     json::Value& m = o["metadata"];  // until the strategy adds members
     if (generated) m["name"] = generate.substr(0, kGeneratedPrefixMax) + random_suffix(core_->ex);
     m["uid"] = new_uid(core_->ex);
@@ -359,11 +378,6 @@ Task<Result<Stored>> Rest::create_object(WriteCall* call, json::Value object) {
     if (t.strategy->allocate) {
       if (Status s = t.strategy->allocate(o, nullptr, call->dry_run); !s.ok()) co_return std::move(s).error();
     }
-    Writer w;
-    w.manager = call->manager;
-    w.subresource = call->subresource;
-    w.now = now;
-    if (call->manager != kKeepManagedFields) t.model->track(nullptr, o, w);
     std::string name = o["metadata"]["name"].as_string();
     std::string key = t.storage->prefix + WatchCache::key_of(t.resource.namespaced ? call->ns : "", name);
     Stored out;
@@ -413,7 +427,8 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
   json::Value& meta = object["metadata"];
   if (meta.is_null()) meta = json::Value::object();
   *unchanged = false;
-  if (meta["name"].as_string().empty()) meta["name"] = call->name;
+  if (meta["name"].as_string().empty())
+    return status::bad_request("the name of the object (" + call->name + " based on URL) was undeterminable: name must be provided");
   if (meta["name"].as_string() != call->name)
     return status::bad_request("the name of the object (" + meta["name"].as_string() + ") does not match the name on the URL (" + call->name + ")");
   if (t.resource.namespaced) {
@@ -426,7 +441,7 @@ Result<json::Value> Rest::finish_update(WriteCall* call, const json::Value& live
   const std::string& version = meta["resourceVersion"].as_string();
   if (version.empty() || version == "0") {
     if (!t.strategy->unconditional_update && call->subresource.empty())
-      return status::invalid(t.resource.group, t.resource.kind, call->name, {{"metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0: must be specified for an update"}});
+      return status::invalid(t.resource.group, t.resource.plural, call->name, {{"metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0: must be specified for an update"}});
   } else if (version != old_meta["resourceVersion"].as_string()) {
     return status::modified(t.resource, call->name);
   }
@@ -670,7 +685,10 @@ Task<Response> Rest::update(Request& r, ServedTypePtr t) {
   if (!object.ok()) co_return error_response(object.error());
   bool conditional = !meta_string(*object, "resourceVersion").empty();
   if (t->strategy->create_on_update && r.subresource.empty() && !conditional && !find(*t, t->resource.namespaced ? r.ns : "", r.name)) {
-    if (meta_string(*object, "name").empty()) (*object)["metadata"]["name"] = r.name;
+    if (meta_string(*object, "name").empty()) {
+      Error nameless = status::bad_request("the name of the object (" + r.name + " based on URL) was undeterminable: name must be provided");
+      co_return error_response(nameless);
+    }
     auto stored = co_await create_object(&call, std::move(*object));
     Response res = stored.ok() ? render(*t, *out, 201, *stored) : error_response(stored.error());
     res.warnings = std::move(call.warnings);

@@ -129,6 +129,7 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
     std::vector<std::string> audiences, matched;
     for (auto& a : spec["audiences"].as_array()) audiences.push_back(a.as_string());
     std::string token = spec["token"].as_string();
+    if (token.empty()) co_return error_response(status::bad_request("token is required for TokenReview in authentication"));
     auto u = co_await server.authenticator().authenticate_token(std::move(token), audiences, &matched);
     Value s = Value::object();
     if (u.ok()) {
@@ -145,7 +146,7 @@ Task<Response> serve_review(ApiServer& server, Request& r, ServedTypePtr t) {
     co_return error_response(status::method_not_allowed());
   }
   if (o["metadata"].is_null()) o["metadata"] = Value::object();
-  if (!o["metadata"].find("creationTimestamp")) o["metadata"]["creationTimestamp"] = Value();
+  if (!o["metadata"].is_object()) o["metadata"] = Value::object();
   Stored s;
   s.bytes = std::make_shared<const std::string>(json::dump(o));
   s.value = json::share(std::move(o));

@@ -97,7 +97,7 @@ Error invalid(std::string_view group, std::string_view kind, std::string_view na
   json::Value d = json::Value::object();
   if (!name.empty()) d["name"] = name;
   if (!group.empty()) d["group"] = group;
-  d["kind"] = kind;
+  if (!kind.empty()) d["kind"] = kind;
   d["causes"] = causes_json(causes);
   return make(422, "Invalid", what + " " + quoted(name) + " is invalid: " + text, std::move(d));
 }

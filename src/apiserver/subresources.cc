@@ -5,9 +5,11 @@
 #include "apiserver/api_server.h"
 #include "apiserver/builtin_model.h"
 #include "apiserver/conversion_webhook.h"
+#include "apiserver/document_kind.h"
 #include "apiserver/object_meta.h"
 #include "base/strings.h"
 #include "kube/codec.h"
+#include "kube/kinds.h"
 #include "kube/patch.h"
 #include "kube/types/authentication.h"
 #include "kube/types/autoscaling_v1.h"
@@ -27,11 +29,27 @@ Result<Value> body_of(const Request& r, std::string_view kind, const kube::TypeI
   if (r.content_type.compare(0, kProtobuf.size(), kProtobuf) == 0) return decode_envelope(*type, r.body);
   auto v = json::parse(r.body);
   if (!v.ok()) return status::bad_request("couldn't get version/kind; json parse error: " + v.error().message);
-  if (!v->is_object()) return status::bad_request("the body is not an object of kind " + std::string(kind));
-  if (!(*v)["kind"].as_string().empty() && (*v)["kind"].as_string() != kind && (*v)["kind"].as_string() != "DeleteOptions")
-    return status::bad_request((*v)["kind"].as_string() + " cannot be handled as a " + std::string(kind));
+  if (std::string why = header_problem(*v); !why.empty()) return status::bad_request("couldn't get version/kind; json parse error: " + why);
+  const std::string expected(type->api_version);
+  const std::string given = std::as_const(*v)["kind"].as_string(), version = std::as_const(*v)["apiVersion"].as_string();
+  auto cannot = [&](const std::string& as, const std::string& why) {
+    const std::string of = kube::parse_group_version(version.empty() ? expected : version).version;
+    return status::bad_request(as + " in version " + json::quote(of) + " cannot be handled as a " + std::string(kind) + ": " + why);
+  };
+  if (!given.empty() && given != kind && given != "DeleteOptions") {
+    ServedType wanted;
+    const kube::GroupVersion gv = kube::parse_group_version(expected);
+    wanted.resource.group = gv.group;
+    wanted.resource.version = gv.version;
+    wanted.resource.kind = std::string(kind);
+    return cannot(given, registry_problem(wanted, version.empty() ? expected : version, given));
+  }
   std::vector<std::string> unknown;
-  if (Status s = accept_typed(*type, *v, unknown); !s.ok()) return status::bad_request(s.error().message);
+  if (Status s = accept_typed(*type, *v, unknown); !s.ok()) return cannot(std::string(kind), s.error().message);
+  if (!unknown.empty() && r.param_or("fieldValidation") == "Strict") {
+    for (auto& u : unknown) u = "unknown field " + json::quote(u);
+    return cannot(std::string(kind), "strict decoding error: " + join(unknown, ", "));
+  }
   return std::move(*v);
 }
 
@@ -443,27 +461,38 @@ Task<Response> serve_token(ApiServer& server, Request& r, ServedTypePtr accounts
   spec.ns = r.ns;
   spec.account = r.name;
   spec.account_uid = meta_string(**account, "uid");
-  Value& s = (*body)["spec"];
+  if (const std::string& name = meta_string(*body, "name"); !name.empty() && name != r.name)
+    co_return error_response(status::invalid("authentication.k8s.io", "TokenRequest", r.name, {{"metadata.name", "FieldValueInvalid", "Invalid value: " + json::quote(name) + ": must match the service account name if specified"}}));
+  if (const std::string& ns = meta_string(*body, "namespace"); !ns.empty() && ns != r.ns)
+    co_return error_response(status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+  const Value& s = (*body)["spec"];
   for (auto& a : s["audiences"].as_array()) spec.audiences.push_back(a.as_string());
   if (spec.audiences.empty()) spec.audiences = core.tokens->api_audiences();
   if (s["expirationSeconds"].is_int()) spec.seconds = s["expirationSeconds"].as_int();
+  constexpr int64_t kSecondsMax = int64_t{1} << 32;
+  if (spec.seconds > kSecondsMax)
+    co_return error_response(status::invalid("authentication.k8s.io", "TokenRequest", "", {{"spec.expirationSeconds", "FieldValueInvalid", "Invalid value: " + std::to_string(spec.seconds) + ": may not specify a duration larger than 2^32 seconds"}}));
   if (spec.seconds < 600)
     co_return error_response(status::invalid("authentication.k8s.io", "TokenRequest", "", {{"spec.expirationSeconds", "FieldValueInvalid", "Invalid value: " + std::to_string(spec.seconds) + ": may not specify a duration less than 10 minutes"}}));
   spec.seconds = std::min<int64_t>(spec.seconds, 86'400);
-  Value ref = s["boundObjectRef"];
+  const Value ref = s["boundObjectRef"];
   if (ref.is_object()) {
     const std::string& kind = ref["kind"].as_string();
     const std::string& name = ref["name"].as_string();
     std::string plural = kind == "Pod" ? "pods" : kind == "Secret" ? "secrets"
                                               : kind == "Node"     ? "nodes"
                                                                    : "";
-    if (plural.empty()) co_return error_response(status::bad_request("cannot bind token for serviceaccount to object of type " + ref["apiVersion"].as_string() + ", Kind=" + kind));
+    if (plural.empty() || !kube::parse_group_version(ref["apiVersion"].as_string()).group.empty())
+      co_return error_response(status::bad_request("cannot bind token to object of type " + kind_text(ref["apiVersion"].as_string(), kind)));
+    if (name.empty()) co_return error_response(status::bad_request("Name parameter required."));
     ServedTypePtr t = core.types.find("", "v1", plural);
     auto bound = server.rest().live(*t, kind == "Node" ? "" : r.ns, name);
     if (!bound.ok()) co_return error_response(bound.error());
     std::string uid = meta_string(**bound, "uid");
+    kube::Resource by_kind = t->resource;  // as messages about a binding name it
+    by_kind.plural = kind;
     if (!ref["uid"].as_string().empty() && ref["uid"].as_string() != uid)
-      co_return error_response(status::conflict(t->resource, name, "the UID in the bound object reference (" + ref["uid"].as_string() + ") does not match the UID in record. The object might have been deleted and then recreated"));
+      co_return error_response(status::conflict(by_kind, name, "the UID in the bound object reference (" + ref["uid"].as_string() + ") does not match the UID in record. The object might have been deleted and then recreated"));
     if (kind == "Pod") {
       if (bound->get()->path({"spec", "serviceAccountName"}).as_string() != r.name)
         co_return error_response(status::bad_request("cannot bind token for serviceaccount " + json::quote(r.name) + " to pod running with different serviceaccount name."));
@@ -490,12 +519,13 @@ Task<Response> serve_token(ApiServer& server, Request& r, ServedTypePtr accounts
   out["apiVersion"] = "authentication.k8s.io/v1";
   out["metadata"]["name"] = r.name;
   out["metadata"]["namespace"] = r.ns;
+  out["metadata"]["uid"] = new_uid(core.ex);
   out["metadata"]["creationTimestamp"] = format_rfc3339(core.ex.now());
   Value audiences = Value::array();
   for (auto& a : spec.audiences) audiences.push_back(a);
   out["spec"]["audiences"] = std::move(audiences);
   out["spec"]["expirationSeconds"] = spec.seconds;
-  out["spec"]["boundObjectRef"] = std::move(ref);
+  out["spec"]["boundObjectRef"] = ref;
   out["status"]["token"] = token->first;
   out["status"]["expirationTimestamp"] = format_rfc3339(token->second);
   co_return json_response(201, out);

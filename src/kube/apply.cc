@@ -4,6 +4,8 @@
 #include "kube/apply.h"
 
 #include <algorithm>
+#include <map>
+#include <mutex>
 
 #include "base/strings.h"
 #include "kube/field_set.h"
@@ -253,13 +255,28 @@ bool only_time_moves(json::Value& managed, const Manager& self, const Node& writ
   return true;
 }
 
+// What an object has before anything is given to it: upstream's empty struct writes some members.
+const json::Value& nothing_given(const Schema& schema) {
+  static const json::Value none = json::Value::object();
+  if (!schema.built_in) return none;
+  static std::mutex mutex;
+  static std::map<const TypeInfo*, json::Value> known;
+  std::lock_guard lock(mutex);
+  auto it = known.find(schema.built_in);
+  if (it == known.end()) {
+    auto empty = canonical_json(*schema.built_in, none);
+    it = known.emplace(schema.built_in, empty.ok() ? empty->freeze() : none).first;
+  }
+  return it->second;
+}
+
 // A creator owns all there is, alone: its entry is written without comparing anything.
 bool track_created(const Schema& schema, json::Value& object, const ApplyOptions& o) {
   fields::Unowned unowned;
   unowned.root = {"apiVersion", "kind"};
   for (auto& f : o.reset_fields) unowned.root.push_back(f);
   unowned.metadata.assign(std::begin(kUnownedMetadata), std::end(kUnownedMetadata));
-  json::Value set = fields::created_fields_v1(schema, object, unowned);
+  json::Value set = fields::created_fields_v1(schema, object, nothing_given(schema), unowned);
   if (set.is_null()) return false;
   if (set.size() == 0) return true;
   json::Object e;
@@ -357,9 +374,8 @@ void track_update(const Schema& schema, const json::Value* old, json::Value& obj
   if (cleared && old) return;
   if (!old && track_created(schema, object, o)) return;
   // What both have makes no difference.
-  const json::Value none = json::Value::object();
   if (old && (*old)["metadata"]["managedFields"].size()) object["metadata"]["managedFields"] = (*old)["metadata"]["managedFields"];
-  Change change = change_between(schema, old ? *old : none, object, o);
+  Change change = change_between(schema, old ? *old : nothing_given(schema), object, o);
   if (old && change.written.empty() && change.removed.empty()) return;
   Manager self{o.manager, "Update", object["apiVersion"].as_string(), o.subresource, format_rfc3339(o.now), {}, {}};
   if (json::Value* managed = object["metadata"].find("managedFields"); managed && change.removed.empty() && only_time_moves(*managed, self, change.written.root())) return;

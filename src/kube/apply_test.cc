@@ -125,7 +125,7 @@ spec:
 status: {replicas: 1}
 )",
                            "{spec: {template: {spec: {containers: [{name: twice, image: a}, {name: twice, tty: true}]}}}}"}) {
-    const json::Value none = json::Value::object();
+    const json::Value none = *canonical_json(apps::Deployment::type_info(), json::Value::object());  // with the members that it always writes
     for (const char* subresource : {"", "status"}) {
       json::Value created = y(text), compared = created;
       const ApplyOptions o{"m", subresource, kNow, false, {"status"}};
@@ -134,6 +134,13 @@ status: {replicas: 1}
       EXPECT_EQ(json::dump(created["metadata"]), json::dump(compared["metadata"]));
     }
   }
+}
+
+// The map or list that a field is in belongs to who made it, unless every object of the kind has it; selectors are owned whole.
+TEST_F(Apply, CreatorsOwnTheContainersTheyMake) {
+  json::Value o = *canonical_json(apps::Deployment::type_info(), y("{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, labels: {a: b}}, spec: {selector: {matchLabels: {a: b}}, strategy: {rollingUpdate: {maxSurge: 1}}, template: {spec: {containers: [{name: c}]}}}}"));
+  track_update(*schema, nullptr, o, {"m", "", kNow, false, {"status"}});
+  EXPECT_EQ(json::dump(entry(o, "m")["fieldsV1"]), R"({"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:selector":{},"f:strategy":{"f:rollingUpdate":{".":{},"f:maxSurge":{}}},"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:name":{},"f:resources":{}}}}}}})");
 }
 
 TEST_F(Apply, UpdatesAreTracked) {
@@ -148,7 +155,7 @@ TEST_F(Apply, UpdatesAreTracked) {
   json::Value st = created;
   st["status"]["replicas"] = 2;
   track_update(*schema, &created, st, {"controller", "status", kNow, false, {"spec"}});
-  EXPECT_EQ(json::dump(entry(st, "controller")["fieldsV1"]), R"({"f:status":{"f:replicas":{}}})");
+  EXPECT_EQ(json::dump(entry(st, "controller")["fieldsV1"]), R"({"f:status":{".":{},"f:replicas":{}}})");
   EXPECT_EQ(entry(st, "controller")["subresource"].as_string(), "status");
 }
 

@@ -9,6 +9,7 @@
 #include "kube/quantity.h"
 #include "kube/type_info.h"
 #include "kube/types/meta.h"
+#include "kube/wrong_types.h"
 
 namespace caravel::kube {
 
@@ -161,32 +162,6 @@ json::Value encode_struct(const TypeInfo& type, const void* object, bool with_ki
 
 // ---- decode ----
 
-std::string go_type(const FieldInfo& f, bool element) {
-  std::string s;
-  switch (f.scalar) {
-    case Scalar::kString: s = "string"; break;
-    case Scalar::kBool: s = "bool"; break;
-    case Scalar::kInt32: s = "int32"; break;
-    case Scalar::kInt64:
-    case Scalar::kInt: s = "int64"; break;
-    case Scalar::kDouble: s = "float64"; break;
-    case Scalar::kBytes: s = "[]uint8"; break;
-    case Scalar::kTime: s = "v1.Time"; break;
-    case Scalar::kMicroTime: s = "v1.MicroTime"; break;
-    case Scalar::kDuration: s = "v1.Duration"; break;
-    case Scalar::kQuantity: s = "resource.Quantity"; break;
-    case Scalar::kIntOrString: s = "intstr.IntOrString"; break;
-    case Scalar::kJson: s = "interface {}"; break;
-    case Scalar::kObject: s = "map[string]interface {}"; break;
-    case Scalar::kStrings: s = "[]string"; break;
-    case Scalar::kStruct: s = "v1." + std::string(f.type->name); break;
-  }
-  if (element) return s;
-  if (f.shape == Shape::kList) return "[]" + s;
-  if (f.shape == Shape::kMap) return "map[string]" + s;
-  return s;
-}
-
 std::string_view json_type(const json::Value& v) {
   switch (v.type()) {
     case json::Type::kNull: return "null";
@@ -203,6 +178,7 @@ std::string_view json_type(const json::Value& v) {
 // Where in the document a value is: a member, an item, or an entry of a map.
 struct Step {
   const Step* up;
+  const TypeInfo* type;  // of a member: the struct that has it
   std::string_view name;
   size_t index;
   enum { kMember,
@@ -213,17 +189,21 @@ struct Step {
 struct Decoder {
   const Step* here = nullptr;  // the member being read
   std::vector<std::string>* unknown = nullptr;
+  const TypeInfo* root = nullptr;
   const TypeInfo* meta = nullptr;  // of ObjectMeta, when managedFields are left out
   Error error;
   bool failed = false;
 
-  // "spec.template.spec.containers"; as upstream's decoder has it, without items and entries unless these are `all` wanted.
+  // "spec.template.spec.containers"; as upstream's decoder has it, with base structs ("volumes.VolumeSource.emptyDir") and
+  // without items and entries, unless these are `all` wanted.
   static void path_to(const Step* s, bool all, std::string& out) {
     if (!s) return;
     path_to(s->up, all, out);
     if (s->what == Step::kItem) {
       if (all) out += "[" + std::to_string(s->index) + "]";
     } else if (all || s->what == Step::kMember) {
+      if (!all)
+        for (auto base : inline_path(*s->type, s->name)) out += (out.empty() ? "" : ".") + std::string(base);
       if (!out.empty()) out += '.';
       out += s->name;
     }
@@ -235,11 +215,12 @@ struct Decoder {
   }
 
   bool wrong(const TypeInfo& owner, const FieldInfo& f, const json::Value& v, bool element) {
+    const bool takes_number = f.scalar == Scalar::kInt32 || f.scalar == Scalar::kInt64 || f.scalar == Scalar::kInt || f.scalar == Scalar::kDouble || f.scalar == Scalar::kIntOrString;
+    const bool whole = !element && (f.shape == Shape::kList || f.shape == Shape::kMap);
     std::string what(json_type(v));
-    if (v.is_number()) what += " " + json::dump(v);
-    if (v.is_number() && (f.scalar == Scalar::kString || f.shape != Shape::kValue)) what = "number";
+    if (v.is_number() && takes_number && !whole) what += " " + json::dump(v);
     return fail("json: cannot unmarshal " + what + " into Go struct field " + std::string(owner.name) + "." + path() + " of type " +
-                go_type(f, element));
+                go_type(owner, f, element || !whole, *root));
   }
   bool fail(std::string message) {
     failed = true;
@@ -278,7 +259,7 @@ struct Decoder {
       case Scalar::kBytes: {
         if (!v.is_string()) return wrong(owner, f, v, element);
         auto bytes = base64_decode(v.as_string());
-        if (!bytes) return fail("illegal base64 data in " + path());
+        if (!bytes) return fail(go_base64_problem(v.as_string()));
         as<std::string>(p) = std::move(*bytes);
         return true;
       }
@@ -286,21 +267,20 @@ struct Decoder {
       case Scalar::kMicroTime: {
         if (!v.is_string()) return wrong(owner, f, v, element);
         auto t = parse_rfc3339(v.as_string());
-        if (!t.ok())
-          return fail("parsing time \"" + v.as_string() + "\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"" + v.as_string() + "\" (" + path() + ")");
+        if (!t.ok()) return fail(go_time_problem(v.as_string(), f.scalar == Scalar::kMicroTime));
         as<Time>(p) = f.scalar == Scalar::kTime ? Time{t->ns - t->ns % 1'000'000'000} : *t;
         return true;
       }
       case Scalar::kDuration: {
+        if (!v.is_string()) return wrong(owner, f, v, element);
         auto d = parse_duration(v.as_string());
-        if (!v.is_string() || !d.ok()) return wrong(owner, f, v, element);
+        if (!d.ok()) return fail("time: invalid duration " + json::quote(v.as_string()));
         as<Duration>(p) = *d;
         return true;
       }
       case Scalar::kQuantity: {
-        if (!v.is_string() && !v.is_number()) return wrong(owner, f, v, element);
         auto q = Quantity::parse(v.is_string() ? trim(v.as_string()) : json::dump(v));
-        if (!q.ok()) return fail(q.error().message + " (" + path() + ")");
+        if (!q.ok()) return fail(q.error().message);
         as<Quantity>(p) = *q;
         return true;
       }
@@ -323,7 +303,7 @@ struct Decoder {
         out.clear();
         out.reserve(v.size());
         for (auto& i : v.as_array()) {
-          if (!i.is_string()) return wrong(owner, f, i, element);
+          if (!i.is_string()) return wrong(owner, f, i, true);
           out.push_back(i.as_string());
         }
         return true;
@@ -365,7 +345,7 @@ struct Decoder {
         if (v.is_null()) return true;
         if (!v.is_array()) return wrong(owner, f, v, false);
         f.ops->reserve(p, v.size());
-        Step step{here, {}, 0, Step::kItem};
+        Step step{here, nullptr, {}, 0, Step::kItem};
         here = &step;
         for (auto& item : v.as_array()) {
           void* slot = f.ops->append(p);
@@ -379,7 +359,7 @@ struct Decoder {
         f.ops->clear(p);
         if (v.is_null()) return true;
         if (!v.is_object()) return wrong(owner, f, v, false);
-        Step step{here, {}, 0, Step::kEntry};
+        Step step{here, nullptr, {}, 0, Step::kEntry};
         here = &step;
         for (auto& m : v.as_object()) {
           step.name = m.key;
@@ -394,7 +374,7 @@ struct Decoder {
   }
 
   bool object(const TypeInfo& type, const json::Object& o, void* p) {
-    Step step{here, {}, 0, Step::kMember};
+    Step step{here, &type, {}, 0, Step::kMember};
     size_t next = 0;
     for (auto& m : o) {
       size_t base = 0;
@@ -456,11 +436,12 @@ json::Value encode_json(const TypeInfo& type, const void* object) { return encod
 
 static Status decode_reporting(const TypeInfo& type, const json::Value& value, void* object, std::vector<std::string>* unknown) {
   Decoder d;
+  d.root = &type;
   d.unknown = unknown;
   if (type.special != Special::kNone) {
     d.special(type, value, object);
   } else if (!value.is_object()) {
-    d.fail("json: cannot unmarshal " + std::string(json_type(value)) + " into Go value of type v1." + std::string(type.name));
+    d.fail("json: cannot unmarshal " + std::string(json_type(value)) + " into Go value of type " + go_type(type, type));
   } else {
     d.object(type, value.as_object(), object);
   }
@@ -470,8 +451,9 @@ static Status decode_reporting(const TypeInfo& type, const json::Value& value, v
 
 Status decode_for_readers(const TypeInfo& type, const json::Value& value, void* object) {
   Decoder d;
+  d.root = &type;
   d.meta = &meta::ObjectMeta::type_info();
-  if (!value.is_object()) d.fail("json: cannot unmarshal " + std::string(json_type(value)) + " into Go value of type v1." + std::string(type.name));
+  if (!value.is_object()) d.fail("json: cannot unmarshal " + std::string(json_type(value)) + " into Go value of type " + go_type(type, type));
   else d.object(type, value.as_object(), object);
   if (d.failed) return std::move(d.error);
   return ok();

@@ -9,6 +9,7 @@
 #include "kube/kinds.h"
 #include "kube/protobuf.h"
 #include "kube/quantity.h"
+#include "kube/schema.h"
 #include "kube/types/apiextensions.h"
 #include "kube/types/apps.h"
 #include "kube/types/argo.h"
@@ -16,6 +17,7 @@
 #include "kube/types/karpenter.h"
 #include "kube/types/networking.h"
 #include "kube/types/rbac.h"
+#include "kube/wrong_types.h"
 
 namespace caravel::kube {
 namespace {
@@ -95,9 +97,49 @@ TEST(Codec, WrongTypesAreNamedAsUpstreamDoes) {
   auto d = from_json<apps::Deployment>(*json::parse(R"({"spec":{"replicas":"three"}})"));
   ASSERT_FALSE(d.ok());
   EXPECT_EQ(d.error().message, "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32");
-  EXPECT_FALSE(from_json<core::Pod>(*json::parse(R"({"spec":{"containers":{}}})")).ok());
-  EXPECT_FALSE(from_json<core::Pod>(*json::parse(R"({"spec":{"priority":3000000000}})")).ok());
-  EXPECT_FALSE(from_json<core::Secret>(*json::parse(R"({"data":{"a":"***"}})")).ok());
+  auto wrong = [](const char* pod, const char* want) {
+    auto r = from_json<core::Pod>(*json::parse(pod));
+    ASSERT_FALSE(r.ok()) << pod;
+    EXPECT_EQ(r.error().message, want);
+  };
+  wrong(R"({"spec":{"containers":{}}})", "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container");
+  wrong(R"({"spec":{"containers":[5]}})", "json: cannot unmarshal number into Go struct field PodSpec.spec.containers of type v1.Container");
+  wrong(R"({"spec":{"priority":3000000000}})", "json: cannot unmarshal number 3000000000 into Go struct field PodSpec.spec.priority of type int32");
+  wrong(R"({"spec":{"containers":[{"imagePullPolicy":5}]}})", "json: cannot unmarshal number into Go struct field Container.spec.containers.imagePullPolicy of type v1.PullPolicy");
+  wrong(R"({"spec":{"containers":[{"resources":{"limits":"x"}}]}})", "json: cannot unmarshal string into Go struct field ResourceRequirements.spec.containers.resources.limits of type v1.ResourceList");
+  wrong(R"({"spec":{"containers":[{"resources":{"limits":{"cpu":true}}}]}})", "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+  wrong(R"({"spec":{"volumes":[{"emptyDir":"x"}]}})", "json: cannot unmarshal string into Go struct field Volume.spec.volumes.VolumeSource.emptyDir of type v1.EmptyDirVolumeSource");
+  wrong(R"({"metadata":{"creationTimestamp":"x"}})", R"(parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006")");
+  wrong(R"({"metadata":{"creationTimestamp":"2026-13-01T00:00:00Z"}})", R"(parsing time "2026-13-01T00:00:00Z": month out of range)");
+  wrong(R"({"metadata":{"creationTimestamp":5}})", "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.creationTimestamp of type string");
+  EXPECT_EQ(from_json<core::Secret>(*json::parse(R"({"data":{"a":"***"}})")).error().message, "illegal base64 data at input byte 0");
+}
+
+TEST(WrongTypes, MergedDocumentsAreReadByConversion) {
+  auto read = [](const char* text) {
+    json::Value v = *json::parse(text);
+    Status s = convert_numbers(apps::Deployment::type_info(), v);
+    return s.ok() ? json::dump(v) : s.error().message;
+  };
+  EXPECT_EQ(read(R"({"spec":{"replicas":"x"}})"), "unrecognized type: int32");
+  EXPECT_EQ(read(R"({"spec":{"replicas":1.5}})"), "cannot convert float64 to int32");
+  EXPECT_EQ(read(R"({"spec":{"replicas":3.0}})"), R"({"spec":{"replicas":3}})");
+  EXPECT_EQ(read(R"({"spec":{"replicas":99999999999}})"), R"({"spec":{"replicas":1215752191}})");
+  EXPECT_EQ(read(R"({"metadata":{"labels":{"a":5}}})"), "cannot convert int64 to string");
+  EXPECT_EQ(read(R"({"metadata":{"labels":[1]}})"), "cannot restore map from slice");
+  EXPECT_EQ(read(R"({"spec":{"template":{"spec":{"containers":"x"}}}})"), "cannot restore slice from string");
+  EXPECT_EQ(read(R"({"spec":[]})"), "cannot restore struct from: slice");
+  EXPECT_EQ(read(R"({"spec":{"strategy":{"rollingUpdate":{"maxSurge":1.5}}}})"), "json: cannot unmarshal number 1.5 into Go value of type int32");
+  EXPECT_EQ(go_text(*json::parse(R"({"b":[1,"x",null],"a":{"c":true}})")), "map[a:map[c:true] b:[1 x <nil>]]");
+}
+
+TEST(WrongTypes, AppliedConfigurationsAreReadByTheirSchema) {
+  auto problems = [](const char* text) { return join(typed_problems(*schema_of(apps::Deployment::type_info()), *json::parse(text)), "; "); };
+  EXPECT_EQ(problems(R"({"spec":{"replicas":"x","zork":1}})"), ".spec.replicas: expected numeric (int or float), got string; .spec.zork: field not declared in schema");
+  EXPECT_EQ(problems(R"({"spec":{"template":{"spec":{"containers":[{"name":"a","args":[5]}]}}}})"), R"(.spec.template.spec.containers[name="a"].args[0]: expected string, got &value.valueUnstructured{Value:5})");
+  EXPECT_EQ(problems(R"({"spec":{"template":{"spec":{"containers":[5]}}}})"), ".spec.template.spec.containers: element 0: associative list with keys may not have non-map elements");
+  EXPECT_EQ(problems(R"({"spec":"x"})"), ".spec: expected map, got &{x}");
+  EXPECT_EQ(problems(R"({"spec":{"template":{"spec":{"hostNetwork":"x"}}}})"), ".spec.template.spec.hostNetwork: expected boolean, got &{x}");
 }
 
 TEST(Codec, SecretsHoldRawBytes) {

@@ -88,7 +88,8 @@ void collect(const Schema* s, const json::Value& v, Node& node) {
 
 namespace {
 
-// Writes the fields of `v` as collect() and to_json() would, in the order of their keys.
+// Writes what compare() finds new in `v` over `base`, as to_json() would: in the order of their keys. `base` is what is there
+// before anything is given (an empty struct of the kind writes some members); null: nothing is.
 struct CreatedFields {
   static constexpr size_t kLargeItem = 4, kItemsKnown = 512, kShapeMax = 4096;  // members; documents kept; bytes that describe one
   bool twice = false;
@@ -96,12 +97,12 @@ struct CreatedFields {
   static bool named(const std::vector<std::string_view>* names, std::string_view key) { return names && std::find(names->begin(), names->end(), key) != names->end(); }
 
   // True when the value itself is owned, beside its members in `out`.
-  bool write(const Schema* s, const json::Value& v, json::Object& out, const std::vector<std::string_view>* without) {
+  bool write(const Schema* s, const json::Value& v, const json::Value* base, json::Object& out, const std::vector<std::string_view>* without) {
     Kind kind = kind_of(s, v);
-    if (kind == Kind::kLeaf) return true;
+    if (kind == Kind::kLeaf) return !base || !(*base == v);
     if (kind == Kind::kStruct) {
-      members(s, v.as_object(), out, without);
-      return false;
+      members(s, v.as_object(), base, out, without);
+      return !base;
     }
     std::vector<std::pair<std::string, const json::Value*>> items;
     items.reserve(v.size());
@@ -109,7 +110,7 @@ struct CreatedFields {
     std::sort(items.begin(), items.end(), [](auto& a, auto& b) { return a.first < b.first; });
     twice = twice || std::adjacent_find(items.begin(), items.end(), [](auto& a, auto& b) { return a.first == b.first; }) != items.end();
     for (auto& [key, item] : items) out.append(std::move(key), kind == Kind::kListMap ? fields_of_item(s->items.get(), *item) : json::Value::object());
-    return false;
+    return !base;
   }
 
   // Large items (containers) of one template own the same fields: they share one document, found by what their fields are.
@@ -133,7 +134,7 @@ struct CreatedFields {
   json::Value item_document(const Schema* s, const json::Value& item) {
     json::Object inside;
     inside.append(".", json::Value::object());
-    write(s, item, inside, nullptr);
+    write(s, item, nullptr, inside, nullptr);
     if (inside.size() == 1) inside.clear();
     return inside;
   }
@@ -150,10 +151,7 @@ struct CreatedFields {
       out.push_back('{');
       for (auto& m : v.as_object()) {
         put_key(m.key, out);
-        bool declared;
-        const Schema* c = member_schema(s, m.key, &declared);
-        if (s && !declared) out.push_back('u');
-        describe(c, m.value, out);
+        describe(member_schema(s, m.key), m.value, out);
       }
       out.push_back('}');
     } else {
@@ -166,18 +164,15 @@ struct CreatedFields {
     }
   }
 
-  void members(const Schema* s, const json::Object& object, json::Object& out, const std::vector<std::string_view>* without) {
+  void members(const Schema* s, const json::Object& object, const json::Value* base, json::Object& out, const std::vector<std::string_view>* without) {
     std::vector<const json::Member*> sorted;
     sorted.reserve(object.size());
     for (auto& m : object)
       if (!named(without, m.key)) sorted.push_back(&m);
     std::sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->key < b->key; });
     for (const json::Member* m : sorted) {
-      bool declared;
-      const Schema* c = member_schema(s, m->key, &declared);
       json::Object inside;
-      bool owned = write(c, m->value, inside, nullptr);
-      if (m->value.is_null() || (m->value.is_object() && m->value.size() == 0) || (s && !declared)) owned = true;
+      const bool owned = write(member_schema(s, m->key), m->value, base ? base->find(m->key) : nullptr, inside, nullptr);
       put(m->key, owned, std::move(inside), out);
     }
   }
@@ -196,7 +191,7 @@ struct CreatedFields {
 
 }  // namespace
 
-json::Value created_fields_v1(const Schema& schema, const json::Value& object, const Unowned& unowned) {
+json::Value created_fields_v1(const Schema& schema, const json::Value& object, const json::Value& base, const Unowned& unowned) {
   CreatedFields w;
   json::Object out;
   std::vector<const json::Member*> sorted;
@@ -204,28 +199,37 @@ json::Value created_fields_v1(const Schema& schema, const json::Value& object, c
     if (!CreatedFields::named(&unowned.root, m.key)) sorted.push_back(&m);
   std::sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->key < b->key; });
   for (const json::Member* m : sorted) {
-    bool declared;
-    const Schema* c = member_schema(&schema, m->key, &declared);
     const bool metadata = m->key == "metadata";
     json::Object inside;
-    bool owned = w.write(c, m->value, inside, metadata ? &unowned.metadata : nullptr);
-    if (m->value.is_null() || (m->value.is_object() && m->value.size() == 0) || !declared) owned = true;
+    const bool owned = w.write(member_schema(&schema, m->key), m->value, base.find(m->key), inside, metadata ? &unowned.metadata : nullptr);
     CreatedFields::put(m->key, owned && !metadata, std::move(inside), out);
   }
   if (w.twice) return {};
   return out;
 }
 
+// Every field of a value that is new or gone, and the values that hold them.
+static void collect_whole(const Schema* s, const json::Value& v, Node& node) {
+  node.member = true;
+  const Kind kind = kind_of(s, v);
+  if (kind == Kind::kLeaf) return;
+  if (kind == Kind::kStruct)
+    for (auto& m : v.as_object()) collect_whole(member_schema(s, m.key), m.value, node.children["f:" + m.key]);
+  else
+    for (auto& i : v.as_array()) {
+      Node& child = node.children[item_key(*s, i, kind)];
+      child.member = true;
+      if (kind == Kind::kListMap) collect_whole(s->items.get(), i, child);
+    }
+}
+
 void compare(const Schema* s, const json::Value& a, const json::Value& b, Difference& out) {
   Kind ka = kind_of(s, a), kb = kind_of(s, b);
   if (ka != kb) {
-    // What it was is gone, what it is is new; the path itself changed.
-    if (ka == Kind::kLeaf && kb == Kind::kLeaf) {
-      out.modified.member = true;
-    } else {
-      collect(s, a, out.removed);
-      collect(s, b, out.added);
-    }
+    // Null is there, with nothing in it. Of others, what it was is gone and what it is is new.
+    collect_whole(s, a, out.removed);
+    collect_whole(s, b, out.added);
+    if (a.is_null() || b.is_null()) out.added.member = out.removed.member = false;
     return;
   }
   auto down = [&](const std::string& key, const Schema* c, const json::Value& x, const json::Value& y) {
@@ -241,10 +245,8 @@ void compare(const Schema* s, const json::Value& a, const json::Value& b, Differ
       break;
     case Kind::kStruct: {
       auto one_side = [&](const json::Value& from, const json::Value& other, Node& into) {
-        json::Value only = json::Value::object();
         for (auto& m : from.as_object())
-          if (!other.find(m.key)) only[m.key] = m.value;
-        if (only.size()) collect(s, only, into);
+          if (!other.find(m.key)) collect_whole(member_schema(s, m.key), m.value, into.children["f:" + m.key]);
       };
       one_side(a, b, out.removed);
       one_side(b, a, out.added);
@@ -262,7 +264,7 @@ void compare(const Schema* s, const json::Value& a, const json::Value& b, Differ
         auto it = old.find(key);
         if (it == old.end()) {
           Node& n = out.added.children[key];
-          if (ka == Kind::kListMap) collect(s->items.get(), i, n);
+          if (ka == Kind::kListMap) collect_whole(s->items.get(), i, n);
           n.member = true;
         } else {
           if (ka == Kind::kListMap) down(key, s->items.get(), *it->second, i);
@@ -271,7 +273,7 @@ void compare(const Schema* s, const json::Value& a, const json::Value& b, Differ
       }
       for (auto& [key, i] : old) {
         Node& n = out.removed.children[key];
-        if (ka == Kind::kListMap) collect(s->items.get(), *i, n);
+        if (ka == Kind::kListMap) collect_whole(s->items.get(), *i, n);
         n.member = true;
       }
       break;

@@ -26,11 +26,12 @@ std::string item_key(const Schema& list, const json::Value& item, Kind kind);
 // Adds every field of `value` under `node` (which stands for the value itself).
 void collect(const Schema* schema, const json::Value& value, Node& node);
 // The same as fieldsV1 text would have it, of a whole object and without members of the root and of its metadata that these
-// lists name: what a creator owns, without a set in between. Null when keys come twice.
+// lists name: what a creator owns, without a set in between. `base` is what an object has to which nothing was given. Null
+// when keys come twice.
 struct Unowned {
   std::vector<std::string_view> root, metadata;
 };
-json::Value created_fields_v1(const Schema& schema, const json::Value& object, const Unowned& unowned);
+json::Value created_fields_v1(const Schema& schema, const json::Value& object, const json::Value& base, const Unowned& unowned);
 struct Difference {
   Node added, modified, removed;
 };

@@ -44,7 +44,6 @@ class Document {
     r_ = &r;
     custom_ = custom;
     item_ = item;
-    list_ = schemas_.add_list(item, r, meta::ListMeta::type_info());
     std::string root = r.group.empty() ? "/api/" + r.version : "/apis/" + r.group + "/" + r.version;
     std::string base = r.namespaced ? root + "/namespaces/{namespace}/" + r.plural : root + "/" + r.plural;
     auto has = [&](std::string_view v) {
@@ -52,6 +51,7 @@ class Document {
         if (x == v) return true;
       return false;
     };
+    if (has("list")) list_ = schemas_.add_list(item, r, meta::ListMeta::type_info(), !custom);
     if (r.namespaced && has("list")) paths_[root + "/" + r.plural]["get"] = operation("list", list_, kList, false, false);
     Value& collection = paths_[base];
     if (has("list")) collection["get"] = operation("list", list_, kList, r.namespaced, false);

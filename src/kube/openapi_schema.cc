@@ -1,9 +1,11 @@
 // OpenAPI schemas from the tables.
 #include "kube/openapi_schema.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/strings.h"
+#include "kube/type_facts.h"
 
 namespace caravel::kube {
 
@@ -43,11 +45,26 @@ Value named_scalar_schema(Scalar s, bool v3) {
   if (v3) {
     v["oneOf"] = s == Scalar::kQuantity ? Value::array({json::Object{{"type", "string"}}, json::Object{{"type", "number"}}})
                                         : Value::array({json::Object{{"type", "integer"}}, json::Object{{"type", "string"}}});
+    if (s == Scalar::kIntOrString) v["format"] = "int-or-string";
   } else {
     v["type"] = "string";
     if (s == Scalar::kIntOrString) v["format"] = "int-or-string";
   }
   return v;
+}
+
+// What Go has where nothing is given; null for what has no such value of its own.
+Value zero_value(const FieldInfo& f) {
+  switch (f.scalar) {
+    case Scalar::kString: return "";
+    case Scalar::kBool: return false;
+    case Scalar::kInt32:
+    case Scalar::kInt64:
+    case Scalar::kInt:
+    case Scalar::kDouble: return 0;
+    case Scalar::kStruct: return f.type->special == Special::kNone ? Value::object() : Value();
+    default: return {};
+  }
 }
 
 }  // namespace
@@ -126,9 +143,17 @@ Value OpenApiSchemas::field(const FieldInfo& f) {
   if (!x.enum_values.empty() && item.find("type")) {
     json::Array a;
     const bool integer = std::as_const(item)["type"].as_string() == "integer";
-    for (auto value : x.enum_values) a.push_back(integer ? json::Value(parse_int(value).value_or(0)) : json::Value(value));
+    std::vector<std::string_view> sorted(x.enum_values.begin(), x.enum_values.end());
+    std::sort(sorted.begin(), sorted.end());
+    for (auto value : sorted) a.push_back(integer ? json::Value(parse_int(value).value_or(0)) : json::Value(value));
     item["enum"] = std::move(a);
   }
+  const bool entries = f.shape == Shape::kList || f.shape == Shape::kMap;
+  if (v3_ && (entries || (f.shape == Shape::kValue && (f.scalar == Scalar::kStruct || !f.has(FieldInfo::kOmitEmpty)))))
+    if (Value none = zero_value(f); !none.is_null()) {
+      wrap(item);
+      item["default"] = std::move(none);
+    }
   if (f.shape == Shape::kList) {
     v["type"] = "array";
     v["items"] = std::move(item);
@@ -144,7 +169,7 @@ Value OpenApiSchemas::field(const FieldInfo& f) {
   } else {
     v = std::move(item);
   }
-  bool facts = !x.description.empty() || !x.map_type.empty() || !x.patch_strategy.empty() || !x.default_json.empty() || !std::isnan(x.minimum);
+  bool facts = v3_ || !x.description.empty() || !x.map_type.empty() || !x.patch_strategy.empty() || !x.default_json.empty() || !std::isnan(x.minimum);
   if (facts) wrap(v);
   if (!x.description.empty()) v["description"] = x.description;
   if (!x.map_type.empty()) v["x-kubernetes-map-type"] = x.map_type;
@@ -187,7 +212,8 @@ void OpenApiSchemas::add(const TypeInfo& type) {
     properties["kind"] = json::Object{{"description", "Kind of this object."}, {"type", "string"}};
   }
   fields(type, properties, required);
-  v["properties"] = std::move(properties);
+  if (properties.size() || !v3_) v["properties"] = std::move(properties);
+  if (is_atomic(type)) v["x-kubernetes-map-type"] = "atomic";
   if (!required.empty()) v["required"] = std::move(required);
   if (!type.kind.empty()) {
     GroupVersion gv = parse_group_version(type.api_version);
@@ -196,7 +222,12 @@ void OpenApiSchemas::add(const TypeInfo& type) {
   schemas_[name] = std::move(v);
 }
 
-std::string OpenApiSchemas::add_list(const std::string& item, const Resource& r, const TypeInfo& list_meta) {
+Value OpenApiSchemas::by_value(Value reference, bool with_default) const {
+  if (!v3_ || !with_default) return reference;
+  return json::Object{{"default", Value::object()}, {"allOf", Value::array({std::move(reference)})}};
+}
+
+std::string OpenApiSchemas::add_list(const std::string& item, const Resource& r, const TypeInfo& list_meta, bool built_in) {
   std::string name = item + "List";
   add(list_meta);
   Value v = Value::object();
@@ -204,9 +235,9 @@ std::string OpenApiSchemas::add_list(const std::string& item, const Resource& r,
   v["type"] = "object";
   v["properties"] = json::Object{
       {"apiVersion", json::Object{{"type", "string"}}},
-      {"items", json::Object{{"type", "array"}, {"items", ref(item)}}},
+      {"items", json::Object{{"type", "array"}, {"items", by_value(ref(item), built_in)}}},
       {"kind", json::Object{{"type", "string"}}},
-      {"metadata", ref(openapi_name(list_meta))},
+      {"metadata", by_value(ref(openapi_name(list_meta)), built_in)},
   };
   v["required"] = Value::array({"items"});
   v["x-kubernetes-group-version-kind"] = Value::array({json::Object{{"group", r.group}, {"kind", r.kind + "List"}, {"version", r.version}}});

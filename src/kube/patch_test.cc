@@ -146,7 +146,39 @@ TEST(JsonPatch, CopiesOfCopiesAreBounded) {
   for (int i = 0; i < 60; ++i) patch.push_back(json::Object{{"op", "copy"}, {"from", "/data"}, {"path", "/data/k" + std::to_string(i)}});
   auto r = json_patch(*json::parse(R"({"data":{"a":"x"}})"), patch);
   ASSERT_FALSE(r.ok());
-  EXPECT_EQ(r.error().code, Code::kTooLarge);
+  EXPECT_EQ(r.error().code, Code::kInvalid);
+  EXPECT_EQ(r.error().message.substr(0, 27), "Unable to complete the copy");
+}
+
+// Upstream's library takes more than RFC 6902 does.
+TEST(JsonPatch, WhatIsNotThereCanBeReplacedAndCopied) {
+  const json::Value doc = y("{a: {b: [1, 2]}, c: x}");
+  auto is = [&](const char* patch, const char* want) {
+    auto r = json_patch(doc, y(patch));
+    ASSERT_TRUE(r.ok()) << patch << ": " << r.error().message;
+    EXPECT_TRUE(*r == y(want)) << patch << ": " << json::dump(*r);
+  };
+  is("[{op: replace, path: /z, value: 1}]", "{a: {b: [1, 2]}, c: x, z: 1}");
+  is("[{op: copy, from: /z, path: /y}]", "{a: {b: [1, 2]}, c: x, y: null}");
+  is("[{op: add, path: data/k, value: 1}]", "{a: {b: [1, 2]}, c: x, k: 1}");  // up to the first slash nothing counts
+  is("[{op: add, path: /a/b/-1, value: 3}]", "{a: {b: [1, 2, 3]}, c: x}");
+  is("[{op: replace, path: '', value: {q: 1}}]", "{q: 1}");
+  is("[{op: test, path: /z, value: null}]", "{a: {b: [1, 2]}, c: x}");
+  for (auto patch : {"[{op: move, from: /z, path: /y}]", "[{op: replace, path: /a/b/2, value: 1}]", "[{op: add, path: '', value: {}}]", "[{op: replace, path: '', value: 5}]", "[{op: replace, path: /z/y, value: 1}]", "[{op: add, path: zork, value: 1}]", "[null]"})
+    EXPECT_FALSE(json_patch(doc, y(patch)).ok()) << patch;
+  EXPECT_EQ(json_patch(doc, y("[{op: 5, path: /a}]")).error().message, "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string");
+  EXPECT_EQ(json_patch(doc, y("{}"), true).error().message, "json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+}
+
+// Messages show a patched document with its members sorted where the patch went.
+TEST(Patches, ShownDocumentsAreSortedWhereTheyWereChanged) {
+  const json::Value live = y("{kind: A, apiVersion: v1, spec: {z: 1, a: {y: 1, b: 2}}, data: {y: 1, b: 2}}");
+  const json::Value patch = y("{spec: {z: 2}, new: {y: 1, b: [{z: 1, a: 2}]}}");
+  EXPECT_EQ(json::dump(in_merge_patch_order(merge_patch(live, patch), live, patch)),
+            R"({"apiVersion":"v1","data":{"y":1,"b":2},"kind":"A","new":{"b":[{"a":2,"z":1}],"y":1},"spec":{"a":{"y":1,"b":2},"z":2}})");
+  const json::Value operations = y("[{op: add, path: /spec/a/k, value: 1}]");
+  EXPECT_EQ(json::dump(in_json_patch_order(*json_patch(live, operations), operations)),
+            R"({"apiVersion":"v1","data":{"y":1,"b":2},"kind":"A","spec":{"a":{"b":2,"k":1,"y":1},"z":1}})");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "base/strings.h"
+#include "kube/type_facts.h"
 #include "kube/types/meta.h"
 
 namespace caravel::kube {
@@ -23,6 +24,7 @@ struct Builder {
     }
     open[&type] = s;
     s->type = Schema::Type::kObject;
+    s->atomic_map = is_atomic(type);
     s->description = std::string(type.description);
     if (!type.kind.empty()) {
       s->properties.emplace_back("kind", text());
@@ -143,6 +145,7 @@ struct Builder {
     s->min_properties = x.min_properties;
     s->max_properties = x.max_properties;
     s->atomic_map |= x.map_type == "atomic";
+    if (x.map_type == "granular") s->atomic_map = false;
     s->nullable |= f.has(FieldInfo::kNullable);
     s->preserve_unknown |= f.has(FieldInfo::kPreserve) && !list;
     s->embedded = f.has(FieldInfo::kEmbedded);

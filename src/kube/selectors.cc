@@ -8,95 +8,113 @@
 
 namespace caravel::kube {
 
+const std::string* find_pair(const Pairs& pairs, std::string_view key) {
+  for (auto& [k, v] : pairs)
+    if (k == key) return &v;
+  return nullptr;
+}
+
 namespace {
 
 using Op = LabelSelector::Op;
 
-Error bad(std::string why) { return make_error(Code::kBadRequest, "unable to parse requirement: " + std::move(why)); }
-
+// Reads "app=web, tier in (a,b)" word by word; what it says about bad ones is upstream's.
 class Parser {
  public:
-  explicit Parser(std::string_view s) : s_(s) {}
+  explicit Parser(std::string_view text) : text_(text) { next(); }
 
-  Result<std::vector<LabelSelector::Requirement>> parse() {
-    std::vector<LabelSelector::Requirement> out;
-    skip();
-    if (i_ == s_.size()) return out;
-    while (true) {
-      TRY(auto r, requirement());
-      out.push_back(std::move(r));
-      skip();
-      if (i_ == s_.size()) return out;
-      if (s_[i_] != ',') return bad("found '" + std::string(1, s_[i_]) + "', expected: ',' or 'end of string'");
-      ++i_;
+  Status read(std::vector<LabelSelector::Requirement>& out) {
+    while (!word_.empty()) {
+      if (!name() && word_ != "!") return bad("found '" + word_ + "', expected: !, identifier, or 'end of string'");
+      LabelSelector::Requirement term;
+      if (Status s = requirement(term); !s.ok()) return bad("unable to parse requirement: " + s.error().message);
+      out.push_back(std::move(term));
+      if (word_.empty()) break;
+      if (word_ != ",") return bad("found '" + word_ + "', expected: ',' or 'end of string'");
+      next();
+      if (!name() && word_ != "!") return bad("found '" + word_ + "', expected: identifier after ','");
     }
+    return ok();
   }
 
  private:
-  void skip() {
-    while (i_ < s_.size() && isspace(static_cast<unsigned char>(s_[i_]))) ++i_;
-  }
-  std::string word() {
-    skip();
-    size_t start = i_;
-    while (i_ < s_.size() && !isspace(static_cast<unsigned char>(s_[i_])) && std::string_view("=!(),<>").find(s_[i_]) == std::string_view::npos) ++i_;
-    return std::string(s_.substr(start, i_ - start));
-  }
-  bool take(std::string_view t) {
-    skip();
-    if (s_.substr(i_, t.size()) != t) return false;
-    i_ += t.size();
-    return true;
-  }
-  Result<LabelSelector::Requirement> requirement() {
-    LabelSelector::Requirement r;
-    bool negated = take("!");
-    r.key = word();
-    if (std::string e = check_qualified_name(r.key); !e.empty())
-      return bad("key: Invalid value: " + json::quote(r.key) + ": " + e);
-    if (negated) {
-      r.op = Op::kDoesNotExist;
-      return r;
+  static Error bad(std::string why) { return make_error(Code::kBadRequest, std::move(why)); }
+  static bool symbol(char c) { return std::string_view("()=!<>,").find(c) != std::string_view::npos; }
+  // A name, a value, or one of the words "in" and "notin" where they stand for themselves.
+  bool name() const { return !word_.empty() && !symbol(word_[0]); }
+  void next() {
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\r' || text_[at_] == '\n')) ++at_;
+    size_t end = at_;
+    if (end < text_.size() && symbol(text_[end])) {
+      const std::string_view two = text_.substr(end, 2);
+      end += two == "==" || two == "!=" ? 2 : 1;
+    } else {
+      while (end < text_.size() && !symbol(text_[end]) && std::string_view(" \t\r\n").find(text_[end]) == std::string_view::npos) ++end;
     }
-    skip();
-    if (i_ == s_.size() || s_[i_] == ',') return r;
-    if (take("==") || (s_.substr(i_, 2) != "!=" && take("="))) return one(std::move(r), Op::kIn);
-    if (take("!=")) return one(std::move(r), Op::kNotIn);
-    if (take(">")) return one(std::move(r), Op::kGreater);
-    if (take("<")) return one(std::move(r), Op::kLess);
-    std::string op = word();
-    if (op != "in" && op != "notin") return bad("found '" + op + "', expected: in, notin, =, ==, !=, gt, lt");
-    r.op = op == "in" ? Op::kIn : Op::kNotIn;
-    if (!take("(")) return bad("expected: '('");
-    while (true) {
-      std::string v = word();
-      if (std::string e = check_label_value(v); !e.empty())
-        return bad("values[" + std::to_string(r.values.size()) + "][" + r.key + "]: Invalid value: " + json::quote(v) + ": " + e);
-      r.values.push_back(std::move(v));
-      if (take(",")) continue;
-      if (take(")")) break;
-      return bad("expected: ',' or ')'");
-    }
-    return r;
-  }
-  Result<LabelSelector::Requirement> one(LabelSelector::Requirement r, Op op) {
-    r.op = op;
-    std::string v = word();
-    if ((op == Op::kGreater || op == Op::kLess) && !parse_int(v)) return bad("for 'Gt', 'Lt' operators, the value must be an integer");
-    if (std::string e = check_label_value(v); !e.empty()) return bad("values[0][" + r.key + "]: Invalid value: " + json::quote(v) + ": " + e);
-    r.values.push_back(std::move(v));
-    return r;
+    word_ = std::string(text_.substr(at_, end - at_));
+    at_ = end;
   }
 
-  std::string_view s_;
-  size_t i_ = 0;
+  Status requirement(LabelSelector::Requirement& t) {
+    t.op = word_ == "!" ? Op::kDoesNotExist : Op::kExists;
+    if (word_ == "!") next();
+    if (!name()) return bad("found '" + word_ + "', expected: identifier");
+    t.key = word_;
+    if (std::string e = check_qualified_name(t.key); !e.empty()) return bad("<nil>: Invalid value: " + json::quote(t.key) + ": " + e);
+    next();
+    if (t.op == Op::kDoesNotExist || word_.empty() || word_ == ",") return ok();
+    const std::string op = word_;
+    if (op == "in" || op == "=" || op == "==") t.op = Op::kIn;
+    else if (op == "notin" || op == "!=") t.op = Op::kNotIn;
+    else if (op == ">") t.op = Op::kGreater;
+    else if (op == "<") t.op = Op::kLess;
+    else return bad("found '" + op + "', expected: in, notin, =, ==, !=, gt, lt");
+    next();
+    TRY_VOID(op == "in" || op == "notin" ? list(t) : value(t));
+    if ((t.op == Op::kGreater || t.op == Op::kLess) && !parse_int(t.values[0]))
+      return bad("values[0]: Invalid value: " + json::quote(t.values[0]) + ": for 'Gt', 'Lt' operators, the value must be an integer");
+    std::sort(t.values.begin(), t.values.end());
+    for (size_t i = 0; i < t.values.size(); ++i)
+      if (std::string e = check_label_value(t.values[i]); !e.empty())
+        return bad("values[" + std::to_string(i) + "][" + t.key + "]: Invalid value: " + json::quote(t.values[i]) + ": " + e);
+    return ok();
+  }
+  Status value(LabelSelector::Requirement& t) {
+    t.values.emplace_back();
+    if (word_.empty() || word_ == ",") return ok();
+    if (!name()) return bad("found '" + word_ + "', expected: identifier");
+    t.values.back() = word_;
+    next();
+    return ok();
+  }
+  Status list(LabelSelector::Requirement& t) {
+    if (word_ != "(") return bad("found '" + word_ + "' expected: '('");
+    next();
+    if (word_ != ")" && word_ != "," && !name()) return bad("found '" + word_ + "', expected: ',', ')' or identifier");
+    while (true) {
+      t.values.emplace_back();
+      if (name()) {
+        t.values.back() = word_;
+        next();
+      }
+      if (word_ == ")") break;
+      if (word_ != ",") return bad("found '" + word_ + "', expected: ',' or ')'");
+      next();
+    }
+    next();
+    return ok();
+  }
+
+  std::string_view text_;
+  size_t at_ = 0;
+  std::string word_;  // the one at hand; "" at the end
 };
 
 }  // namespace
 
 Result<LabelSelector> LabelSelector::parse(std::string_view text) {
   LabelSelector s;
-  TRY(s.requirements_, Parser(text).parse());
+  TRY_VOID(Parser(text).read(s.requirements_));
   return s;
 }
 
@@ -168,6 +186,9 @@ bool LabelSelector::matches(const std::map<std::string, std::string>& labels) co
     return it == labels.end() ? nullptr : &it->second;
   });
 }
+bool LabelSelector::matches(const Pairs& labels) const {
+  return matches_with([&](const std::string& key) { return find_pair(labels, key); });
+}
 bool LabelSelector::matches(const json::Value& labels) const {
   return matches_with([&](const std::string& key) -> const std::string* {
     const json::Value* v = labels.find(key);
@@ -193,30 +214,57 @@ std::string LabelSelector::text() const {
 }
 
 Result<FieldSelector> FieldSelector::parse(std::string_view text) {
-  FieldSelector s;
-  if (trim(text).empty()) return s;
-  for (auto& part : split(text, ',')) {
-    if (trim(part).empty()) continue;
-    size_t n = part.find("!=");
-    Term t;
-    size_t width = 2;
-    if (n != part.npos) {
-      t.equal = false;
-    } else if ((n = part.find("==")) == part.npos) {
-      n = part.find('=');
-      width = 1;
+  FieldSelector out;
+  if (trim(text).empty()) return out;
+  // Commas, equal signs and backslashes in values are escaped with a backslash.
+  std::vector<std::string> parts(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 1 < text.size()) {
+      parts.back() += text[i];
+      parts.back() += text[++i];
+    } else if (text[i] == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += text[i];
     }
-    if (n == part.npos) return make_error(Code::kBadRequest, "invalid selector: '" + part + "'; can't understand '" + part + "'");
-    t.field = std::string(trim(part.substr(0, n)));
-    // "\=", "\," and "\\" stand for themselves.
-    std::string_view value = std::string_view(part).substr(n + width);
-    for (size_t i = 0; i < value.size(); ++i) {
-      if (value[i] == '\\' && i + 1 < value.size()) ++i;
-      t.value += value[i];
-    }
-    s.terms_.push_back(std::move(t));
   }
-  return s;
+  auto unescape = [](std::string_view s) {
+    std::string o;
+    for (size_t i = 0; i < s.size(); ++i) {
+      if (s[i] == '\\' && i + 1 < s.size()) ++i;
+      o += s[i];
+    }
+    return o;
+  };
+  for (auto& p : parts) {
+    if (p.empty()) continue;
+    Term t;
+    size_t ne = p.find("!="), eq = p.find('=');
+    if (eq == p.npos) return make_error(Code::kBadRequest, "invalid selector: '" + std::string(text) + "'; can't understand '" + p + "'");
+    if (ne != p.npos && ne + 1 == eq) {
+      t.equal = false;
+      t.field = p.substr(0, ne);
+      t.value = unescape(std::string_view(p).substr(ne + 2));
+    } else {
+      t.field = p.substr(0, eq);
+      size_t v = eq + 1;
+      if (v < p.size() && p[v] == '=') ++v;
+      t.value = unescape(std::string_view(p).substr(v));
+    }
+    const std::string_view given = std::string_view(p).substr(p.find('=') + 1);
+    for (size_t i = 0; i < given.size(); ++i)
+      if (given[i] == '\\' && (++i == given.size() || std::string_view("\\,=").find(given[i]) == std::string_view::npos))
+        return make_error(Code::kBadRequest, "invalid field selector: invalid escape sequence: \\" + std::string(given.substr(i, 1)));
+    t.field = std::string(trim(t.field));
+    out.terms_.push_back(std::move(t));
+  }
+  return out;
+}
+
+const std::string* FieldSelector::exact(std::string_view field) const {
+  for (auto& t : terms_)
+    if (t.equal && t.field == field) return &t.value;
+  return nullptr;
 }
 
 bool FieldSelector::matches(const json::Value& object) const {

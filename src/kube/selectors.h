@@ -1,9 +1,10 @@
-// Label and field selectors, in text and as LabelSelector objects.
+// Label and field selectors, in text and as LabelSelector objects. What parsing says about bad texts is upstream's.
 #pragma once
 
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -14,6 +15,10 @@ namespace caravel::kube {
 namespace meta {
 struct LabelSelector;
 }
+
+// Labels of an object, or values of its fields.
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+const std::string* find_pair(const Pairs& pairs, std::string_view key);
 
 class LabelSelector {
  public:
@@ -38,6 +43,7 @@ class LabelSelector {
 
   bool matches(const std::map<std::string, std::string>& labels) const;
   bool matches(const json::Value& labels) const;  // an object of strings
+  bool matches(const Pairs& labels) const;
   bool empty() const { return requirements_.empty() && !nothing_; }
   const std::vector<Requirement>& requirements() const { return requirements_; }
   std::string text() const;
@@ -58,7 +64,10 @@ class FieldSelector {
   static Result<FieldSelector> parse(std::string_view text);  // "spec.nodeName=n1,status.phase!=Failed"
   bool matches(const json::Value& object) const;              // dotted paths of the object
   const std::vector<Term>& terms() const { return terms_; }
+  std::vector<Term>& terms() { return terms_; }
   bool empty() const { return terms_.empty(); }
+  // The value that this field must have, or null.
+  const std::string* exact(std::string_view field) const;
 
  private:
   std::vector<Term> terms_;

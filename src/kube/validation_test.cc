@@ -202,12 +202,24 @@ TEST(Validation, ShippedManifests) {
   RecordProperty("checked", checked);
 }
 
+TEST(Selectors, BadTextsAreAnsweredInUpstreamsWords) {
+  auto says = [](const char* text) { return LabelSelector::parse(text).error().message; };
+  EXPECT_EQ(says("a b"), "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt");
+  EXPECT_EQ(says("a in b"), "unable to parse requirement: found 'b' expected: '('");
+  EXPECT_EQ(says("a=b c"), "found 'c', expected: ',' or 'end of string'");
+  EXPECT_EQ(says("a>b"), "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer");
+  EXPECT_EQ(says("a,"), "found '', expected: identifier after ','");
+  EXPECT_EQ(FieldSelector::parse("x").error().message, "invalid selector: 'x'; can't understand 'x'");
+  EXPECT_EQ(FieldSelector::parse("a=\\x").error().message, "invalid field selector: invalid escape sequence: \\x");
+  EXPECT_EQ(*FieldSelector::parse("a=b\\,c")->exact("a"), "b,c");
+}
+
 TEST(Selectors, ParseMatchPrint) {
   auto s = LabelSelector::parse("app=web, tier in (a,b),!x,y!=z,n>3,has");
   ASSERT_TRUE(s.ok()) << s.error().message;
-  EXPECT_TRUE(s->matches({{"app", "web"}, {"tier", "a"}, {"n", "4"}, {"has", ""}}));
-  EXPECT_FALSE(s->matches({{"app", "web"}, {"tier", "c"}, {"n", "4"}, {"has", ""}}));
-  EXPECT_FALSE(s->matches({{"app", "web"}, {"tier", "a"}, {"n", "3"}, {"has", ""}}));
+  EXPECT_TRUE(s->matches(std::map<std::string, std::string>{{"app", "web"}, {"tier", "a"}, {"n", "4"}, {"has", ""}}));
+  EXPECT_FALSE(s->matches(std::map<std::string, std::string>{{"app", "web"}, {"tier", "c"}, {"n", "4"}, {"has", ""}}));
+  EXPECT_FALSE(s->matches(std::map<std::string, std::string>{{"app", "web"}, {"tier", "a"}, {"n", "3"}, {"has", ""}}));
   EXPECT_EQ(s->text(), "app=web,tier in (a,b),!x,y!=z,n>3,has");
   for (auto bad : {"a=(", "a in b", "a in (b", "=x", "a b", "a>x", "a=b c"}) EXPECT_FALSE(LabelSelector::parse(bad).ok()) << bad;
   auto f = FieldSelector::parse("spec.nodeName=n1,status.phase!=Failed");

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "node/channel_forward.h"
 #include "node/remote_io.h"
 
 namespace caravel::node {
@@ -105,6 +106,10 @@ Task<Result<net::StreamPtr>> connect_inside(net::EventLoop& loop, std::string ne
 }
 
 Task<void> serve_port_forward(net::EventLoop& loop, net::ServerRequest& q, net::ResponseWriter& w, std::string netns) {
+  if (wants_forward_channels(q)) {
+    co_await serve_forward_channels(loop, q, w, std::move(netns));
+    co_return;
+  }
   std::unique_ptr<SpdyConnection> connection = co_await open_port_forward(loop, q, w);
   if (!connection) co_return;
   std::map<std::string, Request> waiting;  // by requestID, until both streams are there

@@ -1,5 +1,5 @@
 // kubectl port-forward: connections to ports inside a pod's network namespace, each a pair of SPDY
-// streams (data and error) with the same requestID.
+// streams (data and error) with the same requestID. Older clients of WebSockets have channels instead: channel_forward.h.
 #pragma once
 
 #include <string>

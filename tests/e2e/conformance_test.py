@@ -71,12 +71,12 @@ class Api:
 
     def ok(self, method, path, body=None, **kw):
         status, data, _ = self.call(method, path, body, **kw)
-        must(200 <= status < 300, method, path, f'gave {status}:', data if not isinstance(data, bytes) else data.decode('replace'))
+        must(200 <= status < 300, method, path, f'gave {status}:', data if not isinstance(data, bytes) else data.decode(errors='replace'))
         return data
 
     def fails(self, code, reason, method, path, body=None, **kw):
         status, data, _ = self.call(method, path, body, **kw)
-        must(status == code, method, path, f'gave {status}, not {code}:', data if not isinstance(data, bytes) else data.decode('replace'))
+        must(status == code, method, path, f'gave {status}, not {code}:', data if not isinstance(data, bytes) else data.decode(errors='replace'))
         if reason:
             same(data.get('reason'), reason, path)
         return data
@@ -627,6 +627,56 @@ def _(k):
     k.fails(415, 'UnsupportedMediaType', 'PATCH', path, '{}', content='application/json')
 
 
+@check('what cannot be read is refused in words that name the reason: bodies, patches, applied configurations')
+def _(k):
+    ns = fresh_namespace(k)
+    base = f'/api/v1/namespaces/{ns}/configmaps'
+    k.post(base, {'metadata': {'name': 'c'}, 'data': {'k': 'v'}})
+    one = base + '/c'
+
+    def says(code, want, method, path, body, **kw):
+        got = k.fails(code, None, method, path, body, **kw)['message']
+        must(want in got, path, body, 'wanted', want, 'got', got)
+    json_patch, merge, strategic, apply = ('application/' + t for t in ('json-patch+json', 'merge-patch+json', 'strategic-merge-patch+json', 'apply-patch+yaml'))
+    # Bodies.
+    says(400, 'converting (v1.Pod) to (core.ConfigMap): unknown conversion', 'POST', base, {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'x'}})
+    says(400, 'no kind "Zork" is registered for version "v1" in scheme', 'POST', base, {'apiVersion': 'v1', 'kind': 'Zork', 'metadata': {'name': 'x'}})
+    says(400, 'json: cannot unmarshal string into Go struct field ConfigMap.metadata of type v1.ObjectMeta', 'POST', base, {'metadata': 'x'})
+    says(400, 'the name of the object (c based on URL) was undeterminable: name must be provided', 'PUT', one, {'data': {}})
+    # JSON patches: what is not there can be replaced and copied.
+    k.call('PATCH', one, [{'op': 'replace', 'path': '/data/new', 'value': 'x'}], content=json_patch)
+    same(k.get(one)['data'], {'k': 'v', 'new': 'x'})
+    same(k.jsonpatch(one, [{'op': 'copy', 'from': '/data/none', 'path': '/data/new'}], dryRun='All')['data'].get('new'), '')
+    says(422, 'no kind "Zork" is registered', 'PATCH', one, [{'op': 'replace', 'path': '/kind', 'value': 'Zork'}], content=json_patch)
+    says(400, 'json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string', 'PATCH', one, [{'op': 1, 'path': '/x'}], content=json_patch)
+    says(422, 'json: cannot unmarshal number into Go struct field ConfigMap.data of type string', 'PATCH', one, {'data': {'k': 5}}, content=merge)
+    says(422, 'Invalid value: "map[data:map[k:5]]": cannot convert int64 to string', 'PATCH', one, {'data': {'k': 5}}, content=strategic)
+    same(k.strategic(one, {'kind': 'Zork'})['kind'], 'ConfigMap')
+    config = {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': 'c'}}
+    says(500, '(/c; /v1, Kind=ConfigMap): .data.k: expected string, got &value.valueUnstructured{Value:5}', 'PATCH', one, dict(config, data={'k': 5}), content=apply, fieldManager='m')
+    says(400, 'invalid object type: /v1, Kind=Zork', 'PATCH', one, dict(config, kind='Zork'), content=apply, fieldManager='m')
+    # Versions that are no numbers: lists say that the request is bad, storage says it otherwise.
+    says(400, 'invalid resource version: resourceVersion: Invalid value: "abc"', 'GET', base + '?resourceVersion=abc', None)
+    says(500, 'resourceVersion: Invalid value: "abc": strconv.ParseUint: parsing "abc": invalid syntax', 'GET', base + '?watch=1&resourceVersion=abc', None)
+    says(415, 'the body of the request was in an unknown format', 'DELETE', one, '{}', content='text/plain')
+
+
+@check('managedFields: who makes a map or list owns it, atomic structs are owned whole, what the server allocates is nobody\'s')
+def _(k):
+    ns = fresh_namespace(k)
+    def fields(o):
+        return next(m['fieldsV1'] for m in o['metadata']['managedFields'] if m['manager'] == 'maker')
+    made = k.post(f'/api/v1/namespaces/{ns}/configmaps', {'metadata': {'name': 'c', 'labels': {'a': 'b'}}, 'data': {'k': 'v'}}, fieldManager='maker')
+    same(fields(made), {'f:data': {'.': {}, 'f:k': {}}, 'f:metadata': {'f:labels': {'.': {}, 'f:a': {}}}})
+    made = k.post(f'/api/v1/namespaces/{ns}/services', {'metadata': {'name': 's'}, 'spec': {'selector': {'a': 'b'}, 'ports': [{'port': 80}]}}, fieldManager='maker')
+    same(sorted(fields(made)['f:spec']), ['f:internalTrafficPolicy', 'f:ports', 'f:selector', 'f:sessionAffinity', 'f:type'])
+    spec = {'selector': {'matchLabels': {'a': 'b'}}, 'template': {'metadata': {'labels': {'a': 'b'}}, 'spec': {'containers': [{'name': 'c', 'image': 'i'}]}}}
+    made = k.post(f'/apis/apps/v1/namespaces/{ns}/deployments', {'metadata': {'name': 'd'}, 'spec': dict(spec, replicas=0)}, fieldManager='maker')
+    same(fields(made)['f:spec']['f:selector'], {})
+    same(fields(made)['f:spec']['f:strategy'], {'f:rollingUpdate': {'.': {}, 'f:maxSurge': {}, 'f:maxUnavailable': {}}, 'f:type': {}})
+    must('creationTimestamp' not in made['spec']['template']['metadata'], made['spec']['template'])
+
+
 @check('generateName, dry run, preconditions, immutable ConfigMap and Secret')
 def _(k):
     ns = fresh_namespace(k)
@@ -920,7 +970,19 @@ def _(k):
     r = k.post('/apis/authentication.k8s.io/v1/tokenreviews', {'apiVersion': 'authentication.k8s.io/v1', 'kind': 'TokenReview', 'spec': {'token': t['status']['token'], 'audiences': ['a1']}})
     must(r['status']['authenticated'] and r['status']['audiences'] == ['a1'], 'review', r['status'])
     r = k.post('/apis/authentication.k8s.io/v1/tokenreviews', {'spec': {'token': t['status']['token'], 'audiences': ['other']}})
-    must(not r['status'].get('authenticated') and r['status']['error'], 'other audience', r['status'])
+    same(r['status']['error'], '[invalid bearer token, token audiences ["a1"] is invalid for the target audiences ["other"]]', 'other audience')
+    # A token of an object lives as long as the object, whose uid need not be given.
+    secret = k.post(base + '/secrets', {'metadata': {'name': 'holder'}})
+    t = k.post(base + '/serviceaccounts/robot/token', {'spec': {'boundObjectRef': {'kind': 'Secret', 'apiVersion': 'v1', 'name': 'holder'}}})
+    same(jwt(t['status']['token'])['kubernetes.io']['secret'], {'name': 'holder', 'uid': secret['metadata']['uid']}, 'bound to')
+    k.as_token(t['status']['token']).get('/api')
+    k.delete(base + '/secrets/holder')
+    r = k.post('/apis/authentication.k8s.io/v1/tokenreviews', {'spec': {'token': t['status']['token']}})
+    same(r['status']['error'], '[invalid bearer token, service account token has been invalidated]', 'of what is gone')
+    e = k.fails(400, 'BadRequest', 'POST', base + '/serviceaccounts/robot/token', {'spec': {'boundObjectRef': {'kind': 'ConfigMap', 'apiVersion': 'v1', 'name': 'x'}}})
+    same(e['message'], 'cannot bind token to object of type /v1, Kind=ConfigMap')
+    e = k.fails(422, 'Invalid', 'POST', base + '/serviceaccounts/robot/token', {'spec': {'expirationSeconds': 2**32 + 1}})
+    must('may not specify a duration larger than 2^32 seconds' in e['message'], e['message'])
     k.fails(422, 'Invalid', 'POST', base + '/serviceaccounts/robot/token', {'spec': {'audiences': [], 'expirationSeconds': 60}})
     t = k.post(base + '/serviceaccounts/robot/token', {'spec': {}})
     robot = k.as_token(t['status']['token'])
@@ -1405,7 +1467,7 @@ def _(k):
         same(k.call('GET', f'/{p}/ping', accept='*/*')[:2], (200, b'ok'), p + '/ping')
         same(k.call('GET', f'/{p}/none-such', accept='*/*')[0], 404, p + '/none-such')
     text = k.call('GET', '/metrics', accept='*/*')[1].decode()
-    for name in ('apiserver_request_total', 'apiserver_request_duration_seconds_bucket', 'apiserver_current_inflight_requests', 'apiserver_storage_objects', 'apiserver_longrunning_requests', 'kubernetes_build_info', 'apiserver_response_sizes_bucket', 'apiserver_registered_watchers', 'apiserver_flowcontrol_current_executing_requests'):
+    for name in ('apiserver_request_total', 'apiserver_request_duration_seconds_bucket', 'apiserver_current_inflight_requests', 'apiserver_storage_objects', 'apiserver_longrunning_requests', 'kubernetes_build_info', 'apiserver_response_sizes_bucket', 'apiserver_registered_watchers', 'apiserver_flowcontrol_current_executing_requests', 'apiserver_request_sli_duration_seconds_bucket', 'apiserver_resource_objects', 'process_resident_memory_bytes', 'process_start_time_seconds', 'process_open_fds'):
         must(name in text, '/metrics lacks', name)
     text = k.call('GET', '/metrics/slis', accept='*/*')[1].decode()
     must('kubernetes_healthcheck{name="ping",type="livez"} 1' in text, '/metrics/slis', text[:500])

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
+#include <set>
 #include <sstream>
 
 #include "emit.h"
@@ -11,9 +13,31 @@ namespace schema {
 
 std::map<std::string, int> g_parts;
 
+// Which fields are strings with a type of their own, which messages about wrong values name; and which structs are owned
+// as a whole. Sorted.
+std::string type_facts_text(const Model& m) {
+  std::map<std::string, std::string> named;
+  for (auto& g : m.groups)
+    for (auto& s : g.structs)
+      for (auto& f : s.fields)
+        if (!f.type.named.empty()) named[g.ns + "." + s.name + "." + f.json] = f.type.named;
+  std::ostringstream out;
+  out << "namespace {\nconstexpr NamedString kNamedStrings[] = {\n";
+  for (auto& [field, type] : named) out << "    {\"" << field << "\", \"" << type << "\"},\n";
+  out << "};\n}\nstd::span<const NamedString> named_strings() { return kNamedStrings; }\n";
+  std::set<std::string> atomic;
+  for (auto& g : m.groups)
+    for (auto& s : g.structs)
+      if (s.atomic) atomic.insert(g.ns + "." + s.name);
+  out << "namespace {\nconstexpr std::string_view kAtomicTypes[] = {\n";
+  for (auto& name : atomic) out << "    \"" << name << "\",\n";
+  out << "};\n}\nstd::span<const std::string_view> atomic_types() { return kAtomicTypes; }\n";
+  return out.str();
+}
+
 std::string registry_text(const Model& m) {
   std::ostringstream out;
-  out << "// Generated from schema/. Do not edit.\n#include \"kube/kinds.h\"\n\n";
+  out << "// Generated from schema/. Do not edit.\n#include \"kube/kinds.h\"\n#include \"kube/type_facts.h\"\n\n";
   for (auto& g : m.groups) {
     out << "namespace caravel::kube::" << g.ns << " {\n";
     for (int p = 0; p < g_parts[g.ns]; ++p)
@@ -24,7 +48,8 @@ std::string registry_text(const Model& m) {
   for (auto& g : m.groups)
     for (int p = 0; p < g_parts[g.ns]; ++p)
       out << "  for (size_t i = 0; i < " << g.ns << "::kind_count_" << p << "; ++i) f(context, " << g.ns << "::kinds_" << p << "[i]);\n";
-  out << "}\n\n}  // namespace caravel::kube::tables\n";
+  out << "}\n\n"
+      << type_facts_text(m) << "\n}  // namespace caravel::kube::tables\n";
   return out.str();
 }
 

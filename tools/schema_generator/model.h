@@ -9,9 +9,14 @@
 namespace schema {
 
 struct Type {
-  std::string scalar;        // "string", "int32", ... or "struct"
-  std::string ns, name;      // of a struct
-  enum Shape { kValue, kOptional, kBox, kList, kMap } shape = kValue;
+  std::string scalar;    // "string", "int32", ... or "struct"
+  std::string ns, name;  // of a struct
+  std::string named;     // of a string with a name of its own: "core.PullPolicy"
+  enum Shape { kValue,
+               kOptional,
+               kBox,
+               kList,
+               kMap } shape = kValue;
 };
 
 struct Field {
@@ -38,8 +43,11 @@ struct Subresource {
 
 struct Struct {
   std::string name, description;
-  enum What { kStruct, kObject, kKind } what = kStruct;
+  enum What { kStruct,
+              kObject,
+              kKind } what = kStruct;
   std::vector<Field> fields;
+  bool atomic = false;  // owned as a whole
   // Kinds only.
   std::string plural, singular, version, verbs;
   bool namespaced = true;

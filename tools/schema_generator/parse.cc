@@ -192,6 +192,7 @@ void parse_file(const std::filesystem::path& path, Model& model) {
         s.description = description;
         s.what = w[0] == "struct" ? Struct::kStruct : w[0] == "object" ? Struct::kObject
                                                                        : Struct::kKind;
+        s.atomic = s.what == Struct::kStruct && w.size() > 2 && w[2] == "atomic";
         if (s.what == Struct::kKind) {
           if (w.size() < 4 || (w[3] != "namespaced" && w[3] != "cluster")) die("kind NAME PLURAL namespaced|cluster expected");
           s.plural = w[2];
@@ -311,6 +312,7 @@ void resolve(Model& m, Group& g, Struct& s, Field& f) {
   if (!in) die("no namespace '" + ns + "'");
   if (auto e = in->enums.find(name); e != in->enums.end()) {
     t.scalar = "string";
+    t.named = ns + "." + name;
     t.name.clear();
     if (in->enum_closed[name]) f.enum_values = e->second;
     return;

@@ -100,6 +100,20 @@ Result<std::pair<std::string, Time>> TokenIssuer::issue(const TokenSpec& spec) {
   return std::pair<std::string, Time>(std::move(token), Time::from_seconds(expires));
 }
 
+namespace {
+
+// Of a token of ours.
+Error refused_token(std::string why) { return make_error(Code::kUnauthorized, "[invalid bearer token, " + std::move(why) + "]"); }
+
+// As Go's %q shows a list: ["a" "b"]
+std::string quoted_list(const std::vector<std::string>& texts) {
+  std::string out;
+  for (auto& t : texts) out += (out.empty() ? "" : " ") + json::quote(t);
+  return "[" + out + "]";
+}
+
+}  // namespace
+
 Status TokenIssuer::still_valid(const json::Value& claims, const std::string& token) const {
   const json::Value& k = claims["kubernetes.io"];
   const std::string& ns = k["namespace"].as_string();
@@ -107,11 +121,13 @@ Status TokenIssuer::still_valid(const json::Value& claims, const std::string& to
     const std::string& name = k[key]["name"].as_string();
     if (name.empty()) return ok();
     ObjectPtr o = look(*core_, "", plural, in, name);
-    if (!o) return make_error(Code::kUnauthorized, std::string(key) + " " + name + " of the token no longer exists");
+    const bool account = key == "serviceaccount";
+    const Error gone = refused_token("service account token has been invalidated");
+    if (!o) return account ? refused_token("serviceaccounts " + json::quote(name) + " not found") : gone;
     // The uid is in the bytes; find it without decoding.
     const std::string& uid = k[key]["uid"].as_string();
     if (!uid.empty() && o->bytes->find("\"uid\":\"" + uid + "\"") == std::string::npos)
-      return make_error(Code::kUnauthorized, std::string(key) + " " + name + " of the token has been replaced");
+      return account ? refused_token("service account UID (" + meta_string(*o->value(), "uid") + ") does not match claim (" + uid + ")") : gone;
     return ok();
   };
   TRY_VOID(bound("serviceaccounts", "serviceaccount", ns));
@@ -130,23 +146,24 @@ Status TokenIssuer::still_valid(const json::Value& claims, const std::string& to
 }
 
 Result<VerifiedToken> TokenIssuer::verify(const std::string& token, const std::vector<std::string>& audiences) {
-  auto bad = [](std::string why) { return make_error(Code::kUnauthorized, "invalid bearer token: " + why); };
+  // A token that is none of ours may be somebody else's: nothing is said about it.
+  const Error foreign = make_error(Code::kUnauthorized, "invalid bearer token");
   Time now = core_->ex.now();
   auto it = known_.find(token);
   if (it == known_.end()) {
     auto parts = split(token, '.');
-    if (parts.size() != 3) return bad("not a JWT");
+    if (parts.size() != 3) return foreign;
     auto header_text = base64url_decode(parts[0]), claims_text = base64url_decode(parts[1]), signature = base64url_decode(parts[2]);
-    if (!header_text || !claims_text || !signature) return bad("not base64url");
+    if (!header_text || !claims_text || !signature) return foreign;
     const auto header = json::parse(*header_text);
     auto parsed = json::parse(*claims_text);
-    if (!header.ok() || !parsed.ok() || !header->is_object() || !parsed->is_object()) return bad("not JSON");
+    if (!header.ok() || !parsed.ok() || !header->is_object() || !parsed->is_object()) return foreign;
     // Read through a constant: looking up a claim that a token does not have must not move the others.
     const json::Value& claims = *parsed;
-    if ((*header)["alg"].as_string() != alg_ || (*header)["kid"].as_string() != kid_) return bad("signed by an unknown key");
+    if ((*header)["alg"].as_string() != alg_ || (*header)["kid"].as_string() != kid_) return refused_token("token signed by an unknown key");
     const bool of_secret = claims["iss"].as_string() == kSecretIssuer;
-    if (!of_secret && claims["iss"].as_string() != options_.issuer) return bad("issuer " + claims["iss"].as_string() + " is not ours");
-    if (!net::jose_verify(alg_, public_key_, parts[0] + "." + parts[1], *signature)) return bad("the signature is wrong");
+    if (!of_secret && claims["iss"].as_string() != options_.issuer) return foreign;
+    if (!net::jose_verify(alg_, public_key_, parts[0] + "." + parts[1], *signature)) return refused_token("failed to verify the signature");
     if (of_secret) *parsed = modern(claims, options_.audiences);
     const json::Value& k = claims["kubernetes.io"];
     auto user = std::make_shared<User>();
@@ -167,14 +184,18 @@ Result<VerifiedToken> TokenIssuer::verify(const std::string& token, const std::v
     it = known_.emplace(token, std::move(known)).first;
   }
   const Known& k = it->second;
-  if (now >= k.expires) return bad("it has expired");
-  if (now.seconds() < k.claims["nbf"].as_int()) return bad("it is not valid yet");
+  if (now >= k.expires) return refused_token("service account token has expired");
+  if (now.seconds() < k.claims["nbf"].as_int()) return refused_token("service account token is not valid yet");
   VerifiedToken out;
   out.user = k.user;
   const auto& wanted = audiences.empty() ? options_.audiences : audiences;
   for (auto& a : k.claims["aud"].as_array())
     if (std::find(wanted.begin(), wanted.end(), a.as_string()) != wanted.end()) out.audiences.push_back(a.as_string());
-  if (out.audiences.empty()) return bad("its audience is another");
+  if (out.audiences.empty()) {
+    std::vector<std::string> given;
+    for (auto& a : k.claims["aud"].as_array()) given.push_back(a.as_string());
+    return refused_token("token audiences " + quoted_list(given) + " is invalid for the target audiences " + quoted_list(wanted));
+  }
   if (Status s = still_valid(k.claims, token); !s.ok()) {
     Error e = s.error();
     known_.erase(it);

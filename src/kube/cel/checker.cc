@@ -1,4 +1,5 @@
 // Types before evaluation: what upstream's checker would refuse for certain is refused here in its words.
+#include <algorithm>
 #include <cstring>
 
 #include "kube/cel/ast.h"
@@ -27,6 +28,9 @@ K letter_kind(char c) {
     case 'T': return K::kTimestamp;
     case 't': return K::kType;
     case 'L':
+    case 'N':
+    case 'E':
+    case 'H':
     case 'S': return K::kList;
     case 'M': return K::kMap;
     case 'O': return K::kOptional;
@@ -34,9 +38,29 @@ K letter_kind(char c) {
     case 'U': return K::kUrl;
     case 'P': return K::kIp;
     case 'C': return K::kCidr;
+    case 'V': return K::kSemver;
+    case 'F': return K::kFormat;
     default: return K::kDyn;
   }
 }
+
+// Of what lists can be sorted by.
+bool ordered(K k) {
+  switch (k) {
+    case K::kDyn:
+    case K::kBool:
+    case K::kInt:
+    case K::kUint:
+    case K::kDouble:
+    case K::kString:
+    case K::kBytes:
+    case K::kDuration:
+    case K::kTimestamp: return true;
+    default: return false;
+  }
+}
+
+bool summable(K k) { return k == K::kInt || k == K::kUint || k == K::kDouble || k == K::kDuration; }
 
 // One attempt to apply a signature.
 struct Application {
@@ -56,6 +80,12 @@ struct Application {
     if (c == 'B') return bind(b, t);
     if (t->kind == K::kDyn) return true;
     if (t->kind != letter_kind(c) && !(c == 'M' && t->kind == K::kObject)) return false;
+    if (c == 'N') {
+      if (!t->item || t->item->kind == K::kDyn) return true;
+      return t->item->kind == K::kList && (!t->item->item || bind(a, t->item->item));
+    }
+    if (c == 'H') return !t->item || ((t->item->kind == K::kDyn || summable(t->item->kind)) && bind(a, t->item));
+    if (c == 'E') return !t->item || (ordered(t->item->kind) && (t->item->kind == K::kDyn || a || bind(a, t->item)));
     if (c == 'L' || c == 'O') return !t->item || bind(a, t->item);
     if (c == 'S') return !t->item || t->item->kind == K::kDyn || t->item->kind == K::kString;
     if (c == 'M') return (!t->key || bind(b, t->key)) && (!t->item || bind(a, t->item));
@@ -69,6 +99,10 @@ struct Application {
       case 'S': return list_type(simple_type(K::kString));
       case 'M': return map_type(b, a);
       case 'O': return optional_type(a);
+      case 'o': return optional_type(list_type(simple_type(K::kString)));
+      case 'f': return optional_type(simple_type(K::kFormat));
+      case 'q': return map_type(simple_type(K::kString), list_type(simple_type(K::kString)));
+      case 'I': return list_type(simple_type(K::kInt));
       default: return simple_type(letter_kind(c));
     }
   }
@@ -100,7 +134,14 @@ class Checker {
     }
     if (!good) fail(*e.args[i], "invalid " + e.name + " argument");
   }
-  const std::string& errors() const { return errors_; }
+  // In the order of their places.
+  std::string errors() const {
+    std::vector<std::pair<size_t, std::string>> sorted = errors_;
+    std::stable_sort(sorted.begin(), sorted.end(), [](auto& a, auto& b) { return a.first < b.first; });
+    std::string out;
+    for (auto& [at, text] : sorted) out += (out.empty() ? "" : "\n") + text;
+    return out;
+  }
 
  private:
   TypePtr find_type(const Expr& e) {
@@ -121,7 +162,7 @@ class Checker {
     return simple_type(K::kDyn);
   }
   TypePtr fail(const Expr& e, const std::string& message) {
-    errors_ += (errors_.empty() ? "" : "\n") + error_at(text_, e.at, message);
+    errors_.emplace_back(e.at, error_at(text_, e.at, message));
     return simple_type(K::kDyn);
   }
   static TypePtr literal(const Value& v) {
@@ -265,14 +306,14 @@ class Checker {
   TypePtr macro(const Expr& e) {
     TypePtr range = type_of(*e.args[0]);
     size_t depth = scope_.size();
-    TypePtr t = e.name == "bind" || e.name.starts_with("opt") ? binding(e, range) : comprehension(e, range);
+    TypePtr t = e.name.starts_with("opt") ? binding(e, range) : comprehension(e, range);
     scope_.resize(depth);
     return t;
   }
   TypePtr binding(const Expr& e, const TypePtr& range) {
-    if (e.name != "bind" && range->kind != K::kOptional && range->kind != K::kDyn)
+    if (range->kind != K::kOptional && range->kind != K::kDyn)
       return fail(e, "found no matching overload for '" + e.name + "' applied to '" + type_text(*range) + "'");
-    scope_.emplace_back(e.variables[0], e.name == "bind" ? range : or_dyn(range->item));
+    scope_.emplace_back(e.variables[0], or_dyn(range->item));
     TypePtr t = type_of(*e.args[1]);
     return e.name == "optMap" ? optional_type(t) : t;
   }
@@ -290,11 +331,20 @@ class Checker {
     bool predicate = e.name == "all" || e.name == "exists" || e.name == "exists_one";
     bool filtered = e.name == "filter" || e.args.size() == 3;
     TypePtr body = type_of(*e.args[1]);
+    if (e.name == "sortBy") {
+      if (ordered(body->kind)) return range->kind == K::kMap ? list_type(key) : range->kind == K::kList ? range
+                                                                                                        : list_type(nullptr);
+      return fail(e, "found no matching overload for '@sortByAssociatedKeys' applied to '" + type_text(*range) + ".(list(" + type_text(*body) + "))'");
+    }
     if ((predicate || filtered) && body->kind != K::kBool && body->kind != K::kDyn)
       return fail(*e.args[1], "found no matching overload for '_&&_' applied to '(bool, " + type_text(*body) + ")'");
     if (predicate) return simple_type(K::kBool);
     if (e.name == "filter") return list_type(first);
     if (e.args.size() == 3) body = type_of(*e.args[2]);
+    if (e.name == "transformMapEntry") {
+      if (body->kind == K::kMap || body->kind == K::kDyn) return body->kind == K::kMap ? body : map_type(nullptr, nullptr);
+      return fail(e, "found no matching overload for 'cel.@mapInsert' applied to '(map(dyn, dyn), " + type_text(*body) + ")'");
+    }
     return e.name == "transformMap" ? map_type(key, body) : list_type(body);
   }
 
@@ -302,7 +352,7 @@ class Checker {
   std::vector<std::pair<std::string, TypePtr>> scope_;
   bool mutations_ = false;
   CheckedNodes& nodes_;
-  std::string errors_;
+  std::vector<std::pair<size_t, std::string>> errors_;
 };
 
 }  // namespace

@@ -248,12 +248,14 @@ class Estimator {
       return {is_text ? all.reading() : kStep, all};
     }
     bool equality = name == "_==_" || name == "_!=_";
+    constexpr uint64_t kFormatBytes = 64;
+    if (name == "_==_" && type_of(*e.args[0]).kind == K::kFormat && type_of(*e.args[1]).kind == K::kFormat) return {scaled(kFormatBytes, kPerCharacter), {}};
     if (equality || (is_text && one_of_names(name, {"_<_", "_<=_", "_>_", "_>=_"}))) {
       if (name == "_==_" && unit_equality(type_of(*e.args[0]).kind) && type_of(*e.args[0]).kind == type_of(*e.args[1]).kind) return {kStep, {}};
       return {scaled(std::min(size(0).max, size(1).max), kPerCharacter), {}};
     }
     if (name == "@in" && signature.back() == 'L') return {size(1).max, {}};
-    if (one_of_names(name, {"isSorted", "sum", "max", "min", "indexOf", "lastIndexOf", "first", "last"})) return {search(*e.args[0]), {}};
+    if (one_of_names(name, {"isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"})) return {search(*e.args[0]), {}};
     if (one_of_names(name, {"url", "jsonpatch.escapeKey", "lowerAscii", "upperAscii", "substring", "trim"})) return {size(0).reading(), size(0)};
     if (one_of_names(name, {"cidr", "isIP", "isCIDR", "quantity", "isQuantity", "semver", "isSemver"})) return {size(0).reading(), {}};
     if (name == "ip" && !e.member) return {size(0).reading(), {}};
@@ -275,19 +277,28 @@ class Estimator {
       uint64_t n = integer(e, 2).value_or(size(0).max) - integer(e, 1).value_or(0);
       return {saturating_add(n, kStep + kNewList), Size::fixed(n)};
     }
-    if (name == "flatten") return {saturating_add(size(0).max, kStep + kNewList), size(0)};
+    if (name == "flatten") {
+      const Size all = size(0);
+      const uint64_t depth = e.args.size() < 2 ? 1 : integer(e, 1).value_or(kUnbounded);
+      return {saturating_add(saturating_multiply(all.max, depth), kStep + kNewList), all};
+    }
     if (name == "reverse" && first == 'L') return {saturating_add(size(0).max, kStep + kNewList), size(0)};
     // Each item against each.
-    if (name == "distinct" || name == "sort") return {saturating_add(saturating_multiply(size(0).max, size(0).max), kStep + kNewList), size(0)};
+    if (name == "distinct" || name == "sort") return self_comparison(size(0), name == "sort" ? type_of(*e.args[0]) : *simple_type(K::kDyn));
     if (one_of_names(name, {"sets.contains", "sets.intersects", "sets.equivalent"}))
       return {saturating_add(saturating_multiply(saturating_multiply(size(0).max, size(1).max), name == "sets.equivalent" ? 2 : 1), kStep), {}};
     if (name == "lists.range") {
-      uint64_t n = integer(e, 0).value_or(kRangeMax);
-      return {saturating_add(n, kStep + kNewList), Size{0, n}};
+      uint64_t n = integer(e, 0).value_or(kUnbounded);
+      return {saturating_add(n, kStep + kNewList), Size::fixed(n)};
     }
     return {kStep, {}};
   }
-  static bool unit_equality(K k) { return k == K::kIp || k == K::kCidr || k == K::kQuantity || k == K::kUrl || k == K::kOpaque; }
+  static Call self_comparison(Size n, const Type& list) {
+    const bool texts = list.kind == K::kList && list.item && (list.item->kind == K::kString || list.item->kind == K::kBytes);
+    const Size all = n * n;
+    return {saturating_add(scaled(all.max, texts ? 2 + kPerCharacter : 2), kStep + kNewList), all};
+  }
+  static bool unit_equality(K k) { return k == K::kIp || k == K::kCidr || k == K::kQuantity || k == K::kUrl || k == K::kSemver || k == K::kOpaque; }
   static std::optional<uint64_t> integer(const Expr& e, size_t i) {
     if (i >= e.args.size() || e.args[i]->kind != Expr::Kind::kLiteral || !e.args[i]->literal.is(Kind::kInt)) return std::nullopt;
     return static_cast<uint64_t>(e.args[i]->literal.i());
@@ -341,7 +352,8 @@ class Estimator {
   }
 
   uint64_t macro(const Expr& e) {
-    if (e.name == "bind" || e.name == "optMap" || e.name == "optFlatMap") return binding(e);
+    if (e.name == "optMap" || e.name == "optFlatMap") return binding(e);
+    if (e.name == "sortBy") return sorting(e);
     uint64_t out = cost(*e.args[0]);
     const size_t depth = locals_.size();
     push_variables(e);
@@ -358,11 +370,11 @@ class Estimator {
       sizes_[&e] = Size::fixed(1);
       out = saturating_add(out, 2 * kStep);
     } else {
-      const bool to_map = e.name == "transformMap";
+      const bool to_map = e.name == "transformMap" || e.name == "transformMapEntry";
       // The step adds to what there is: a list of one, or an entry of a map.
       uint64_t value = e.name == "filter" ? kStep : filtered ? second
                                                              : first;
-      each = saturating_add(value, to_map ? 3 * kStep : kNewList + 2 * kStep);
+      each = saturating_add(value, to_map ? (e.name == "transformMap" ? 3 : 2) * kStep : kNewList + 2 * kStep);
       if (filtered) each = saturating_add(each, first);
       Size item = e.name == "filter" ? variable_size() : size_of(*e.args[filtered ? 2 : 1]);
       if (!to_map) entries_[&e] = {true, Size::fixed(1), Size{0, item.max}};
@@ -371,6 +383,19 @@ class Estimator {
     }
     locals_.resize(depth);
     return saturating_add(out, saturating_multiply(n.max, each));
+  }
+  // A binding of the list to a name, which is mapped to its keys, and sorted by them.
+  uint64_t sorting(const Expr& e) {
+    uint64_t out = saturating_add(cost(*e.args[0]), kNewList);
+    const size_t depth = locals_.size();
+    push_variables(e);
+    const uint64_t each = saturating_add(cost(*e.args[1]), kNewList + 2 * kStep);
+    const Size n = size_of(*e.args[0]);
+    locals_.resize(depth);
+    const uint64_t keys = saturating_add(kStep + kNewList + kStep, saturating_multiply(n.max, each));
+    const Call sorted = self_comparison(n, *list_type(std::make_shared<const Type>(type_of(*e.args[1]))));
+    sizes_[&e] = *sorted.result;
+    return saturating_add(saturating_add(out, kStep), saturating_add(keys, sorted.cost));
   }
   Size variable_size() const { return schema_size(locals_.back().path).value_or(locals_.back().size.value_or(Size())); }
   void push_variables(const Expr& e) {
@@ -390,21 +415,12 @@ class Estimator {
     push(e.variables[1], is_list ? "@items" : "@values", true);
   }
   uint64_t binding(const Expr& e) {
-    uint64_t value = cost(*e.args[0]);
-    const bool bind = e.name == "bind";
-    Local v{e.variables[0], {}, {}, {}};
-    if (bind) {
-      v.path = path_of(*e.args[0]);
-      v.size = known_size(*e.args[0]);
-      v.entry = entry_of(*e.args[0]);
-    }
-    locals_.push_back(std::move(v));
-    uint64_t body = saturating_add(cost(*e.args[1]), kNewList);
-    if (bind) copy_sizes(e, *e.args[1]);
+    const uint64_t value = cost(*e.args[0]);
+    locals_.push_back({e.variables[0], {}, {}, {}});
+    const uint64_t body = saturating_add(cost(*e.args[1]), kNewList);
     locals_.pop_back();
-    if (bind) return saturating_add(value, body);
     // hasValue(), then value() and the body; the optional that holds the result.
-    uint64_t twice = saturating_multiply(value, 2);
+    const uint64_t twice = saturating_multiply(value, 2);
     return saturating_add(saturating_add(twice, body), e.name == "optMap" ? 3 * kStep : 2 * kStep);
   }
 

@@ -1,4 +1,5 @@
 // Evaluation. `&&`, `||`, all() and exists() forgive an error of one side when the other side decides.
+#include "kube/cel/actual_cost.h"
 #include "kube/cel/ast.h"
 #include "kube/cel/functions.h"
 #include "kube/cel/program.h"
@@ -7,7 +8,7 @@ namespace caravel::kube::cel {
 
 namespace {
 
-constexpr int64_t kListCost = 10, kMapCost = 30;
+constexpr int64_t kListCost = 10, kMapCost = 30, kStructCost = 40;
 
 class Evaluator {
  public:
@@ -26,7 +27,6 @@ class Evaluator {
       case Expr::Kind::kOr: return logic(e, true);
       case Expr::Kind::kIf: {
         TRY(Value c, eval(*e.args[0]));
-        TRY_VOID(spend(1));
         if (!c.is(Kind::kBool)) return no_overload();
         return eval(*e.args[c.is_true() ? 1 : 2]);
       }
@@ -77,16 +77,10 @@ class Evaluator {
   }
   Result<Value> has(const Expr& e) {
     TRY(Value v, eval(*e.args[0]));
-    TRY_VOID(spend(1));
     if (v.is(Kind::kOptional)) return Value::boolean(v.held() && v.held()->find(e.name));
     if (v.is(Kind::kOpaque)) return Value::boolean(v.as_opaque().has(e.name));
     if (!v.is(Kind::kMap)) return no_overload();
     return Value::boolean(v.find(e.name) != nullptr);
-  }
-  static int64_t reading(const Value& v) {
-    if (v.is(Kind::kString) || v.is(Kind::kBytes)) return static_cast<int64_t>(v.s().size() / 10);
-    if (v.is(Kind::kList)) return static_cast<int64_t>(v.items().size() / 10);
-    return 0;
   }
   Result<Value> call(const Expr& e) {
     std::vector<Value> args;
@@ -95,16 +89,17 @@ class Evaluator {
       TRY(Value v, eval(*a));
       args.push_back(std::move(v));
     }
-    int64_t cost = 1;
-    for (auto& a : args) cost += reading(a);
-    TRY_VOID(spend(cost));
     if ((e.name == "_[_]" || e.name == "_[?_]") && args[0].is(Kind::kOptional)) {  // optional chains
+      TRY_VOID(spend(1));
       if (!args[0].held()) return Value::none();
       Value inner = *args[0].held();
       args[0] = std::move(inner);
       return run("_[?_]", e.member, args);
     }
-    return run(e.name, e.member, args);
+    Result<Value> result = run(e.name, e.member, args);
+    if (!result.ok()) return result;
+    TRY_VOID(spend(actual_cost(e.name, e.member, args, *result)));
+    return result;
   }
   Result<Value> run(std::string_view name, bool member, const std::vector<Value>& args) {
     if (member && args[0].is(Kind::kOpaque)) return args[0].as_opaque().call(name, std::vector<Value>(args.begin() + 1, args.end()));
@@ -151,7 +146,7 @@ class Evaluator {
 
   // As a map by field.
   Result<Value> structure(const Expr& e) {
-    TRY_VOID(spend(kMapCost));
+    TRY_VOID(spend(kStructCost));
     std::vector<std::pair<Value, Value>> entries;
     for (size_t i = 0; i < e.args.size(); ++i) {
       TRY(Value v, eval(*e.args[i]));
@@ -164,8 +159,8 @@ class Evaluator {
   Result<Value> macro(const Expr& e) {
     TRY(Value range, eval(*e.args[0]));
     size_t depth = scope_.size();
-    Result<Value> r = e.name == "bind" ? bind(e, range) : e.name.starts_with("opt") ? optional(e, range)
-                                                                                    : comprehension(e, range);
+    Result<Value> r = e.name.starts_with("opt") ? optional(e, range)
+                                                : comprehension(e, range);
     scope_.resize(depth);
     return r;
   }
@@ -190,12 +185,26 @@ class Evaluator {
     bool all = name == "all", exists = name == "exists", one = name == "exists_one";
     // With a filter: args[1] decides, the last argument is the result.
     bool filtered = name == "filter" || e.args.size() == 3;
+    const bool to_map = name == "transformMap" || name == "transformMapEntry", sorting = name == "sortBy";
+    // What upstream's expansion of the macro does around the body: once, for each item, and for each item that a filter takes.
+    const int64_t once = all || exists ? 1 : one ? 2
+                                                 : (to_map ? kMapCost : kListCost) + 1;
+    const int64_t each = all ? 3 : exists        ? 4
+                               : filtered || one ? 0
+                               : to_map          ? 3
+                                                 : kListCost + 2;
+    const int64_t taken = one ? 2 : name == "filter"          ? kListCost + 3
+                                : name == "transformMapEntry" ? 2
+                                : to_map                      ? 3
+                                                              : kListCost + 2;
+    TRY_VOID(spend(once));
     Result<Value> problem = Value::boolean(all);
     std::vector<Value> out;
     std::vector<std::pair<Value, Value>> entries;
+    std::vector<Value> sorted;  // the items whose keys `out` has
     int64_t hits = 0;
     for (size_t i = 0; i < n; ++i) {
-      TRY_VOID(spend(1));
+      TRY_VOID(spend(name == "transformMapEntry" && !filtered ? 2 : each));
       Value key = is_map ? range.as_map().entries[i].first : Value::integer(static_cast<int64_t>(i));
       const Value& item = is_map ? range.as_map().entries[i].second : range.items()[i];
       scope_.resize(base + e.variables.size());
@@ -213,6 +222,7 @@ class Evaluator {
       if (!r.ok()) return r;
       if (one || filtered) {
         if (!r->is(Kind::kBool)) return no_overload();
+        TRY_VOID(spend(r->is_false() ? 1 : taken));
         if (r->is_false()) continue;
         ++hits;
         if (one) continue;
@@ -223,13 +233,29 @@ class Evaluator {
         r = eval(*e.args[2]);
         if (!r.ok()) return r;
       }
-      if (name == "transformMap") entries.emplace_back(std::move(key), std::move(*r));
-      else out.push_back(std::move(*r));
+      if (name == "transformMapEntry") {
+        if (!r->is(Kind::kMap)) return no_overload();
+        for (auto& [k, v] : r->as_map().entries) {
+          for (auto& known : entries)
+            if (equal(known.first, k)) return invalid("insert failed: key " + (k.is(Kind::kString) ? k.s() : json::dump(to_json(k))) + " already exists");
+          entries.emplace_back(k, v);
+        }
+      } else if (to_map) {
+        entries.emplace_back(std::move(key), std::move(*r));
+      } else {
+        out.push_back(std::move(*r));
+      }
+      if (sorting) sorted.push_back(first);
     }
     if (all || exists) return problem;
     if (one) return Value::boolean(hits == 1);
-    if (name == "transformMap") return Value::map(std::move(entries));
-    return Value::list(std::move(out));
+    if (to_map) return Value::map(std::move(entries));
+    if (!sorting) return Value::list(std::move(out));
+    const std::vector<Value> args = {Value::list(std::move(sorted)), Value::list(std::move(out))};
+    constexpr std::string_view kSort = "@sortByAssociatedKeys";
+    Result<Value> result = run(kSort, true, args);
+    if (result.ok()) TRY_VOID(spend(kListCost + 2 + actual_cost(kSort, true, args, *result)));
+    return result;
   }
 
   std::vector<std::pair<std::string, Value>> scope_;

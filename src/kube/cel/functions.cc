@@ -31,6 +31,9 @@ bool fits(char c, const Value& v) {
     case 'T': return v.is(Kind::kTimestamp);
     case 't': return v.is(Kind::kType);
     case 'L':
+    case 'N':
+    case 'E':
+    case 'H':
     case 'S': return v.is(Kind::kList);
     case 'M': return v.is(Kind::kMap);
     case 'O': return v.is(Kind::kOptional);
@@ -38,6 +41,8 @@ bool fits(char c, const Value& v) {
     case 'U': return v.is(Kind::kUrl);
     case 'P': return v.is(Kind::kIp);
     case 'C': return v.is(Kind::kCidr);
+    case 'V':
+    case 'F': return v.is(Kind::kOpaque);
     default: return true;
   }
 }

@@ -3,7 +3,9 @@
 // A signature is the result and the arguments, one letter each:
 //   b bool, i int, u uint, d double, s string, y bytes, n null, D duration, T timestamp, t type, * dyn,
 //   A any type (the same at every A), L list(A), S list(string), M map(B, A), O optional(A),
-//   Q quantity, U url, P ip, C cidr
+//   Q quantity, U url, P ip, C cidr, V semantic version, F format,
+//   N list(list(A)), E list of what has an order, H of what can be summed; of results also o optional(list(string)), f optional(F),
+//   q map(string, list(string)), I list(int)
 #pragma once
 
 #include <span>

@@ -31,19 +31,26 @@ Result<Value> distinct(Arguments a) {
   return Value::list(std::move(out));
 }
 
-// Items of one type that has an order.
-Result<Value> sorted(Arguments a) {
-  Items out = a[0].items();
-  if (out.size() == 1 && !compare(out[0], out[0]).ok()) return invalid("list elements must be comparable");
-  for (auto& x : out) {
-    if (type_name(x) != type_name(out[0])) return invalid("list elements must have the same type");
-    if (!compare(x, out[0]).ok()) return invalid("list elements must be comparable");
-  }
-  std::stable_sort(out.begin(), out.end(), [](const Value& x, const Value& y) {
-    auto c = compare(x, y);
+// By keys of one type that has an order.
+Result<Value> sorted_by(Arguments a) {
+  const Items &items = a[0].items(), &keys = a[1].items();
+  if (items.size() != keys.size()) return invalid("@sortByAssociatedKeys() expected a list of the same size as the associated keys list, but got " + std::to_string(items.size()) + " and " + std::to_string(keys.size()) + " elements respectively");
+  if (!keys.empty() && !compare(keys[0], keys[0]).ok()) return invalid("list elements must be comparable");
+  for (auto& k : keys)
+    if (type_name(k) != type_name(keys[0])) return invalid("list elements must have the same type");
+  std::vector<size_t> order(items.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](size_t x, size_t y) {
+    auto c = compare(keys[x], keys[y]);
     return c.ok() && *c < 0;
   });
+  Items out;
+  for (size_t i : order) out.push_back(items[i]);
   return Value::list(std::move(out));
+}
+Result<Value> sorted(Arguments a) {
+  const Value both[] = {a[0], a[0]};
+  return sorted_by(Arguments(both, 2));
 }
 
 Result<Value> range(Arguments a) {
@@ -62,9 +69,10 @@ constexpr Function kCollections[] = {
     {"sets.equivalent", false, "bLL", sets_equivalent},
     {"sets.intersects", false, "bLL", sets_intersects},
     {"distinct", true, "LL", distinct},
-    {"sort", true, "LL", sorted},
+    {"sort", true, "LE", sorted},
+    {"@sortByAssociatedKeys", true, "LLE", sorted_by},
     {"reverse", true, "LL", backwards},
-    {"lists.range", false, "*i", range},
+    {"lists.range", false, "Ii", range},
     {"first", true, "OL", first},
     {"last", true, "OL", last},
 };

@@ -78,7 +78,7 @@ Result<Value> of_no_format(Arguments) { return invalid("no such overload"); }  /
 
 template <size_t... I>
 constexpr std::array<Function, sizeof...(I) + 2> functions(std::index_sequence<I...>) {
-  return {{{"format.named", false, "*s", named}, {"validate", true, "**s", of_no_format}, {kFormats[I].constructor, false, "*", constant<I>}...}};
+  return {{{"format.named", false, "fs", named}, {"validate", true, "oFs", of_no_format}, {kFormats[I].constructor, false, "F", constant<I>}...}};
 }
 constexpr auto kFunctions = functions(std::make_index_sequence<std::size(kFormats)>());
 

@@ -66,12 +66,17 @@ R slice(A a) {
   if (static_cast<uint64_t>(to) > l.size()) return invalid("cannot slice(" + std::to_string(from) + ", " + std::to_string(to) + "), list is length " + std::to_string(l.size()));
   return V::list(std::vector<Value>(l.begin() + from, l.begin() + to));
 }
-R flatten(A a) {
-  std::vector<Value> out;
-  for (auto& x : a[0].items()) {
-    if (!x.is(Kind::kList)) out.push_back(x);
-    else out.insert(out.end(), x.items().begin(), x.items().end());
+void flatten_into(const Value& list, int64_t depth, std::vector<Value>& out) {
+  for (auto& x : list.items()) {
+    if (!x.is(Kind::kList) || depth == 0) out.push_back(x);
+    else flatten_into(x, depth - 1, out);
   }
+}
+R flatten(A a) {
+  const int64_t depth = a.size() > 1 ? a[1].i() : 1;
+  if (depth < 0) return invalid("level must be non-negative");
+  std::vector<Value> out;
+  flatten_into(a[0], depth, out);
   return V::list(std::move(out));
 }
 
@@ -177,14 +182,15 @@ R u_query(A a) {
 }
 
 constexpr Function kLists[] = {
-    {"isSorted", true, "bL", is_sorted},
-    {"sum", true, "AL", sum},
-    {"min", true, "AL", min},
-    {"max", true, "AL", max},
+    {"isSorted", true, "bE", is_sorted},
+    {"sum", true, "AH", sum},
+    {"min", true, "AE", min},
+    {"max", true, "AE", max},
     {"indexOf", true, "iLA", index_of},
     {"lastIndexOf", true, "iLA", last_index_of},
     {"slice", true, "LLii", slice},
-    {"flatten", true, "*L", flatten},
+    {"flatten", true, "LN", flatten},
+    {"flatten", true, "*Li", flatten},
 };
 constexpr Function kKubernetes[] = {
     {"jsonpatch.escapeKey", false, "ss", escape_key},
@@ -208,7 +214,7 @@ constexpr Function kKubernetes[] = {
     {"getHostname", true, "sU", u_hostname},
     {"getPort", true, "sU", u_port},
     {"getEscapedPath", true, "sU", u_path},
-    {"getQuery", true, "*U", u_query},
+    {"getQuery", true, "qU", u_query},
 };
 
 }  // namespace

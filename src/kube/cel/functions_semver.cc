@@ -134,13 +134,16 @@ Result<Value> of_no_version(Arguments) { return invalid("no such overload"); }  
 Result<Value> is_semver(Arguments a) { return Value::boolean(read(a).ok()); }
 
 constexpr Function kSemver[] = {
-    {"semver", false, "*s", semver},
-    {"semver", false, "*sb", semver},
+    {"semver", false, "Vs", semver},
+    {"semver", false, "Vsb", semver},
     {"isSemver", false, "bs", is_semver},
     {"isSemver", false, "bsb", is_semver},
-    {"major", true, "i*", of_no_version},
-    {"minor", true, "i*", of_no_version},
-    {"patch", true, "i*", of_no_version},
+    {"major", true, "iV", of_no_version},
+    {"minor", true, "iV", of_no_version},
+    {"patch", true, "iV", of_no_version},
+    {"isLessThan", true, "bVV", of_no_version},
+    {"isGreaterThan", true, "bVV", of_no_version},
+    {"compareTo", true, "iVV", of_no_version},
 };
 
 }  // namespace

@@ -177,11 +177,6 @@ R joined(A a) {
   }
   return V::string(out);
 }
-R reversed(A a) {
-  Runes r = runes(a[0].s());
-  std::reverse(r.begin(), r.end());
-  return V::string(text(r, 0, r.size()));
-}
 R quoted(A a) { return V::string(json::quote(a[0].s())); }
 
 // The text of one value in "%s".
@@ -280,7 +275,6 @@ constexpr Function kStrings[] = {
     {"lowerAscii", true, "ss", lower},
     {"upperAscii", true, "ss", upper},
     {"trim", true, "ss", trim_text},
-    {"reverse", true, "ss", reversed},
     {"replace", true, "ssss", replace},
     {"replace", true, "ssssi", replace_limit},
     {"split", true, "Sss", split_text},

@@ -1,5 +1,6 @@
 #include "kube/cel/lexer.h"
 
+#include <algorithm>
 #include <cctype>
 
 namespace caravel::kube::cel {
@@ -12,22 +13,23 @@ bool digit(char c) { return c >= '0' && c <= '9'; }
 
 class Lexer {
  public:
-  Lexer(std::string_view text, std::vector<Token>& out, LexError& error) : text_(text), out_(out), error_(error) {}
+  Lexer(std::string_view text, std::vector<Token>& out, std::vector<LexError>& errors) : text_(text), out_(out), errors_(errors) {}
 
-  bool run() {
+  void run() {
     while (true) {
       skip_space();
       if (at_ >= text_.size()) break;
-      if (!one()) return false;
+      if (!one()) at_ = std::max(skip_to_, at_ + 1);
     }
     out_.push_back({Token::Kind::kEnd, text_.size(), "<EOF>"});
-    return true;
   }
 
  private:
   char peek(size_t n = 0) const { return at_ + n < text_.size() ? text_[at_ + n] : '\0'; }
-  bool fail(std::string m) {
-    error_ = {at_, std::move(m)};
+  // `length`: bytes that are left out.
+  bool fail(std::string m, size_t length = 1) {
+    errors_.push_back({at_, std::move(m)});
+    skip_to_ = at_ + length;
     return false;
   }
   void skip_space() {
@@ -73,7 +75,9 @@ class Lexer {
       ++at_;
       return push(Token::Kind::kSymbol, start);
     }
-    return fail("token recognition error at: '" + std::string(1, peek()) + "'");
+    // The beginning of a longer one takes what follows with it.
+    const size_t length = std::string_view("=&|").find(peek()) != std::string_view::npos && at_ + 1 < text_.size() ? 2 : 1;
+    return fail("token recognition error at: '" + std::string(text_.substr(at_, length)) + "'", length);
   }
   bool push(Token::Kind k, size_t start) {
     out_.push_back({k, start, std::string(text_.substr(start, at_ - start))});
@@ -107,6 +111,7 @@ class Lexer {
     return push(fraction ? Token::Kind::kDouble : Token::Kind::kInt, start);
   }
   bool quoted(size_t start, bool raw, bool bytes) {
+    quoted_at_ = start;
     char q = peek();
     bool triple = peek(1) == q && peek(2) == q;
     size_t n = triple ? 3 : 1;
@@ -114,8 +119,9 @@ class Lexer {
     std::string out;
     while (true) {
       if (at_ >= text_.size() || (!triple && (peek() == '\n' || peek() == '\r'))) {
+        const size_t end = at_;
         at_ = start;
-        return fail("token recognition error at: '" + std::string(text_.substr(start, 20)) + "'");
+        return fail("token recognition error at: '" + std::string(text_.substr(start, end - start)) + "'", end - start);
       }
       if (peek() == q && (!triple || (peek(1) == q && peek(2) == q))) break;
       if (peek() == '\\' && !raw) {
@@ -130,6 +136,12 @@ class Lexer {
     at_ += n;
     out_.push_back({bytes ? Token::Kind::kBytes : Token::Kind::kString, start, std::move(out)});
     return true;
+  }
+  // The text so far is no token; what follows it may be one.
+  bool bad_escape(size_t length) {
+    const size_t end = std::min(at_ + length, text_.size());
+    at_ = quoted_at_;
+    return fail("token recognition error at: '" + std::string(text_.substr(at_, end - at_)) + "'", end - at_);
   }
   bool escape(std::string& out, bool bytes) {
     char c = peek(1);
@@ -146,12 +158,12 @@ class Lexer {
     size_t first = digits == 3 ? 1 : 2;
     int base = digits == 3 ? 8 : 16;
     uint32_t r = 0;
-    if (digits == 0) return fail("token recognition error at: '\\" + std::string(1, c) + "'");
+    if (digits == 0) return bad_escape(2);
     for (size_t i = 0; i < digits; ++i) {
       char h = peek(first + i);
       int v = digit(h) ? h - '0' : std::isxdigit(static_cast<unsigned char>(h)) ? std::tolower(h) - 'a' + 10
                                                                                 : 99;
-      if (v >= base) return fail("token recognition error at: '\\" + std::string(1, c) + "'");
+      if (v >= base) return bad_escape(first + i + 1);
       r = r * static_cast<uint32_t>(base) + static_cast<uint32_t>(v);
     }
     bool byte = bytes && digits <= 3;
@@ -164,12 +176,13 @@ class Lexer {
 
   std::string_view text_;
   std::vector<Token>& out_;
-  LexError& error_;
+  std::vector<LexError>& errors_;
+  size_t skip_to_ = 0, quoted_at_ = 0;
   size_t at_ = 0;
 };
 
 }  // namespace
 
-bool tokenize(std::string_view text, std::vector<Token>& out, LexError& error) { return Lexer(text, out, error).run(); }
+void tokenize(std::string_view text, std::vector<Token>& out, std::vector<LexError>& errors) { Lexer(text, out, errors).run(); }
 
 }  // namespace caravel::kube::cel

@@ -30,6 +30,7 @@ struct LexError {
   size_t at = 0;
   std::string message;
 };
-bool tokenize(std::string_view text, std::vector<Token>& out, LexError& error);
+// What is no token is left out and told.
+void tokenize(std::string_view text, std::vector<Token>& out, std::vector<LexError>& errors);
 
 }  // namespace caravel::kube::cel

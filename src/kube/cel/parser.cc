@@ -17,6 +17,11 @@ struct ParseError {
   std::string message;
 };
 
+// What upstream's grammar would take where something else stands.
+constexpr std::string_view kOperand = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+constexpr std::string_view kIndex = "{'[', '{', '(', '.', '-', '!', '?', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+constexpr std::string_view kArgument = "{'[', '{', '(', ')', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+
 bool reserved(std::string_view s) {
   static const std::set<std::string_view> kWords = {"as", "break", "const", "continue", "else", "for", "function", "if",
                                                     "import", "let", "loop", "package", "namespace", "return", "var", "void", "while", "in"};
@@ -29,10 +34,11 @@ class Parser {
 
   ExprPtr run() {
     ExprPtr e = expression();
-    if (e && here().kind != Token::Kind::kEnd) return mismatch();
-    return e;
+    if (!e || here().kind == Token::Kind::kEnd) return e;
+    const bool last = tokens_[next_ + 1].kind == Token::Kind::kEnd;  // which would do without it
+    return syntax(last ? "extraneous input '" + here().text + "' expecting <EOF>" : "mismatched input '" + here().text + "' expecting <EOF>");
   }
-  const ParseError& error() const { return error_; }
+  const std::vector<ParseError>& errors() const { return errors_; }
 
  private:
   const Token& here() const { return tokens_[next_]; }
@@ -43,13 +49,14 @@ class Parser {
     return true;
   }
   ExprPtr fail(size_t at, std::string m) {
-    if (error_.message.empty()) error_ = {at, std::move(m)};
+    if (errors_.empty()) errors_.push_back({at, std::move(m)});
     return nullptr;
   }
-  ExprPtr mismatch() {
-    const Token& t = here();
-    return fail(t.at, t.kind == Token::Kind::kEnd ? "Syntax error: mismatched input '<EOF>'" : "Syntax error: extraneous input '" + t.text + "'");
-  }
+  ExprPtr syntax(std::string what) { return fail(here().at, "Syntax error: " + std::move(what)); }
+  ExprPtr mismatch(std::string_view expecting = kOperand) { return syntax("mismatched input '" + here().text + "' expecting " + std::string(expecting)); }
+  ExprPtr missing(std::string_view what) { return syntax("missing '" + std::string(what) + "' at '" + here().text + "'"); }
+  // After a dot that no name follows.
+  ExprPtr nameless() { return syntax("no viable alternative at input '." + (here().kind == Token::Kind::kEnd ? "" : here().text) + "'"); }
   ExprPtr node(Expr::Kind kind, size_t at, std::string name = "") {
     auto e = std::make_unique<Expr>();
     e->kind = kind;
@@ -90,7 +97,7 @@ class Parser {
     ExprPtr e = node(Expr::Kind::kIf, here().at);
     ++next_;
     if (!add(*e, std::move(c)) || !add(*e, logic("||", Expr::Kind::kOr))) return nullptr;
-    if (!take(":")) return mismatch();
+    if (!take(":")) return mismatch("':'");
     if (!add(*e, expression())) return nullptr;
     return e;
   }
@@ -156,6 +163,12 @@ class Parser {
     std::string_view sign = name == "!_" ? "!" : "-";
     size_t n = 0;
     while (take(sign)) ++n;
+    if (here().kind == Token::Kind::kEnd && sign == "!") return syntax("extraneous input '<EOF>' expecting " + std::string(kOperand));
+    if (here().kind == Token::Kind::kEnd && errors_.empty()) {  // what could be a number is looked at twice
+      errors_.push_back({here().at, "Syntax error: no viable alternative at input '-'"});
+      errors_.push_back({here().at, "Syntax error: mismatched input '<EOF>' expecting " + std::string(kOperand)});
+      return nullptr;
+    }
     ExprPtr operand = members(primary());
     if (!operand) return nullptr;
     if (n % 2 == 0) return operand;
@@ -184,7 +197,8 @@ class Parser {
       if (take(".")) {
         bool optional = take("?");
         const Token name = here();
-        if (name.kind != Token::Kind::kIdent && name.kind != Token::Kind::kQuotedIdent) return mismatch();
+        if (name.kind == Token::Kind::kQuotedIdent) return fail(name.at, "unsupported syntax: '`'");
+        if (name.kind != Token::Kind::kIdent) return nameless();
         ++next_;
         if (symbol("(") && !optional && name.kind == Token::Kind::kIdent) {
           e = member_call(std::move(e), name.text);
@@ -200,10 +214,11 @@ class Parser {
         if (!add(*select, std::move(e))) return nullptr;
         e = std::move(select);
       } else if (take("[")) {
+        if (here().kind == Token::Kind::kEnd) return mismatch(kIndex);
         bool optional = take("?");
         ExprPtr index = expression();
         if (!index) return nullptr;
-        if (!take("]")) return mismatch();
+        if (!take("]")) return missing("]");
         e = call(optional ? "_[?_]" : "_[_]", at, std::move(e), std::move(index));
       } else {
         break;
@@ -224,24 +239,29 @@ class Parser {
     while (!take("}")) {
       e->optional_items.push_back(take("?"));
       const Token field = here();
-      if (field.kind != Token::Kind::kIdent && field.kind != Token::Kind::kQuotedIdent) return mismatch();
+      if (field.kind == Token::Kind::kQuotedIdent) return fail(field.at, "unsupported syntax: '`'");
+      if (field.kind != Token::Kind::kIdent) return mismatch("IDENTIFIER");
       ++next_;
       e->variables.push_back(field.text);
-      if (!take(":")) return mismatch();
+      if (!take(":")) return missing(":");
       if (!add(*e, expression())) return nullptr;
-      if (!take(",") && !symbol("}")) return mismatch();
+      if (!take(",") && !symbol("}")) return mismatch("{'}', ','}");
     }
     return e;
   }
   bool arguments(std::vector<ExprPtr>& out) {
     if (take(")")) return true;
+    if (here().kind == Token::Kind::kEnd) {
+      mismatch(kArgument);
+      return false;
+    }
     do {
       ExprPtr a = expression();
       if (!a) return false;
       out.push_back(std::move(a));
     } while (take(","));
     if (take(")")) return true;
-    mismatch();
+    mismatch("{')', ','}");
     return false;
   }
 
@@ -250,11 +270,6 @@ class Parser {
     ++next_;
     std::vector<ExprPtr> args;
     if (!arguments(args)) return nullptr;
-    if (receiver->kind == Expr::Kind::kIdent && receiver->name == "cel" && name == "bind" && args.size() == 3) {
-      ExprPtr value = std::move(args[1]);
-      args.erase(args.begin() + 1);
-      return macro("bind", at, std::move(value), std::move(args), 1);
-    }
     if (receiver->kind == Expr::Kind::kIdent && !overloads(receiver->name + "." + name).empty()) {
       ExprPtr e = node(Expr::Kind::kCall, at, receiver->name + "." + name);
       for (auto& a : args)
@@ -273,11 +288,13 @@ class Parser {
     if (name == "all" || name == "exists" || name == "existsOne" || name == "exists_one") return args == 2 ? 1 : args == 3 ? 2
                                                                                                                            : 0;
     if (name == "map") return args == 2 || args == 3 ? 1 : 0;
-    if (name == "filter" || name == "optMap" || name == "optFlatMap") return args == 2 ? 1 : 0;
-    if (name == "transformList" || name == "transformMap") return args == 3 || args == 4 ? 2 : 0;
+    if (name == "filter" || name == "optMap" || name == "optFlatMap" || name == "sortBy") return args == 2 ? 1 : 0;
+    if (name == "transformList" || name == "transformMap" || name == "transformMapEntry") return args == 3 || args == 4 ? 2 : 0;
     return 0;
   }
   ExprPtr macro(std::string name, size_t at, ExprPtr range, std::vector<ExprPtr> args, size_t variables) {
+    if (name == "sortBy" && (range->kind == Expr::Kind::kLiteral || range->kind == Expr::Kind::kMap || range->kind == Expr::Kind::kStruct))
+      return fail(range->at, "sortBy can only be applied to a list, identifier, comprehension, call or select expression");
     ExprPtr e = node(Expr::Kind::kMacro, at, std::move(name));
     if (!add(*e, std::move(range))) return nullptr;
     for (size_t i = 0; i < args.size(); ++i) {
@@ -286,6 +303,8 @@ class Parser {
         continue;
       }
       if (args[i]->kind != Expr::Kind::kIdent) return fail(args[i]->at, "argument must be a simple name");
+      if (i > 0 && e->variables[0] == args[i]->name) return fail(args[i]->at, "duplicate variable name: " + args[i]->name);
+      if (args[i]->name == "__result__") return fail(args[i]->at, "iteration variable overwrites accumulator variable");
       e->variables.push_back(args[i]->name);
     }
     return e;
@@ -306,7 +325,7 @@ class Parser {
     if (take("(")) {
       ExprPtr e = expression();
       if (!e) return nullptr;
-      if (!take(")")) return mismatch();
+      if (!take(")")) return missing(")");
       return e;
     }
     if (take("[")) return list(t.at);
@@ -329,7 +348,7 @@ class Parser {
     std::vector<ExprPtr> args;
     if (!arguments(args)) return nullptr;
     if (t.text == "has" && args.size() == 1) {
-      if (args[0]->kind != Expr::Kind::kSelect || args[0]->optional) return fail(at, "invalid argument to has() macro");
+      if (args[0]->kind != Expr::Kind::kSelect || args[0]->optional) return fail(args[0]->at, "invalid argument to has() macro");
       ExprPtr e = std::move(args[0]);
       e->kind = Expr::Kind::kHas;
       e->at = at;
@@ -345,7 +364,7 @@ class Parser {
     while (!take("]")) {
       e->optional_items.push_back(take("?"));
       if (!add(*e, expression())) return nullptr;
-      if (!take(",") && !symbol("]")) return mismatch();
+      if (!take(",") && !symbol("]")) return mismatch("{']', ','}");
     }
     return e;
   }
@@ -354,9 +373,9 @@ class Parser {
     while (!take("}")) {
       e->optional_items.push_back(take("?"));
       if (!add(*e, expression())) return nullptr;
-      if (!take(":")) return mismatch();
+      if (!take(":")) return mismatch("':'");
       if (!add(*e, expression())) return nullptr;
-      if (!take(",") && !symbol("}")) return mismatch();
+      if (!take(",") && !symbol("}")) return mismatch("{'}', ','}");
     }
     return e;
   }
@@ -364,7 +383,7 @@ class Parser {
   std::vector<Token> tokens_;
   size_t next_ = 0;
   int nesting_ = 0;
-  ParseError error_;
+  std::vector<ParseError> errors_;
 };
 
 }  // namespace
@@ -384,12 +403,17 @@ Result<ExprPtr> parse_expression(std::string_view text) {
   if (text.size() > kMaxExpressionBytes)
     return invalid("expression code point size exceeds limit: size: " + std::to_string(text.size()) + ", limit " + std::to_string(kMaxExpressionBytes));
   std::vector<Token> tokens;
-  LexError lex;
-  if (!tokenize(text, tokens, lex)) return invalid(error_at(text, lex.at, "Syntax error: " + lex.message));
+  std::vector<LexError> wrong;
+  tokenize(text, tokens, wrong);
   Parser p(std::move(tokens));
   ExprPtr e = p.run();
-  if (!e) return invalid(error_at(text, p.error().at, p.error().message));
-  return e;
+  if (e && wrong.empty()) return e;
+  std::vector<ParseError> all = p.errors();
+  for (auto& w : wrong) all.push_back({w.at, "Syntax error: " + w.message});
+  std::stable_sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.at < b.at; });
+  std::string message;
+  for (auto& x : all) message += (message.empty() ? "" : "\n") + error_at(text, x.at, x.message);
+  return invalid(message);
 }
 
 }  // namespace caravel::kube::cel

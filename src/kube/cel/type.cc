@@ -41,6 +41,8 @@ std::string type_text(const Type& t) {
     case Type::Kind::kUrl: return "kubernetes.URL";
     case Type::Kind::kIp: return "net.IP";
     case Type::Kind::kCidr: return "net.CIDR";
+    case Type::Kind::kSemver: return "kubernetes.Semver";
+    case Type::Kind::kFormat: return "kubernetes.NamedFormat";
   }
   return "dyn";
 }

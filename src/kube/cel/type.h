@@ -30,6 +30,8 @@ struct Type {
                     kUrl,
                     kIp,
                     kCidr,
+                    kSemver,
+                    kFormat,
                     kOpaque };
   Kind kind = Kind::kDyn;
   TypePtr item;                           // of lists, maps and optionals; null: dyn
