@@ -360,12 +360,16 @@ def _(k):
     groups = k.get('/apis')
     same(groups['kind'], 'APIGroupList', 'kind')
     for g in groups['groups']:
-        one = k.get('/apis/' + g['name'])
+        status, one, _h = k.call('GET', '/apis/' + g['name'])
+        if status == 404 and g['name'] not in [x['name'] for x in k.get('/apis')['groups']]:
+            continue  # the last definition of an earlier check has just gone
         same(one['kind'], 'APIGroup', 'kind')
         same(one['preferredVersion'], g['preferredVersion'], g['name'])
         must(g['preferredVersion'] in g['versions'], 'preferred is none of', g)
         for v in g['versions']:
-            l = k.get('/apis/' + v['groupVersion'])
+            status, l, _h = k.call('GET', '/apis/' + v['groupVersion'])
+            if status == 404 and g['name'] not in [x['name'] for x in k.get('/apis')['groups']]:
+                continue
             same((l['kind'], l['groupVersion']), ('APIResourceList', v['groupVersion']), 'list')
     same([v['version'] for g in groups['groups'] if g['name'] == 'autoscaling' for v in g['versions']], ['v2', 'v1'], 'autoscaling')
     same(k.get('/api')['versions'], ['v1'], '/api')
