@@ -9,8 +9,8 @@
 #include "kube/patch.h"
 #include "kube/schema.h"
 #include "kube/type_info.h"
-#include "kube/wrong_types.h"
 #include "kube/validation.h"
+#include "kube/wrong_types.h"
 
 namespace caravel::apiserver {
 
