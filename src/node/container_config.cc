@@ -111,9 +111,9 @@ Result<cri::LinuxContainerSecurityContext> security_context(const ContainerInput
   return out;
 }
 
-bool claim_is_read_only(const core::Pod& pod, const std::string& volume) {
+bool volume_is_read_only(const core::Pod& pod, const std::string& volume) {
   auto v = std::find_if(pod.spec.volumes.begin(), pod.spec.volumes.end(), [&](auto& x) { return x.name == volume; });
-  return v != pod.spec.volumes.end() && v->persistent_volume_claim && v->persistent_volume_claim->read_only;
+  return v != pod.spec.volumes.end() && ((v->persistent_volume_claim && v->persistent_volume_claim->read_only) || v->image);
 }
 
 Result<std::vector<cri::Mount>> mounts(const ContainerInput& in) {
@@ -135,7 +135,7 @@ Result<std::vector<cri::Mount>> mounts(const ContainerInput& in) {
       o.volume = o.host_path;
       o.host_path += "/" + sub;
     }
-    o.readonly = m.read_only || claim_is_read_only(*in.pod, m.name);
+    o.readonly = m.read_only || volume_is_read_only(*in.pod, m.name);
     const std::string propagation = m.mount_propagation.value_or("None");
     o.propagation = propagation == "HostToContainer" ? cri::kHostToContainer : propagation == "Bidirectional" ? cri::kBidirectional
                                                                                                               : cri::kPrivate;

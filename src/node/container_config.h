@@ -19,6 +19,7 @@ struct NodeSettings {
   std::vector<std::string> cluster_dns = {"172.20.0.10"};
   std::vector<std::string> node_dns, node_searches;  // of the node's own resolv.conf
   int64_t memory_capacity = 0;                       // bytes
+  std::string containerd = "/run/containerd/containerd.sock";
 
   std::string pod_directory(const core::Pod& pod) const { return root_directory + "/pods/" + pod.metadata.uid; }
   std::string log_directory(const core::Pod& pod) const {

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "net/process.h"
+#include "node/image_volumes.h"
 #include "node/network.h"
 #include "node/pod_worker.h"
 
@@ -177,6 +178,25 @@ Task<Status> PodWorker::create_sandbox() {
   co_return failed;
 }
 
+Task<Status> PodWorker::ensure_image_volumes(core::Container c) {
+  for (const core::Volume& v : pod_->spec.volumes) {
+    const bool used = std::any_of(c.volume_mounts.begin(), c.volume_mounts.end(), [&](auto& m) { return m.name == v.name; });
+    if (!v.image || !used || image_volumes_.count(v.name)) continue;
+    core::Container wanted;  // whose state says what the container waits for
+    wanted.name = c.name;
+    wanted.image = v.image->reference;
+    wanted.image_pull_policy = v.image->pull_policy;
+    const std::string name = v.name;
+    cri::Image image;
+    const bool there = co_await ensure_image(std::move(wanted), &image);
+    if (!there) co_return unavailable("the image of volume " + name + " is not there yet");
+    const std::string directory = volumes_[name];
+    CO_TRY_VOID(co_await mount_image(*c_->loop, c_->settings->containerd, image.id, directory));
+    image_volumes_.insert(name);
+  }
+  co_return ok();
+}
+
 Task<void> PodWorker::pull(std::string name, std::string image) {
   const Time begun = c_->loop->now();
   event(false, "Pulling", "Pulling image \"" + image + "\"", name);
@@ -288,6 +308,7 @@ Task<Status> PodWorker::start_container(std::string name) {
   const ContainerRecord* last = rt_.latest(name);
   const int attempt = last ? last->attempt + 1 : 0;
 
+  CO_TRY_VOID(co_await ensure_image_volumes(c));
   cri::Image image;
   bool there = co_await ensure_image(c, &image);
   if (!there) co_return unavailable("the image " + c.image + " is not there yet");

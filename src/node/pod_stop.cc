@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "net/process.h"
+#include "node/image_volumes.h"
 #include "node/network.h"
 #include "node/pod_worker.h"
 
@@ -135,6 +136,12 @@ Task<void> PodWorker::clean_up() {
   if (!pod_->spec.host_network) {
     Status s = co_await disconnect_pod(*c_->loop, uid_);
     if (!s.ok()) kLog.warn("pod network not removed", {{"pod", pod_text()}, {"error", s.error().message}});
+  }
+  const std::string volumes = c_->settings->pod_directory(*pod_) + "/volumes";
+  for (const core::Volume& v : pod_->spec.volumes) {
+    if (!v.image) continue;
+    Status unmounted = co_await unmount_image(*c_->loop, c_->settings->containerd, volume_directory(volumes, v));
+    if (!unmounted.ok()) kLog.warn("image volume not unmounted", {{"pod", pod_text()}, {"error", unmounted.error().message}});
   }
   Status s = remove_pod_directory(c_->settings->pod_directory(*pod_));
   if (s.ok()) s = net::remove_tree(c_->settings->log_directory(*pod_));

@@ -79,6 +79,8 @@ class PodWorker {
   Task<Status> start_container(std::string name);
   // True when the image is there; otherwise the container waits (rt_.waiting says why).
   Task<bool> ensure_image(core::Container c, cri::Image* image);
+  // The same for the images that the container mounts as volumes, and mounts them.
+  Task<Status> ensure_image_volumes(core::Container c);
   Task<void> pull(std::string name, std::string image);
   Task<Result<cri::ContainerConfig>> make_config(core::Container c, cri::Image image, int attempt);
   Task<void> post_start(core::Container c, std::string id);
@@ -113,6 +115,7 @@ class PodWorker {
   std::map<std::string, core::PersistentVolume> claimed_;  // by the name of the pod's volume
   std::map<std::string, Pull> pulls_;                      // by image
   std::set<std::string> killing_;
+  std::set<std::string> image_volumes_;                              // mounted
   std::map<std::string, std::unique_ptr<ContainerProber>> probers_;  // by container id
   std::vector<WatchedObjects<core::ConfigMap>::Handle> config_map_handles_;
   std::vector<WatchedObjects<core::Secret>::Handle> secret_handles_;

@@ -118,7 +118,7 @@ Task<Result<Setup>> read_setup(net::EventLoop& loop, const Flags& flags) {
   CO_TRY_VOID(apply_flags(s, flags));
 
   s.kubeconfig = flags.get("kubeconfig");
-  s.containerd = flags.get("containerd");
+  s.containerd = s.settings.containerd = flags.get("containerd");
   s.listen = flags.get("listen");
   s.pod_cidr = flags.get("pod-cidr");
   if (s.provider_id.empty() && !s.facts.id.empty()) s.provider_id = "aws:///" + s.facts.zone + "/" + s.facts.id;

@@ -202,6 +202,7 @@ std::string plugin_of(const core::Volume& v) {
   if (v.secret) return "kubernetes.io~secret";
   if (v.projected) return "kubernetes.io~projected";
   if (v.downward_api) return "kubernetes.io~downward-api";
+  if (v.image) return "kubernetes.io~image";
   return "kubernetes.io~empty-dir";
 }
 
@@ -309,6 +310,8 @@ Result<std::map<std::string, std::string>> setup_volumes(const core::Pod& pod, c
       auto p = setup_host_path(*v.host_path);
       if (!p.ok()) return failed(std::move(p).error());
       out[v.name] = *p;
+    } else if (v.image) {
+      out[v.name] = path;  // mounted when a container that uses it starts: the image must be pulled first
     } else if (auto bound = c.claimed.find(v.name); bound != c.claimed.end()) {
       auto p = setup_persistent(bound->second, group);
       if (!p.ok()) return wrap(std::move(p).error(), "MountVolume.SetUp failed for volume \"" + bound->second.metadata.name + "\" ");

@@ -45,6 +45,22 @@ said=$(printf 'one\ntwo' | timeout 60 kubectl run attached --image=caravel.local
 code=$?
 [ "$said $code" = $'one\ntwo end 3' ] || fail "kubectl run -i gave: $said, code $code"
 
+# An image as a volume: its files are there, read-only, and nothing is left of it when the pod has gone.
+kubectl apply -f - >/dev/null <<'EOF' || fail "a pod with an image volume is refused"
+apiVersion: v1
+kind: Pod
+metadata: {name: shows-an-image}
+spec:
+  restartPolicy: Never
+  containers: [{name: c, image: "caravel.local/busybox:latest", command: [sh, -c, "ls /image/usr/bin/caravel && ! touch /image/x"], volumeMounts: [{name: v, mountPath: /image}]}]
+  volumes: [{name: v, image: {reference: "caravel.local/caravel:latest"}}]
+EOF
+kubectl wait pod/shows-an-image --for=jsonpath='{.status.phase}'=Succeeded --timeout=30s >/dev/null || fail "the image volume: $(kubectl describe pod shows-an-image | tail -n 8)"
+kubectl delete pod shows-an-image >/dev/null
+views() { nsenter -t "$(pgrep -f -- "caravel world --data-dir $data" | tail -n 1)" -m ctr -a /run/containerd/containerd.sock -n k8s.io snapshots ls | grep -c 'kubernetes.io~image'; }
+for _ in $(seq 20); do [ "$(views)" = 0 ] && break; sleep 0.5; done
+[ "$(views)" = 0 ] || fail "the view of an image is left behind"
+
 # kill -9 of any one process heals: each is killed once, then everything answers again: both load balancers,
 # the API, three Ready nodes, all pods.
 world=$(pgrep -f -- "caravel world --data-dir $data" | tail -n 1)
