@@ -2,9 +2,8 @@
 // here; decisions without a cluster are tested beside their sources.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <algorithm>
 
-#include "base/log.h"
 #include "kube/types/apps.h"
 #include "kube/types/batch.h"
 #include "kube/types/core.h"
@@ -12,7 +11,7 @@
 #include "kube/types/policy.h"
 #include "kube/types/rbac.h"
 #include "kube/types/storage.h"
-#include "sim/cluster.h"
+#include "sim/cluster_fixture.h"
 
 namespace caravel::sim {
 namespace {
@@ -20,16 +19,8 @@ namespace {
 using json::Value;
 using kube::core::Pod;
 
-struct ControllersSim : testing::Test {
-  ControllersSim() : c(11) { set_log_level(std::getenv("CARAVEL_SIM_LOG") ? LogLevel::kDebug : LogLevel::kError); }
-  void SetUp() override {
-    ASSERT_TRUE(c.start());
-    c.run_for(5s);
-  }
-  void apply(const std::string& yaml) {
-    Status s = c.apply(yaml);
-    ASSERT_TRUE(s.ok()) << s.error().message;
-  }
+struct ControllersSim : ClusterTest {
+  ControllersSim() : ClusterTest(11) {}
   // "Warning Reason: message" of each event about an object of this name.
   std::vector<std::string> events(const std::string& name, const std::string& reason) {
     std::vector<std::string> out;
@@ -38,11 +29,6 @@ struct ControllersSim : testing::Test {
     std::sort(out.begin(), out.end());
     return out;
   }
-  Value object(const kube::Resource& r, const std::string& ns, const std::string& name) {
-    Result<Value> o = c.get(r, ns, name);
-    return o.ok() ? std::move(*o) : Value();
-  }
-  Cluster c;
 };
 using Lines = std::vector<std::string>;
 

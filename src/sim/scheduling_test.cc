@@ -1,12 +1,11 @@
 // What the scheduler writes and whom it wakes, where only a cluster shows it.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <algorithm>
 
-#include "base/log.h"
 #include "kube/types/core.h"
 #include "kube/types/scheduling.h"
-#include "sim/cluster.h"
+#include "sim/cluster_fixture.h"
 
 namespace caravel::sim {
 namespace {
@@ -14,20 +13,9 @@ namespace {
 using json::Value;
 using kube::core::Pod;
 
-struct SchedulingSim : testing::Test {
-  SchedulingSim() : c(12) { set_log_level(std::getenv("CARAVEL_SIM_LOG") ? LogLevel::kDebug : LogLevel::kError); }
-  void SetUp() override {
-    ASSERT_TRUE(c.start());
-    c.run_for(5s);
-  }
-  void apply(const std::string& yaml) {
-    Status s = c.apply(yaml);
-    ASSERT_TRUE(s.ok()) << s.error().message;
-  }
-  Value pod(const std::string& name) {
-    Result<Value> o = c.get(Pod::resource(), "default", name);
-    return o.ok() ? std::move(*o) : Value();
-  }
+struct SchedulingSim : ClusterTest {
+  SchedulingSim() : ClusterTest(12) {}
+  Value pod(const std::string& name) { return object(Pod::resource(), "default", name); }
   std::string node_of(const std::string& name) { return pod(name).path({"spec", "nodeName"}).as_string(); }
   std::string nominated(const std::string& name) { return pod(name).path({"status", "nominatedNodeName"}).as_string(); }
   // "False Unschedulable: message"
@@ -43,7 +31,6 @@ struct SchedulingSim : testing::Test {
       if (e.path({"involvedObject", "name"}).as_string() == name && e["reason"].as_string() == "FailedScheduling") n += std::max<int64_t>(1, e.path({"series", "count"}).as_int());
     return n;
   }
-  Cluster c;
 };
 
 std::string claim(const std::string& name, const std::string& type, const std::string& mode) {
