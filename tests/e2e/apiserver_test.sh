@@ -134,6 +134,28 @@ expect "namespace goes"        'deleted' bash -c 'kubectl create namespace n && 
 expect "foreground deletion"   'deleted' kubectl delete deployment web --cascade=foreground --timeout=30s
 expect "all pods go"           'No resources found' bash -c 'for i in $(seq 100); do kubectl get pods 2>&1 | grep -q "No resources" && break; sleep 0.1; done; kubectl get pods'
 
+# kubectl edit: a change, none, and one that the server refuses and the editor is shown again.
+printf '#!/bin/sh\nexec sed -i "$EDIT" "$1"\n' >"$dir/editor"
+chmod +x "$dir/editor"
+export KUBE_EDITOR=$dir/editor TMPDIR=$dir
+kubectl create configmap edited --from-literal=a=one >/dev/null
+expect "edit: saved"           'configmap/edited edited'          env EDIT='s/a: one/a: two/' kubectl edit configmap edited
+expect "edit: stored"          '^two$'                            kubectl get configmap edited -o 'jsonpath={.data.a}'
+expect "edit: nothing changed" 'Edit cancelled, no changes made'  env EDIT='' kubectl edit configmap edited
+printf '#!/bin/sh\ngrep -q "^# .*must be no more than 253" "$1" && sed -n "s/^# /told: /p" "$1" >&2\nsed -i "s/^  a: .*/  $(printf %%0254d 0 | tr 0 k): x/" "$1"\n' >"$dir/editor"
+expect "edit: refused, told, kept aside" 'kubectl-edit-.*yaml' kubectl edit configmap edited
+expect "edit: nothing is lost" '^two$'                            kubectl get configmap edited -o 'jsonpath={.data.a}'
+unset KUBE_EDITOR TMPDIR
+
+# get --watch: what is there, then each change, as rows.
+timeout 4 kubectl get configmap edited --watch -o custom-columns=NAME:.metadata.name,A:.data.a >"$dir/watched" 2>/dev/null &
+watching=$!
+sleep 1
+kubectl patch configmap edited --type merge -p '{"data":{"a":"three"}}' >/dev/null
+kubectl delete configmap edited >/dev/null
+wait "$watching"
+expect "get --watch: rows as they change" 'edited two edited three edited three' sh -c "tail -n +2 '$dir/watched' | xargs echo"
+
 # kill -9: what was acknowledged is there afterwards.
 kubectl create configmap kept --from-literal=a=b >/dev/null
 kill -9 "$server"; wait "$server" 2>/dev/null
