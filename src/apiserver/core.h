@@ -9,6 +9,7 @@
 #include "apiserver/admission/admission.h"
 #include "apiserver/health.h"
 #include "apiserver/resource_type.h"
+#include "apiserver/store_requests.h"
 #include "apiserver/watch_cache.h"
 #include "base/executor.h"
 #include "base/log.h"
@@ -51,6 +52,7 @@ struct Core {
   std::map<std::string, std::function<std::string()>> components;
   HealthChecks health;
   MetricRegistry metrics;
+  StoreRequests store_requests{ex, store, metrics};
   Log log{"apiserver"};
   bool ready = false;
 

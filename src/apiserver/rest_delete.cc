@@ -177,7 +177,7 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
       op.key = key;
       txn.ops.push_back(std::move(op));
       if (t.strategy->companions) t.strategy->companions(nullptr, live.get(), txn);
-      auto r = co_await core_->store.txn(std::move(txn));
+      auto r = co_await core_->store_requests.write("delete", t.resource, std::move(txn));
       if (!r.ok()) co_return status::internal(r.error().message);
       if (!r->succeeded) continue;
       co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
@@ -207,7 +207,7 @@ Task<Result<Rest::Deleted>> Rest::delete_object(DeleteCall call) {
     store::Txn txn;
     txn.compares.push_back({key, found->revision});
     txn.ops.push_back(std::move(op));
-    auto r = co_await core_->store.txn(std::move(txn));
+    auto r = co_await core_->store_requests.write("update", t.resource, std::move(txn));
     if (!r.ok()) co_return status::internal(r.error().message);
     if (!r->succeeded) continue;
     co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));

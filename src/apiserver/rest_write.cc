@@ -247,7 +247,7 @@ Task<Result<store::TxnResult>> Rest::put(const ServedType* t, std::string key, i
     for (auto& o : with->ops) txn.ops.push_back(o);
   }
   if (t->strategy->companions) t->strategy->companions(object.get(), old, txn);
-  auto r = co_await core_->store.txn(std::move(txn));
+  auto r = co_await core_->store_requests.write(old ? "update" : "create", t->resource, std::move(txn));
   if (!r.ok()) co_return status::internal(r.error().message);
   if (r->succeeded) {
     co_await core_->cacher.wait_for(r->revision, std::chrono::seconds(5));
@@ -598,7 +598,7 @@ Task<Result<Stored>> Rest::update_object(WriteCall* call, Transform transform, b
       op.key = key;
       txn.ops.push_back(std::move(op));
       if (t.strategy->companions) t.strategy->companions(nullptr, live.get(), txn);
-      auto r = co_await core_->store.txn(std::move(txn));
+      auto r = co_await core_->store_requests.write("delete", t.resource, std::move(txn));
       if (!r.ok()) co_return status::internal(r.error().message);
       if (!r->succeeded) {
         if (retry) continue;

@@ -1471,7 +1471,7 @@ def _(k):
         same(k.call('GET', f'/{p}/ping', accept='*/*')[:2], (200, b'ok'), p + '/ping')
         same(k.call('GET', f'/{p}/none-such', accept='*/*')[0], 404, p + '/none-such')
     text = k.call('GET', '/metrics', accept='*/*')[1].decode()
-    for name in ('apiserver_request_total', 'apiserver_request_duration_seconds_bucket', 'apiserver_current_inflight_requests', 'apiserver_storage_objects', 'apiserver_longrunning_requests', 'kubernetes_build_info', 'apiserver_response_sizes_bucket', 'apiserver_registered_watchers', 'apiserver_flowcontrol_current_executing_requests', 'apiserver_request_sli_duration_seconds_bucket', 'apiserver_resource_objects', 'process_resident_memory_bytes', 'process_start_time_seconds', 'process_open_fds'):
+    for name in ('apiserver_request_total', 'apiserver_request_duration_seconds_bucket', 'apiserver_current_inflight_requests', 'apiserver_storage_objects', 'apiserver_longrunning_requests', 'kubernetes_build_info', 'apiserver_response_sizes_bucket', 'apiserver_registered_watchers', 'apiserver_flowcontrol_current_executing_requests', 'apiserver_request_sli_duration_seconds_bucket', 'apiserver_resource_objects', 'process_resident_memory_bytes', 'process_start_time_seconds', 'process_open_fds', 'etcd_request_duration_seconds_bucket', 'etcd_requests_total{operation="create",group="",resource="configmaps"}', 'etcd_requests_total{operation="delete",group="apps",resource="deployments"}'):
         must(name in text, '/metrics lacks', name)
     text = k.call('GET', '/metrics/slis', accept='*/*')[1].decode()
     must('kubernetes_healthcheck{name="ping",type="livez"} 1' in text, '/metrics/slis', text[:500])
