@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "kube/event_object.h"
 
 namespace caravel::kube {
 namespace {
@@ -25,21 +26,6 @@ std::string text_of(const ObjectReference& r) {
 }
 
 std::string key_of(const SeriesEvent& e) { return join({e.type, e.action, e.reason, text_of(e.regarding), e.related ? text_of(*e.related) : ""}, "\x1e"); }
-
-json::Value document_of(const ObjectReference& r) {
-  json::Value o = json::Value::object();
-  auto set = [&](const char* field, const std::string& text) {
-    if (!text.empty()) o[field] = text;
-  };
-  set("kind", r.kind);
-  set("namespace", r.ns);
-  set("name", r.name);
-  set("uid", r.uid);
-  set("apiVersion", r.api_version);
-  set("resourceVersion", r.resource_version);
-  set("fieldPath", r.field_path);
-  return o;
-}
 
 json::Value series_patch(const SeriesLog::Series& s) {
   json::Value p = json::Value::object();
@@ -120,8 +106,8 @@ struct SeriesRecorder::Impl {
     v["reportingInstance"] = controller + "-control-plane";
     v["action"] = e.action;
     v["reason"] = e.reason;
-    v["regarding"] = document_of(e.regarding);
-    if (e.related) v["related"] = document_of(*e.related);
+    v["regarding"] = event_reference(e.regarding);
+    if (e.related) v["related"] = event_reference(*e.related);
     v["note"] = e.note;
     v["type"] = e.type;
     return v;
@@ -137,8 +123,7 @@ struct SeriesRecorder::Impl {
       r = co_await client.patch(series_resource(), w->ns, w->name, PatchType::kMerge, std::move(patch));
     }
     if (r.ok()) co_return true;
-    const Code code = r.error().code;
-    if (code == Code::kUnavailable || code == Code::kTimeout || code == Code::kTooMany) co_return false;
+    if (worth_another_try(r.error())) co_return false;
     log.debug("an event was refused", {{"error", r.error().message}});
     co_return true;
   }

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/strings.h"
+#include "kube/event_object.h"
 
 namespace caravel::kube {
 
@@ -63,6 +64,23 @@ ObjectReference reference_to(const json::Value& o) {
   return r;
 }
 
+json::Value event_reference(const ObjectReference& r) {
+  json::Value o = json::Value::object();
+  auto set = [&](const char* field, const std::string& text) {
+    if (!text.empty()) o[field] = text;
+  };
+  set("kind", r.kind);
+  set("namespace", r.ns);
+  set("name", r.name);
+  set("uid", r.uid);
+  set("apiVersion", r.api_version);
+  set("resourceVersion", r.resource_version);
+  set("fieldPath", r.field_path);
+  return o;
+}
+
+bool worth_another_try(const Error& e) { return e.code == Code::kUnavailable || e.code == Code::kTimeout || e.code == Code::kTooMany; }
+
 struct EventRecorder::Impl {
   struct Item {
     ObjectReference about;
@@ -111,14 +129,7 @@ struct EventRecorder::Impl {
     json::Value& m = v["metadata"];
     m["name"] = name;
     m["namespace"] = ns;
-    json::Value& o = v["involvedObject"];
-    o["kind"] = i.about.kind;
-    if (!i.about.ns.empty()) o["namespace"] = i.about.ns;
-    o["name"] = i.about.name;
-    if (!i.about.uid.empty()) o["uid"] = i.about.uid;
-    o["apiVersion"] = i.about.api_version;
-    if (!i.about.resource_version.empty()) o["resourceVersion"] = i.about.resource_version;
-    if (!i.about.field_path.empty()) o["fieldPath"] = i.about.field_path;
+    v["involvedObject"] = event_reference(i.about);
     v["reason"] = i.reason;
     v["message"] = i.message;
     json::Value& s = v["source"];
@@ -177,7 +188,7 @@ struct EventRecorder::Impl {
     co_return true;
   }
   bool done_with(const Error& e) const {
-    if (e.code == Code::kUnavailable || e.code == Code::kTimeout || e.code == Code::kTooMany) return false;
+    if (worth_another_try(e)) return false;
     log.debug("an event was refused", {{"error", e.message}});
     return true;
   }

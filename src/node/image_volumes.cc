@@ -1,8 +1,9 @@
 #include "node/image_volumes.h"
 
-#include <fstream>
+#include <algorithm>
 
 #include "base/strings.h"
+#include "node/mounts.h"
 
 namespace caravel::node {
 namespace {
@@ -19,12 +20,8 @@ Task<Status> ctr_images(net::EventLoop& loop, std::string socket, std::vector<st
 
 // A view of an image with one layer is on the device that its directory is on: only the list of mounts tells.
 bool is_mounted(const std::string& directory) {
-  std::ifstream mounts("/proc/self/mounts");
-  for (std::string line; std::getline(mounts, line);) {
-    const std::vector<std::string> words = split(line, ' ');
-    if (words.size() > 1 && words[1] == directory) return true;
-  }
-  return false;
+  const std::vector<std::string> mounts = mounts_from(directory);
+  return std::find(mounts.begin(), mounts.end(), directory) != mounts.end();
 }
 
 }  // namespace

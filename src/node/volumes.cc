@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "base/strings.h"
+#include "node/mounts.h"
 
 namespace caravel::node {
 namespace {
@@ -395,12 +396,7 @@ Status bind_sub_path(const std::string& volume, const std::string& sub_path, con
 }
 
 Status remove_pod_directory(const std::string& pod_directory) {
-  std::ifstream mounts("/proc/self/mounts");
-  std::vector<std::string> inside;
-  for (std::string line; std::getline(mounts, line);) {
-    std::vector<std::string> words = split(line, ' ');
-    if (words.size() > 1 && words[1].rfind(pod_directory + "/", 0) == 0) inside.push_back(words[1]);
-  }
+  const std::vector<std::string> inside = mounts_from(pod_directory);
   for (auto it = inside.rbegin(); it != inside.rend(); ++it)
     if (umount2(it->c_str(), MNT_DETACH) != 0) return io_error("unmounting " + *it);
   std::error_code ec;

@@ -61,8 +61,9 @@ Task<void> Scheduler::Impl::bind(PodPtr object, std::string node, bool delayed) 
   // Take the assumption back, unless the pod has meanwhile gone or was bound by somebody else.
   auto it = placed.find(pod.key);
   if (it == placed.end() || !it->second.assumed || it->second.uid != pod.uid) co_return;
-  const PodSpec spec = cluster.pod_spec(it->second.id);
-  wake_by_pod(kPodDeleted, take(it), spec);
+  const std::optional<PodSpec> spec = spec_for_waiters(it->second.id);
+  const NodeId left = take(it);
+  if (spec) wake_by_pod(kPodDeleted, left, *spec);
   if (r.error().code == Code::kNotFound) {
     queue.remove(pod.key);
     co_return;

@@ -90,7 +90,7 @@ void Scheduler::Impl::place(const std::string& key, const PodPtr& old, const cor
   std::optional<PodSpec> before;  // a pod that has changed has left, and come as another
   NodeId left = -1;
   if (it != placed.end()) {
-    before = cluster.pod_spec(it->second.id);
+    before = spec_for_waiters(it->second.id);
     left = take(it);
   }
   PodSpec spec = pod_spec_of(pod, std::nullopt);
@@ -107,8 +107,9 @@ void Scheduler::Impl::forget(const std::string& key) {
   leave_queue(key);
   auto it = placed.find(key);
   if (it == placed.end()) return;
-  const PodSpec spec = cluster.pod_spec(it->second.id);
-  wake_by_pod(kPodDeleted, take(it), spec);
+  const std::optional<PodSpec> spec = spec_for_waiters(it->second.id);
+  const NodeId left = take(it);
+  if (spec) wake_by_pod(kPodDeleted, left, *spec);
 }
 
 void Scheduler::Impl::leave_queue(const std::string& key) {
@@ -165,6 +166,11 @@ void Scheduler::Impl::wake(uint32_t event, NodeId node) {
     return takes(key, node, known);
   });
   if (queue.ready()) work.set();
+}
+
+std::optional<PodSpec> Scheduler::Impl::spec_for_waiters(PodId pod) const {
+  if (waiting.empty()) return std::nullopt;
+  return cluster.pod_spec(pod);
 }
 
 void Scheduler::Impl::wake_by_pod(uint32_t event, NodeId node, const PodSpec& pod) {

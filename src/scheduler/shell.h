@@ -105,6 +105,8 @@ struct Scheduler::Impl {
   // spread or affinity rules may gain from a change anywhere.
   void wake(uint32_t event, NodeId node);
   // `pod` came to a node, or left `node`.
+  // What a pod asks for, kept beyond its leaving for those that wait; none when nobody does: copying it costs.
+  std::optional<PodSpec> spec_for_waiters(PodId pod) const;
   void wake_by_pod(uint32_t event, NodeId node, const PodSpec& pod);
   // A claim (null: a volume or a class) has changed.
   void wake_by_volumes(const core::PersistentVolumeClaim* claim);

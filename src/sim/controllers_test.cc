@@ -34,6 +34,21 @@ using Lines = std::vector<std::string>;
 
 const char* kBusybox = "containers: [{name: main, image: \"busybox:1\"}]";
 
+// A StatefulSet "db" whose pods have a claim each, for volumes that are made by hand.
+std::string database(int replicas) {
+  return "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db, namespace: default}\nspec:\n  replicas: " + std::to_string(replicas) + R"(
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {)" +
+         kBusybox + R"(}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], storageClassName: by-hand, resources: {requests: {storage: 1Gi}}}
+)";
+}
+
 TEST_F(ControllersSim, AStatefulSetSaysWhatItMakesAndWhatIsRefused) {
   apply(R"(
 apiVersion: v1
@@ -52,22 +67,7 @@ metadata: {name: disk2}
 spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], storageClassName: by-hand, hostPath: {path: /d2}}
 )");
   c.run_for(5s);
-  apply(std::string(R"(
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: db, namespace: default}
-spec:
-  replicas: 2
-  serviceName: db
-  selector: {matchLabels: {app: db}}
-  template:
-    metadata: {labels: {app: db}}
-    spec: {)") +
-        kBusybox + R"(}
-  volumeClaimTemplates:
-  - metadata: {name: data}
-    spec: {accessModes: [ReadWriteOnce], storageClassName: by-hand, resources: {requests: {storage: 1Gi}}}
-)");
+  apply(database(2));
   c.run_for(60s);
   EXPECT_EQ(events("db", "SuccessfulCreate"), Lines({"Normal: Create Claim data-db-0 Pod db-0 in StatefulSet db success", "Normal: Create Claim data-db-1 Pod db-1 in StatefulSet db success",
                                                      "Normal: Create Pod db-0 in StatefulSet db successful"}));
@@ -90,21 +90,7 @@ metadata: {name: data-db-0, namespace: default, finalizers: [example.com/held]}
 spec: {accessModes: [ReadWriteOnce], storageClassName: by-hand, resources: {requests: {storage: 1Gi}}}
 )");
   ASSERT_TRUE(c.remove(kube::core::PersistentVolumeClaim::resource(), "default", "data-db-0").ok());
-  apply(std::string(R"(
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: db, namespace: default}
-spec:
-  serviceName: db
-  selector: {matchLabels: {app: db}}
-  template:
-    metadata: {labels: {app: db}}
-    spec: {)") +
-        kBusybox + R"(}
-  volumeClaimTemplates:
-  - metadata: {name: data}
-    spec: {accessModes: [ReadWriteOnce], storageClassName: by-hand, resources: {requests: {storage: 1Gi}}}
-)");
+  apply(database(1));
   c.run_for(20s);
   EXPECT_EQ(events("db", "FailedCreate"), Lines({"Warning: Create Pod db-0 in StatefulSet db failed error: pvc data-db-0 is being deleted"}));
   EXPECT_TRUE(object(Pod::resource(), "default", "db-0").is_null());
